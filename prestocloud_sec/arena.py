@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many packets in one numpy buffer: what batch operations take and return.
+
+A `PacketArena` is one byte buffer and, for each packet, where it starts and how long it is. Kernels walk over it
+without making a Python object for a packet; slices handed to Python are views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prestocloud_sec.errors import MisuseError
+from prestocloud_sec.wire import view_of
+
+if TYPE_CHECKING:
+    from prestocloud_sec.wire import BytesLike
+
+__all__ = ["PacketArena"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PacketArena:
+    """A batch of packets in one buffer.
+
+    Attributes
+    ----------
+    buffer : ndarray of uint8, shape (n,), C-contiguous
+        The bytes of all packets, with whatever room lies between them.
+    offsets : ndarray of int64, shape (k,)
+        First byte of each packet in `buffer`.
+    lengths : ndarray of int64, shape (k,)
+        Number of bytes of each packet.
+
+    Raises
+    ------
+    MisuseError
+        If a shape or dtype is wrong, or a packet does not lie within the buffer.
+
+    Examples
+    --------
+    >>> arena = PacketArena.pack([b"ab", b"cde"])
+    >>> len(arena), bytes(arena[1])
+    (2, b'cde')
+    """
+
+    buffer: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        buffer, offsets, lengths = self.buffer, self.offsets, self.lengths
+        for name, array, dtype in (
+            ("buffer", buffer, np.uint8),
+            ("offsets", offsets, np.int64),
+            ("lengths", lengths, np.int64),
+        ):
+            if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
+                raise MisuseError(
+                    "wrong array", where=f"PacketArena.{name}", expected=f"one dimension of {dtype.__name__}"
+                )
+            if not array.flags.c_contiguous:
+                raise MisuseError("not contiguous", where=f"PacketArena.{name}", expected="a C-contiguous array")
+        if len(offsets) != len(lengths):
+            raise MisuseError(f"{len(offsets)} offsets but {len(lengths)} lengths", where="PacketArena")
+        # Written so that no addition can wrap: an offset near 2**63 is refused, not folded back into the buffer.
+        if len(offsets) and (
+            int(offsets.min()) < 0
+            or int(lengths.min()) < 0
+            or int(offsets.max()) > len(buffer)
+            or bool((lengths > len(buffer) - offsets).any())
+        ):
+            raise MisuseError("a packet lies outside the buffer", where="PacketArena", expected=f"0 to {len(buffer)}")
+
+    @classmethod
+    def pack(cls, packets: Iterable[BytesLike], *, headroom: int = 0, tailroom: int = 0) -> PacketArena:
+        """Copy packets one after another into a new buffer, leaving room around each (in bytes)."""
+        if headroom < 0 or tailroom < 0:
+            raise MisuseError("negative room", where="PacketArena.pack")
+        views = [view_of(p, name="packet") for p in packets]
+        lengths = np.fromiter((len(v) for v in views), dtype=np.int64, count=len(views))
+        slots = lengths + (headroom + tailroom)
+        ends = np.cumsum(slots, dtype=np.int64)
+        offsets = ends - slots + headroom
+        buffer = np.zeros(int(ends[-1]) if len(ends) else 0, dtype=np.uint8)
+        flat = buffer.data
+        for start, view in zip(offsets.tolist(), views, strict=True):
+            flat[start : start + len(view)] = view
+        return cls(buffer, offsets, lengths)
+
+    @classmethod
+    def uniform(cls, count: int, length: int, *, headroom: int = 0, tailroom: int = 0) -> PacketArena:
+        """Make `count` zeroed packets of `length` bytes each, with room around each."""
+        if count < 0 or length < 0 or headroom < 0 or tailroom < 0:
+            raise MisuseError("negative size", where="PacketArena.uniform")
+        slot = headroom + length + tailroom
+        offsets = np.arange(count, dtype=np.int64) * slot + headroom
+        return cls(np.zeros(count * slot, dtype=np.uint8), offsets, np.full(count, length, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, index: int) -> memoryview:
+        """Return packet `index` as a view of the buffer."""
+        count = len(self.offsets)
+        if not -count <= index < count:
+            raise MisuseError(f"no packet {index}", where="PacketArena", expected=f"an index below {count}")
+        start = int(self.offsets[index])
+        return self.buffer.data[start : start + int(self.lengths[index])]
+
+    def __iter__(self) -> Iterator[memoryview]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        total = int(self.lengths.sum())
+        return f"PacketArena({len(self)} packets, {total} bytes in a buffer of {len(self.buffer)})"

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bounds-checked reading and writing of big-endian binary fields.
+
+`Reader` walks over any bytes-like object without copying it; every read names its field, so that a short input says
+which field it broke. `Writer` is the mirror image and refuses a value that does not fit its field. Nothing here knows a
+protocol.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from prestocloud_sec.errors import MisuseError, TrailingBytesError, TruncatedError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+    from typing_extensions import Buffer
+
+    BytesLike: TypeAlias = Buffer | NDArray[Any]
+
+__all__ = ["BytesLike", "Reader", "Writer", "view_of"]
+
+
+def __getattr__(name: str) -> object:
+    # At run time the alias is the documentation of what `view_of` takes; `collections.abc.Buffer` is 3.12 and later.
+    if name == "BytesLike":
+        return bytes | bytearray | memoryview
+    raise AttributeError(name)
+
+
+def view_of(data: BytesLike, *, name: str = "data") -> memoryview:
+    """Return a flat, contiguous, read-as-bytes view of any object with the buffer protocol, without a copy.
+
+    Raises
+    ------
+    MisuseError
+        If `data` has no buffer, or one that is not contiguous.
+    """
+    try:
+        view = memoryview(data)
+        return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")
+    except (TypeError, ValueError, BufferError) as error:
+        raise MisuseError(
+            f"{type(data).__name__} is not a contiguous bytes-like object",
+            where=name,
+            expected="bytes, bytearray, memoryview or a C-contiguous array",
+        ) from error
+
+
+class Reader:
+    """A cursor over bytes; each method takes the name of the field it reads, for the error message.
+
+    >>> r = Reader(bytes.fromhex("0001ff"), name="example")
+    >>> r.u16("count"), r.u8("flag")
+    (1, 255)
+    >>> r.u8("more")
+    Traceback (most recent call last):
+    ...
+    prestocloud_sec.errors.TruncatedError: example.more (offset 3): 0 bytes left; expected 1
+    """
+
+    __slots__ = ("_name", "_offset", "_view")
+
+    def __init__(self, data: BytesLike, *, name: str = "input", offset: int = 0) -> None:
+        self._view = view_of(data, name=name)
+        self._name = name
+        if not 0 <= offset <= len(self._view):
+            raise TruncatedError(f"{len(self._view)} bytes in all", where=name, expected=f"at least {offset}")
+        self._offset = offset
+
+    @property
+    def offset(self) -> int:
+        """Position of the next byte, counted from the start of the input."""
+        return self._offset
+
+    @property
+    def remaining(self) -> int:
+        """Number of bytes not yet read."""
+        return len(self._view) - self._offset
+
+    def view(self, size: int, field: str) -> memoryview:
+        """Take `size` bytes as a view of the input (no copy)."""
+        if size < 0:
+            raise MisuseError(f"negative size {size}", where=f"{self._name}.{field}")
+        if size > self.remaining:
+            raise TruncatedError(
+                f"{self.remaining} bytes left", where=f"{self._name}.{field}", offset=self._offset, expected=f"{size}"
+            )
+        start = self._offset
+        self._offset = start + size
+        return self._view[start : start + size]
+
+    def take(self, size: int, field: str) -> bytes:
+        """Take `size` bytes as `bytes`."""
+        return bytes(self.view(size, field))
+
+    def uint(self, size: int, field: str) -> int:
+        """Take a big-endian unsigned integer of `size` bytes."""
+        return int.from_bytes(self.view(size, field), "big")
+
+    def u8(self, field: str) -> int:
+        """Take one byte."""
+        return self.uint(1, field)
+
+    def u16(self, field: str) -> int:
+        """Take a big-endian 16-bit integer."""
+        return self.uint(2, field)
+
+    def u32(self, field: str) -> int:
+        """Take a big-endian 32-bit integer."""
+        return self.uint(4, field)
+
+    def u64(self, field: str) -> int:
+        """Take a big-endian 64-bit integer."""
+        return self.uint(8, field)
+
+    def rest(self) -> memoryview:
+        """Take everything that is left (no copy)."""
+        return self.view(self.remaining, "rest")
+
+    def end(self) -> None:
+        """Refuse bytes after the last field."""
+        if self.remaining:
+            raise TrailingBytesError(f"{self.remaining} bytes too many", where=self._name, offset=self._offset)
+
+
+class Writer:
+    """Collects big-endian fields; each method refuses a value that its field cannot hold.
+
+    >>> Writer("example").u16(1, "count").put(b"ab", 2, "tag").finish().hex()
+    '00016162'
+    """
+
+    __slots__ = ("_buffer", "_name")
+
+    def __init__(self, name: str = "output") -> None:
+        self._buffer = bytearray()
+        self._name = name
+
+    def __len__(self) -> int:
+        return len(self._buffer)
+
+    def uint(self, value: int, size: int, field: str) -> Writer:
+        """Append `value` as a big-endian unsigned integer of `size` bytes."""
+        if not 0 <= value < 1 << (8 * size):
+            raise MisuseError(
+                f"{value} does not fit", where=f"{self._name}.{field}", expected=f"0..2**{8 * size} - 1"
+            )
+        self._buffer += value.to_bytes(size, "big")
+        return self
+
+    def u8(self, value: int, field: str) -> Writer:
+        """Append one byte."""
+        return self.uint(value, 1, field)
+
+    def u16(self, value: int, field: str) -> Writer:
+        """Append a big-endian 16-bit integer."""
+        return self.uint(value, 2, field)
+
+    def u32(self, value: int, field: str) -> Writer:
+        """Append a big-endian 32-bit integer."""
+        return self.uint(value, 4, field)
+
+    def u64(self, value: int, field: str) -> Writer:
+        """Append a big-endian 64-bit integer."""
+        return self.uint(value, 8, field)
+
+    def put(self, data: BytesLike, size: int | None, field: str) -> Writer:
+        """Append bytes; `size`, where given, is the exact length the field must have."""
+        view = view_of(data, name=field)
+        if size is not None and len(view) != size:
+            raise MisuseError(f"{len(view)} bytes", where=f"{self._name}.{field}", expected=f"{size} bytes")
+        self._buffer += view
+        return self
+
+    def finish(self) -> bytes:
+        """Return what was written."""
+        return bytes(self._buffer)

@@ -39,7 +39,7 @@ def view_of(data: BytesLike, *, name: str = "data") -> memoryview:
         If `data` has no buffer, or one that is not contiguous.
     """
     try:
-        view = memoryview(data)
+        view = memoryview(data)  # type: ignore[arg-type,unused-ignore]
         return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")
     except (TypeError, ValueError, BufferError) as error:
         raise MisuseError(

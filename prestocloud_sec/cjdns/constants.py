@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers that more than one part of cjdns uses (cjdns v21.1, ``wire/Error.h``, ``wire/Control.h``, ``util/version``)."""
+"""Numbers more than one part of cjdns uses (cjdns v21.1, ``wire/Error.h``, ``wire/Control.h``, ``Version.h``)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data packets of an established CryptoAuth session: one packet sealed or opened with a shared secret.
+
+Wire form (cjdns v21.1 ``crypto/CryptoAuth.c``, functions ``encryptMessage`` and ``decryptMessage``; PrEstoCloud
+deliverable, 3.3, "Data Packet")::
+
+    0   4   nonce, big-endian, counts up from 4
+    4  16   Poly1305 tag                 (absent where packets are not authenticated)
+   20   n   XSalsa20 ciphertext
+
+The cipher's 24-byte nonce is all zero but for the packet's nonce in *little-endian* order: at bytes 0..3 when the
+sender of the packet is the responder of the handshake (it sent the key packet), at bytes 4..7 when it is the initiator
+(it sent the hello). So a packet that is reflected to its sender meets another key stream and does not authenticate.
+
+An unauthenticated packet is the same ciphertext without its tag: XSalsa20 from byte 32 of the key stream (the first 32
+bytes key Poly1305). Running cjdns nodes never send it; only ``profile="deliverable"`` does.
+
+A `DataCipher` has no counter: whoever calls `DataCipher.seal` promises a nonce that this secret has not sealed with
+before (`prestocloud_sec.cjdns.cryptoauth.session.Session` counts). It also keeps no state between calls that a second
+thread could see half changed: the cipher's nonce is made anew for each call, and output is written into scratch memory
+that belongs to one call at a time.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from nacl import bindings
+from nacl.exceptions import CryptoError
+
+from prestocloud_sec.cjdns.cryptoauth import sodium
+from prestocloud_sec.cjdns.errors import CjdnsMisuseError, DecryptionError, RuntError
+from prestocloud_sec.wire import view_of
+
+if TYPE_CHECKING:
+    from prestocloud_sec.wire import BytesLike
+
+__all__ = ["DataCipher"]
+
+_WIRE_NONCE = struct.Struct(">I")
+_RESPONDER_NONCE = struct.Struct("<I20x")
+_INITIATOR_NONCE = struct.Struct("<4xI16x")
+
+_FIRST_DATA_NONCE = 4
+
+
+class DataCipher:
+    """The shared secret of a session, ready to seal and open data packets.
+
+    Parameters
+    ----------
+    secret : bytes
+        32 bytes; copied, and wiped by `wipe`.
+    initiator : bool
+        Whether *we* sent the hello of the handshake that made this secret.
+    authenticated : bool
+        Whether packets carry a Poly1305 tag. Without one anybody can change a packet unnoticed.
+
+    Raises
+    ------
+    CjdnsMisuseError
+        If `secret` is not 32 bytes.
+
+    Notes
+    -----
+    This class is the readable form, over PyNaCl's public bindings. Where PyNaCl exposes libsodium through cffi (see
+    `prestocloud_sec.cjdns.cryptoauth.sodium`), making a `DataCipher` gives a subclass that does the same in place.
+
+    Examples
+    --------
+    >>> ours, theirs = DataCipher(bytes(32), initiator=True), DataCipher(bytes(32), initiator=False)
+    >>> packet = ours.seal(4, b"hello")
+    >>> packet[:4].hex(), len(packet), theirs.open(packet)
+    ('00000004', 25, b'hello')
+    """
+
+    __slots__ = ("_key", "_receive_nonce", "_send_nonce", "authenticated", "initiator")
+
+    _key: Any
+    authenticated: bool
+    initiator: bool
+
+    def __new__(cls, secret: BytesLike, *, initiator: bool, authenticated: bool = True) -> DataCipher:  # noqa: ARG004, D102
+        if cls is DataCipher and sodium.LIBRARY is not None:
+            return object.__new__(_SodiumCipher)
+        return object.__new__(cls)
+
+    def __init__(self, secret: BytesLike, *, initiator: bool, authenticated: bool = True) -> None:
+        raw = view_of(secret, name="secret")
+        if len(raw) != sodium.KEY_BYTES:
+            raise CjdnsMisuseError(f"{len(raw)} bytes", where="DataCipher.secret", expected=f"{sodium.KEY_BYTES} bytes")
+        self.initiator = initiator
+        self.authenticated = authenticated
+        send, receive = _INITIATOR_NONCE, _RESPONDER_NONCE
+        if not initiator:
+            send, receive = receive, send
+        self._send_nonce = send.pack
+        self._receive_nonce = receive.pack
+        self._key = self._own(raw)
+
+    def __repr__(self) -> str:
+        return f"DataCipher(<secret>, initiator={self.initiator}, authenticated={self.authenticated})"
+
+    @property
+    def overhead(self) -> int:
+        """Bytes that sealing adds to a payload: 20, or 4 without authentication."""
+        return _WIRE_NONCE.size + (sodium.TAG_BYTES if self.authenticated else 0)
+
+    def seal(self, nonce: int, payload: BytesLike) -> bytes:
+        """Return the data packet that carries `payload`.
+
+        Parameters
+        ----------
+        nonce : int
+            4 to 2**32 - 1, never used before with this secret in this direction (smaller values mark handshakes).
+        payload : bytes-like
+            Any number of bytes.
+
+        Raises
+        ------
+        CjdnsMisuseError
+            If the nonce is out of range, the payload is not bytes-like, or the cipher was wiped.
+        """
+        try:
+            head, inner = _WIRE_NONCE.pack(nonce), self._send_nonce(nonce)
+        except struct.error:
+            raise _bad_nonce(nonce) from None
+        if nonce < _FIRST_DATA_NONCE:
+            raise _bad_nonce(nonce)
+        boxed = bindings.crypto_box_afternm(bytes(view_of(payload, name="payload")), inner, self._secret())
+        return head + (boxed if self.authenticated else boxed[sodium.TAG_BYTES :])
+
+    def open(self, packet: BytesLike) -> bytes:
+        """Return the payload of a data packet.
+
+        Whether the nonce was seen before is not looked at; that is the replay window's work.
+
+        Raises
+        ------
+        RuntError
+            If the packet is shorter than its header.
+        DecryptionError
+            If it does not authenticate: forged, damaged, of another session, or one of our own sent back.
+        CjdnsMisuseError
+            If the packet is not bytes-like, or the cipher was wiped.
+        """
+        view = view_of(packet, name="packet")
+        if len(view) < self.overhead:
+            raise _runt(len(view), self.overhead)
+        (nonce,) = _WIRE_NONCE.unpack_from(view)
+        inner, boxed = self._receive_nonce(nonce), bytes(view[_WIRE_NONCE.size :])
+        if not self.authenticated:  # the key stream is its own inverse
+            return bindings.crypto_box_afternm(boxed, inner, self._secret())[sodium.TAG_BYTES :]
+        try:
+            return bindings.crypto_box_open_afternm(boxed, inner, self._secret())
+        except CryptoError:
+            raise _refused() from None
+
+    def wipe(self) -> None:
+        """Overwrite the secret; the cipher cannot be used afterwards. No call may be under way in another thread."""
+        key, self._key = self._key, None
+        if key is not None:
+            key[:] = bytes(len(key))
+
+    def _own(self, raw: memoryview) -> Any:
+        """Copy the secret into memory that can be wiped."""
+        return bytearray(raw)
+
+    def _secret(self) -> bytes:
+        if self._key is None:
+            raise _wiped()
+        return bytes(self._key)
+
+
+class _SodiumCipher(DataCipher):
+    """The same over cffi: no copy on the way in, one allocation (the result) on the way out."""
+
+    __slots__ = ()
+
+    def seal(self, nonce: int, payload: BytesLike) -> bytes:
+        source: Any = payload if type(payload) is bytes else _from_buffer(view_of(payload, name="payload"))
+        size = len(source)
+        key = self._key
+        if size > _LARGEST or key is None or not self.authenticated:
+            return super().seal(nonce, payload)
+        try:
+            inner = self._send_nonce(nonce)
+        except struct.error:
+            raise _bad_nonce(nonce) from None
+        if nonce < _FIRST_DATA_NONCE:
+            raise _bad_nonce(nonce)
+        try:
+            scratch = _pop()
+        except IndexError:
+            scratch = _new_scratch()
+        _, after_nonce, view = scratch
+        _write_wire_nonce(view, 0, nonce)
+        _seal(after_nonce, source, size, inner, key)
+        packet: bytes = view[: size + 20]
+        _push(scratch)
+        return packet
+
+    def open(self, packet: BytesLike) -> bytes:
+        source: Any = packet if type(packet) is bytes else view_of(packet, name="packet")
+        size = len(source)
+        key = self._key
+        if size < 20 or size > _LARGEST or key is None or not self.authenticated:
+            return super().open(packet)
+        (nonce,) = _read_wire_nonce(source)
+        try:
+            scratch = _pop()
+        except IndexError:
+            scratch = _new_scratch()
+        start, _, view = scratch
+        if _open(start, _from_buffer(source) + 4, size - 4, self._receive_nonce(nonce), key):
+            _push(scratch)
+            raise _refused()
+        payload: bytes = view[: size - 20]
+        _push(scratch)
+        return payload
+
+    def wipe(self) -> None:
+        key, self._key = self._key, None
+        if key is not None:
+            sodium.library().zero(key, sodium.KEY_BYTES)
+
+    def _own(self, raw: memoryview) -> Any:
+        return sodium.library().ffi.new("unsigned char[32]", bytes(raw))
+
+
+# Scratch memory for the output of one call: the pointer, the pointer behind a wire nonce, and a view to copy from.
+# Sealing straight into a new `bytes` would save a copy of some 30 ns but change an immutable object; allocating a cffi
+# buffer for each packet costs ten times that. `list.pop` and `list.append` are atomic, so no two calls share one.
+_SCRATCH: list[tuple[Any, Any, Any]] = []
+_SCRATCH_BYTES = 1 << 16
+_LARGEST = _SCRATCH_BYTES - 20
+"""Larger packets, which no datagram carries, go through the public bindings."""
+
+_pop = _SCRATCH.pop
+_push = _SCRATCH.append
+_write_wire_nonce = _WIRE_NONCE.pack_into
+_read_wire_nonce = _WIRE_NONCE.unpack_from
+
+if sodium.LIBRARY is not None:
+    _seal = sodium.LIBRARY.seal
+    _open = sodium.LIBRARY.open
+    _from_buffer = sodium.LIBRARY.ffi.from_buffer
+
+
+def _new_scratch() -> tuple[Any, Any, Any]:
+    ffi = sodium.library().ffi
+    memory = ffi.new("unsigned char[]", _SCRATCH_BYTES)
+    return memory, memory + 4, ffi.buffer(memory)
+
+
+def _bad_nonce(nonce: object) -> CjdnsMisuseError:
+    return CjdnsMisuseError(
+        f"{nonce!r} is no data nonce", where="DataCipher.seal", expected=f"{_FIRST_DATA_NONCE} to 2**32 - 1"
+    )
+
+
+def _wiped() -> CjdnsMisuseError:
+    return CjdnsMisuseError("the cipher was wiped", where="DataCipher", hint="make a new one")
+
+
+def _runt(size: int, least: int) -> RuntError:
+    return RuntError(f"{size} bytes", where="data packet", expected=f"at least {least} bytes")
+
+
+def _refused() -> DecryptionError:
+    return DecryptionError(
+        "the packet does not authenticate",
+        where="data packet",
+        hint="forged, damaged, of another session, or sent back to its sender: drop it",
+    )

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A comparison that cannot fail shows nothing: change a recorded value, and the case must no longer pass.
+
+Every expected value is changed and must be noticed each time. A changed *input* need not change the outcome (another
+wrong key is as wrong), so a field listed in `INPUTS` has to be noticed at least once over the sampled cases.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.conformance.harness import REPOSITORY
+from tests.conformance.table import TABLE
+
+VECTORS = REPOSITORY / "tests" / "vectors"
+CASES_OF_A_FILE = 12
+CASES_OF_A_KIND = 3
+LEAVES_OF_A_CASE = 60
+
+INPUTS: dict[str, set[str]] = {
+    "cjdns/address.json": {"private"},
+    "cjdns/convert_label.json": {"scheme", "label", "to_form", "forms.bitCount", "forms.prefixLen", "forms.prefix"},
+    "cjdns/cryptoauth.json": {
+        *("a.private", "b.private", "a.require_auth", "b.require_auth", "start_time"),
+        *("steps.rand", "steps.advance_seconds", "steps.password", "steps.login", "steps.restrict_ip6"),
+    },
+    "cjdns/headers.json": {"congestion_set"},
+    "cjdns/label_decode.json": {"scheme", "label"},
+    "cjdns/number_compress.json": {"scheme", "number"},
+    "cjdns/replay.json": {"start", "nonces"},
+    "cjdns/scheme_serialization.json": {"bytes", "forms.bitCount", "forms.prefixLen", "forms.prefix"},
+    "cjdns/secretbox.json": {"my_private", "her_private"},
+    "cjdns/serialize_director.json": {"scheme", "number", "form"},
+    "cjdns/sign.json": {"curve_private"},
+    "cjdns/splice.json": {"a", "b"},
+    "cjdns/switch.json": {"in_if", "in"},
+    "cjdns/text_parse.json": {"text", "bytes", "label"},
+    "cjdns/xor_metric.json": {"target", "a", "b", "nodes"},
+}
+"""Fields that are given to the code under test, where a change may rightly leave the outcome as it was."""
+
+Path = tuple[str | int, ...]
+
+
+def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield every scalar of a case with where it is."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from leaves(inner, (*path, index))
+    else:
+        yield path, value
+
+
+def dotted(path: Path) -> str:
+    return ".".join(part for part in path if isinstance(part, str))
+
+
+def changed(value: Any, rng: random.Random) -> Any:
+    """Return another value of the same shape: one digit or character, one more, the opposite."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if value is None:
+        return "00"
+    if not value:
+        return "00"
+    at = rng.randrange(len(value))
+    while not value[at].isalnum():
+        at = rng.randrange(len(value))
+    return value[:at] + chr(ord(value[at]) ^ 1) + value[at + 1 :]
+
+
+def with_leaf(case: dict[str, Any], path: Path, value: Any) -> dict[str, Any]:
+    altered: Any = copy.deepcopy(case)
+    inner = altered
+    for part in path[:-1]:
+        inner = inner[part]
+    inner[path[-1]] = value
+    return altered
+
+
+def sample(cases: list[dict[str, Any]], rng: random.Random) -> Iterator[dict[str, Any]]:
+    """Yield a few cases of each kind."""
+    kinds: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for case in cases:
+        kinds[f"{case.get('op')} {case.get('kind')} {sorted(case)}"].append(case)
+    most = max(CASES_OF_A_KIND, CASES_OF_A_FILE // len(kinds))
+    for kind in sorted(kinds):
+        yield from rng.sample(kinds[kind], min(most, len(kinds[kind])))
+
+
+@pytest.mark.parametrize("path", sorted(p.relative_to(VECTORS).as_posix() for p in VECTORS.glob("cjdns/*.json")))
+def test_a_changed_value_is_noticed(path: str) -> None:
+    row = TABLE[path]
+    assert row.family is not None
+    family, document, rng = row.family, row.load(VECTORS / path), random.Random(path)
+    missed: list[str] = []
+    inputs: dict[str, bool] = {}
+    for case in sample(list(row.cases(document)), rng):
+        family.compare(copy.deepcopy(case), document)
+        places = [(where, value) for where, value in leaves(case) if dotted(where) not in family.informational]
+        for where, value in rng.sample(places, min(LEAVES_OF_A_CASE, len(places))):
+            other = changed(value, rng)
+            try:
+                family.compare(with_leaf(case, where, other), document)
+            except Exception:  # whatever refuses it, the case no longer passes
+                noticed = True
+            else:
+                noticed = False
+            if dotted(where) in INPUTS.get(path, ()):
+                inputs[dotted(where)] = noticed or inputs.get(dotted(where), False)
+            elif not noticed:
+                missed.append(f"case {case.get('id')}: {'.'.join(map(str, where))} = {value!r} -> {other!r}")
+    missed += [f"input {field}: no change of it" for field, noticed in inputs.items() if not noticed]
+    assert not missed, f"{len(missed)} changes went unnoticed: " + "; ".join(missed[:10])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from prestocloud_sec.errors import InputError, MisuseError
+from prestocloud_sec.errors import InputError, MisuseError, PrestoCloudError
 
 __all__ = [
     "AddressError",
@@ -26,7 +26,13 @@ __all__ = [
     "HandshakeDecryptionError",
     "HeaderError",
     "InvalidHandshakeError",
+    "KeyEncodingError",
     "KeyFormatError",
+    "KeyLengthError",
+    "KeySearchError",
+    "KeySearchFaultError",
+    "KeySearchLimitError",
+    "KeySuffixError",
     "LabelError",
     "MessageError",
     "NoSessionError",
@@ -51,6 +57,30 @@ class CjdnsMisuseError(MisuseError):
 
 class KeyFormatError(CjdnsError):
     """The text or bytes are not a key."""
+
+
+class KeyLengthError(KeyFormatError):
+    """The key has too few or too many characters or bytes (``Key_parse_TOO_SHORT`` where it is short)."""
+
+
+class KeySuffixError(KeyFormatError):
+    """The text of a public key does not end in ``.k`` (``Key_parse_MALFORMED``)."""
+
+
+class KeyEncodingError(KeyFormatError):
+    """The text is not the base32 or the hexadecimal that a key is written in (``Key_parse_DECODE_FAILED``)."""
+
+
+class KeySearchError(PrestoCloudError):
+    """A key search ended without a key."""
+
+
+class KeySearchLimitError(KeySearchError):
+    """A key search tried as many keys as it was allowed to, and none fitted."""
+
+
+class KeySearchFaultError(KeySearchError):
+    """A key the search kernel found is not what PyNaCl and hashlib derive: a fault of this machine."""
 
 
 class AddressError(CjdnsError):

@@ -1,2 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""To be written."""
+"""The switch: forwarding by route labels, without state for connections and without cryptography.
+
+`EncodingScheme` says how a switch writes interface numbers into labels, `RouteLabel` is a path and its algebra,
+`Switch` forwards packets one at a time or in batches.
+"""
+
+from __future__ import annotations
+
+from prestocloud_sec.cjdns.switch.compress import ROUTER, NumberCompress
+from prestocloud_sec.cjdns.switch.label import SELF, Hop, RouteLabel, bit_reverse_64
+from prestocloud_sec.cjdns.switch.scheme import F4, F8, V3X5X8, V4X8, EncodingForm, EncodingScheme, label_for
+
+__all__ = [
+    "F4",
+    "F8",
+    "ROUTER",
+    "SELF",
+    "V3X5X8",
+    "V4X8",
+    "EncodingForm",
+    "EncodingScheme",
+    "Hop",
+    "NumberCompress",
+    "RouteLabel",
+    "bit_reverse_64",
+    "label_for",
+]

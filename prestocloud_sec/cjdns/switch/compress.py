@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Number compression: interface numbers to directors and back, for the switches of one scheme.
+
+A scheme says how wide a director is; this says which director a given interface number gets. Three rules exist
+(cjdns v21.1, ``switch/NumberCompress.h``), all of which make interface 1, the router, the director ``0..01``, so that a
+label that consists of nothing but its closing 1 reaches the router:
+
+- fixed width: the number itself;
+- v3x5x8: in the 3-bit form 0 and 1 change places; the wider forms never hold 1, so higher numbers move down by one;
+- every other variable width: the lowest bit is flipped.
+
+Tables are built once for each scheme and indexed by the lowest bits of a label.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from prestocloud_sec.cjdns.errors import CjdnsMisuseError, LabelError
+
+if TYPE_CHECKING:
+    from prestocloud_sec.cjdns.switch.scheme import EncodingForm, EncodingScheme
+
+__all__ = ["ROUTER", "TABLE_BITS", "NumberCompress"]
+
+ROUTER = 1
+"""The interface number of the switch's own router."""
+
+TABLE_BITS = 10
+"""Lowest bits of a label that a table is indexed by: the widest director of v3x5x8, and of any `Switch`."""
+
+
+class NumberCompress:
+    """The directors of a scheme's interface numbers.
+
+    Parameters
+    ----------
+    scheme : EncodingScheme
+        Any sane scheme. cjdns itself is built with v3x5x8, v4x8, f8 or f4.
+
+    Examples
+    --------
+    >>> from prestocloud_sec.cjdns.switch import V3X5X8
+    >>> numbers = V3X5X8.numbers
+    >>> [hex(numbers.compress(2, width)) for width in (4, 7, 10)]
+    ['0x5', '0x6', '0x4']
+    >>> numbers.decompress(0x15), numbers.width_for(256)
+    (2, 10)
+    """
+
+    def __init__(self, scheme: EncodingScheme) -> None:
+        self._scheme = scheme
+        self._forms = {form.width: form for form in scheme.forms}
+        last = scheme.forms[-1]
+        self.count: int = (1 << last.bit_count) + scheme.is_358
+        """How many interface numbers there are, 0 included."""
+        self.widths: tuple[int, ...] = tuple(form.width for form in scheme.forms)
+        """The widths of directors in bits, in the order of the forms."""
+
+    def director_of(self, number: int, form: EncodingForm) -> int | None:
+        """Return the director of a number without its prefix, or None where the form cannot hold the number."""
+        if self._scheme.is_358:
+            if form.bit_count == self._scheme.forms[0].bit_count:
+                director = number ^ 1 if number < 2 else number
+            elif number == ROUTER:
+                return None
+            else:
+                director = number - (number > ROUTER)
+        else:
+            director = number ^ 1 if self._scheme.is_variable else number
+        return director if 0 <= director < 1 << form.bit_count else None
+
+    def number_of(self, director: int, form: EncodingForm) -> int:
+        """Return the interface number of a director that stands in `form` (the inverse of `director_of`)."""
+        if not self._scheme.is_358:
+            return director ^ 1 if self._scheme.is_variable else director
+        if form.bit_count == self._scheme.forms[0].bit_count:
+            return director ^ 1 if director < 2 else director
+        return director + (director > 0)
+
+    def width_for(self, number: int) -> int:
+        """How many bits the smallest director of an interface takes.
+
+        Raises
+        ------
+        LabelError
+            If the scheme has no director for it.
+        """
+        for form in self._scheme.forms:
+            if self.director_of(number, form) is not None:
+                return form.width
+        raise LabelError(
+            f"no director for interface {number}", where=repr(self._scheme), expected=f"0..{self.count - 1}"
+        )
+
+    def compress(self, number: int, width: int) -> int:
+        """Return the director of an interface in `width` bits, its prefix included.
+
+        The router's director is 1 in every width: a narrower director in a wider place, which the router at the end
+        of the way back reads as its own.
+
+        Raises
+        ------
+        LabelError
+            If no form has this width, or the number does not fit in it.
+        """
+        form = self._forms.get(width)
+        if form is None:
+            raise LabelError(f"no form of {width} bits", where=repr(self._scheme), expected=f"one of {self.widths}")
+        if number == ROUTER and self._scheme.is_variable:
+            return 1
+        director = self.director_of(number, form)
+        if director is None:
+            raise LabelError(f"interface {number} does not fit in {width} bits", where=repr(self._scheme))
+        return form.encode(director)
+
+    def decompress(self, label: int) -> int:
+        """Return the interface number that the first director of a label names.
+
+        Raises
+        ------
+        LabelError
+            If the label begins with no form of the scheme.
+        """
+        form = self._scheme.forms[self._scheme.form_of(label)]
+        return self.number_of(form.decode(label), form)
+
+    @cached_property
+    def table(self) -> tuple[tuple[int, int], ...]:
+        """(width in bits, interface number) for every value of a label's lowest 10 bits.
+
+        Raises
+        ------
+        CjdnsMisuseError
+            If the scheme has directors of more than 10 bits, or prefixes that leave some labels without a form: no
+            switch is built with such a one.
+        """
+        scheme = self._scheme
+        if scheme.forms[-1].width > TABLE_BITS or self.count > 1 << TABLE_BITS:
+            raise CjdnsMisuseError(
+                f"directors of {scheme.forms[-1].width} bits", where=repr(scheme), expected=f"at most {TABLE_BITS}"
+            )
+        try:
+            return tuple((scheme.width_of(low), self.decompress(low)) for low in range(1 << TABLE_BITS))
+        except LabelError as error:
+            raise CjdnsMisuseError(
+                "some labels begin with none of the forms", where=repr(scheme), expected="a complete scheme"
+            ) from error

@@ -1,0 +1,412 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The questions and answers routers exchange: bencoded dictionaries, inner content type 256.
+
+Rules: cjdns v21.1, ``dht/CJDHTConstants.h`` (names of the fields), ``dht/dhtcore/RouterModule.c`` (what a query and a
+reply hold), ``dht/EncodingSchemeModule.c`` (``es``, ``ei``), ``dht/dhtcore/VersionList.c`` (``np``).
+
+| key | field | holds |
+|---|---|---|
+| ``q`` | `Query.kind` | ``fn`` find node, ``gp`` get peers, ``pn`` ping, ``nh`` next hop; a reply has none |
+| ``tar`` | `Query.target` | ``fn``, ``nh``: an address, 16 bytes; ``gp``: a label, 8 bytes |
+| ``txid`` | `txid` | the asker's mark, given back unchanged |
+| ``p`` | `version` | protocol version of the sender |
+| ``es`` | `scheme` | the sender's encoding scheme, serialised; v3x5x8 where it is missing |
+| ``ei`` | `form` | index of the encoding form in which the sender's own interface stands in the path to the receiver |
+| ``n`` | `Reply.nodes` | up to eight times 40 bytes: public key 32, label 8 (relative to the node that answers) |
+| ``np`` | (the same) | one byte, the width of a version number, then a version for each entry of ``n`` |
+| ``dnd`` | `dnd` | 1: do not list the sender in answers to others |
+
+A message without ``txid``, ``p`` or ``ei`` is ignored by running nodes and refused here. Whatever is accepted encodes
+to the bytes it came from: keys that are not in the table are kept in `extra`, and unusual spelling in `spelling`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from prestocloud_sec.cjdns.errors import CjdnsMisuseError, MessageError, SchemeError
+from prestocloud_sec.cjdns.keys import PublicKey
+from prestocloud_sec.cjdns.routing import bencode
+from prestocloud_sec.cjdns.switch import V3X5X8, EncodingScheme
+from prestocloud_sec.errors import MisuseError
+from prestocloud_sec.wire import view_of
+
+if TYPE_CHECKING:
+    from prestocloud_sec.wire import BytesLike
+
+__all__ = [
+    "FIND_NODE",
+    "GET_PEERS",
+    "MAX_MESSAGE",
+    "NEXT_HOP",
+    "PING",
+    "REPLY_NODES",
+    "Message",
+    "NodeEntry",
+    "Query",
+    "Reply",
+    "Spelling",
+    "decode_message",
+]
+
+FIND_NODE = b"fn"
+"""Which nodes do you know close to this address?"""
+
+GET_PEERS = b"gp"
+"""Which direct peers do you have, from this label on?"""
+
+PING = b"pn"
+"""Are you there?"""
+
+NEXT_HOP = b"nh"
+"""By which node would you forward to this address?"""
+
+REPLY_NODES = 8
+"""Most nodes an honest reply holds (K)."""
+
+MAX_MESSAGE = 2048
+"""Bytes of the longest message that is read; an inner packet of a cjdns network holds 1304."""
+
+_ENTRY = 40
+_KEY = 32
+_U32 = 1 << 32
+_U64 = 1 << 64
+_ADDRESS_SIZE, _LABEL_SIZE = 16, 8
+_TARGET_SIZES = {
+    FIND_NODE: (_ADDRESS_SIZE,),
+    NEXT_HOP: (_ADDRESS_SIZE,),
+    # The last step of a search asks the target itself with gp and the address searched for (dht/SearchRunner.c).
+    GET_PEERS: (_LABEL_SIZE, _ADDRESS_SIZE),
+}
+
+
+class NodeEntry(NamedTuple):
+    """One node of a reply: its key, its label relative to the node that answers, its version (0 = not said)."""
+
+    key: PublicKey
+    label: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How a message is written where the wire leaves a choice; the default is how cjdns v21.1 writes.
+
+    Attributes
+    ----------
+    layout : Layout
+        Leading zeros, and bytes after the message.
+    order : tuple of bytes, or None
+        The order of the keys, where it is not ascending.
+    version_width : int or None
+        Bytes of a version number in ``np``: 1 to 4; 0 for a reply with ``n`` but without ``np``; None for the fewest
+        that hold the largest.
+    """
+
+    layout: bencode.Layout = field(default_factory=bencode.Layout)
+    order: tuple[bytes, ...] | None = None
+    version_width: int | None = None
+
+
+_PLAIN = Spelling()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What a query and a reply have in common.
+
+    Attributes
+    ----------
+    txid : bytes
+        Opaque to whoever answers.
+    version : int
+        Protocol version of the sender (``p``), below 2**32.
+    form : int
+        Index of the sender's encoding form (``ei``); a form of `scheme`.
+    scheme : bytes or None
+        The sender's encoding scheme as serialised (``es``); None where the message does not say.
+    dnd : int or None
+        Not zero: the sender asks not to be listed.
+    extra : tuple of (bytes, Value)
+        Keys this module does not know, and their values.
+    spelling : Spelling
+        How it is written.
+    """
+
+    txid: bytes
+    version: int
+    form: int = 0
+    scheme: bytes | None = None
+    dnd: int | None = None
+    extra: tuple[tuple[bytes, bencode.Value], ...] = field(default=(), hash=False)
+    spelling: Spelling = field(default=_PLAIN, repr=False)
+
+    @property
+    def encoding_scheme(self) -> EncodingScheme:
+        """The sender's scheme; v3x5x8 where the message does not say."""
+        return V3X5X8 if self.scheme is None else _scheme(self.scheme)
+
+    @property
+    def listed(self) -> bool:
+        """Whether the sender may be named in answers to others."""
+        return not self.dnd
+
+    def encode(self) -> bytes:
+        """Return the bencoded bytes.
+
+        Raises
+        ------
+        CjdnsMisuseError
+            If a field has a type or size the wire has no room for.
+        """
+        fields = self._fields()
+        for key, value in self.extra:
+            if key in fields:
+                raise CjdnsMisuseError(f"{key!r} is a field of its own", where="Message.extra", expected="other keys")
+            fields[key] = value
+        order = self.spelling.order
+        if order is None or len(order) != len(fields) or any(key not in fields for key in order):
+            order = tuple(sorted(fields))
+        return bencode.encode({key: fields[key] for key in order}, self.spelling.layout)
+
+    def _fields(self) -> dict[bytes, bencode.Value]:
+        if not isinstance(self.txid, bytes) or not _is_uint(self.version, _U32) or not _is_uint(self.form, 32):
+            raise CjdnsMisuseError(
+                "cannot be written",
+                where=f"{type(self).__name__}",
+                expected="txid bytes, version below 2**32, form < 32",
+            )
+        fields: dict[bytes, bencode.Value] = {b"txid": self.txid, b"p": self.version, b"ei": self.form}
+        if self.scheme is not None:
+            fields[b"es"] = self.scheme
+        if self.dnd is not None:
+            fields[b"dnd"] = self.dnd
+        return fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query(Message):
+    r"""A question.
+
+    Attributes
+    ----------
+    kind : bytes
+        `FIND_NODE`, `GET_PEERS`, `PING`, `NEXT_HOP`; another one is answered with an empty reply.
+    target : bytes or None
+        Address (16 bytes) or label (8 bytes, big-endian).
+
+    Examples
+    --------
+    >>> Query(kind=PING, txid=b"01abc", version=21, scheme=V3X5X8.serialize()).encode()
+    b'd02:eii0e2:es5:a\x14E\x81\x001:pi21e1:q2:pn4:txid5:01abce'
+    """
+
+    kind: bytes
+    target: bytes | None = None
+
+    def _fields(self) -> dict[bytes, bencode.Value]:
+        fields = Message._fields(self)
+        fields[b"q"] = self.kind
+        if self.target is not None:
+            fields[b"tar"] = self.target
+        return fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply(Message):
+    """An answer.
+
+    Attributes
+    ----------
+    nodes : tuple of NodeEntry, or None
+        The nodes, worst first and best last; None where the reply has no ``n`` at all (as for a ping).
+    """
+
+    nodes: tuple[NodeEntry, ...] | None = None
+
+    def _fields(self) -> dict[bytes, bencode.Value]:
+        fields = Message._fields(self)
+        if self.nodes is None:
+            return fields
+        if not all(_is_uint(entry.label, _U64) and _is_uint(entry.version, _U32) for entry in self.nodes):
+            raise CjdnsMisuseError("does not fit", where="Reply.nodes", expected="labels of 64 bits, versions of 32")
+        fields[b"n"] = b"".join([entry.key.raw + entry.label.to_bytes(_LABEL_SIZE, "big") for entry in self.nodes])
+        highest = max((entry.version for entry in self.nodes), default=0)
+        least = max(1, (highest.bit_length() + 7) // 8)
+        width = self.spelling.version_width
+        if width != 0:
+            width = least if width is None else max(width, least)
+            fields[b"np"] = bytes([width]) + b"".join([e.version.to_bytes(width, "big") for e in self.nodes])
+        return fields
+
+
+def _is_uint(value: object, limit: int) -> bool:
+    return isinstance(value, int) and 0 <= value < limit
+
+
+@lru_cache(maxsize=64)
+def _scheme(serialized: bytes) -> EncodingScheme:
+    return EncodingScheme.deserialize(serialized)
+
+
+def decode_message(data: BytesLike) -> Query | Reply:
+    """Read a message.
+
+    Parameters
+    ----------
+    data : bytes-like
+        At most `MAX_MESSAGE` bytes.
+
+    Returns
+    -------
+    Query or Reply
+        ``decode_message(data).encode() == bytes(data)``.
+
+    Raises
+    ------
+    BencodeError
+        If the bytes are not bencoding.
+    MessageError
+        If they are no dictionary, too long, a message to or from a supernode (``sq``), or a field is missing or of the
+        wrong shape; `where` names the field.
+    CjdnsMisuseError
+        If `data` is not bytes-like.
+    """
+    try:
+        size = len(view_of(data, name="message"))
+    except MisuseError as error:
+        raise CjdnsMisuseError(error.what, where="message", expected="bytes-like") from error
+    if size > MAX_MESSAGE:
+        raise MessageError(f"{size} bytes", where="message", expected=f"at most {MAX_MESSAGE}")
+    document = bencode.decode(data)
+    if not isinstance(document.value, dict):
+        raise MessageError(f"a {type(document.value).__name__}", where="message", expected="a dictionary")
+    return _Fields(document.value, document.layout).message()
+
+
+class _Fields:
+    """Takes the fields out of a decoded dictionary one by one; what is left over is `extra`."""
+
+    __slots__ = ("_layout", "_left", "_order")
+
+    def __init__(self, value: dict[bytes, bencode.Value], layout: bencode.Layout) -> None:
+        keys = tuple(value)
+        self._order = None if keys == tuple(sorted(keys)) else keys
+        self._left = dict(value)
+        self._layout = layout
+
+    def message(self) -> Query | Reply:
+        if b"sq" in self._left:
+            raise MessageError("a supernode's message", where="sq", expected="a message of the DHT, with q or without")
+        txid = self._bytes(b"txid")
+        version = self._uint(b"p", _U32)
+        form = self._uint(b"ei", 32)
+        if txid is None or version is None or form is None:
+            missing = "txid" if txid is None else "p" if version is None else "ei"
+            raise MessageError("missing", where=missing, expected="a field that every message has")
+        scheme = self._bytes(b"es")
+        self._check_form(scheme, form)
+        dnd = self._uint(b"dnd", _U32)
+        kind = self._bytes(b"q")
+        if kind is not None:
+            target = self._bytes(b"tar")
+            _check_target(kind, target)
+            return Query(
+                kind=kind,
+                target=target,
+                txid=txid,
+                version=version,
+                form=form,
+                scheme=scheme,
+                dnd=dnd,
+                extra=tuple(self._left.items()),
+                spelling=self._spelling(None),
+            )
+        nodes, width = self._nodes()
+        return Reply(
+            nodes=nodes,
+            txid=txid,
+            version=version,
+            form=form,
+            scheme=scheme,
+            dnd=dnd,
+            extra=tuple(self._left.items()),
+            spelling=self._spelling(width),
+        )
+
+    def _spelling(self, width: int | None) -> Spelling:
+        if width is None and self._order is None and self._layout == _PLAIN.layout:
+            return _PLAIN
+        return Spelling(self._layout, self._order, width)
+
+    def _bytes(self, key: bytes) -> bytes | None:
+        value = self._left.pop(key, None)
+        if value is None or isinstance(value, bytes):
+            return value
+        raise MessageError(f"a {type(value).__name__}", where=key.decode(), expected="a string")
+
+    def _uint(self, key: bytes, limit: int) -> int | None:
+        value = self._left.pop(key, None)
+        if value is None or (isinstance(value, int) and 0 <= value < limit):
+            return value
+        found = str(value) if isinstance(value, int) else f"a {type(value).__name__}"
+        raise MessageError(found, where=key.decode(), expected=f"an integer from 0 to {limit - 1}")
+
+    def _check_form(self, scheme: bytes | None, form: int) -> None:
+        try:
+            forms = len((V3X5X8 if scheme is None else _scheme(scheme)).forms)
+        except SchemeError as error:
+            raise MessageError(
+                f"{len(scheme or b'')} bytes that are no encoding scheme", where="es", expected="a sane scheme"
+            ) from error
+        if form >= forms:
+            raise MessageError(f"form {form}", where="ei", expected=f"one of the scheme's {forms} forms")
+
+    def _nodes(self) -> tuple[tuple[NodeEntry, ...] | None, int | None]:
+        """Return the entries of ``n`` with the versions of ``np``, and the width of those where it is a choice."""
+        packed, versions = self._bytes(b"n"), self._bytes(b"np")
+        if packed is None:
+            if versions is not None:
+                raise MessageError("versions of no nodes", where="np", expected="n beside it")
+            return None, None
+        count, left = divmod(len(packed), _ENTRY)
+        if left:
+            raise MessageError(f"{len(packed)} bytes", where="n", expected=f"a multiple of {_ENTRY}")
+        numbers, width = _versions(versions, count)
+        return (
+            tuple(
+                [
+                    NodeEntry(
+                        PublicKey(packed[at : at + _KEY]),
+                        int.from_bytes(packed[at + _KEY : at + _ENTRY], "big"),
+                        number,
+                    )
+                    for at, number in zip(range(0, len(packed), _ENTRY), numbers, strict=True)
+                ]
+            ),
+            width,
+        )
+
+
+def _check_target(kind: bytes, target: bytes | None) -> None:
+    sizes = _TARGET_SIZES.get(kind)
+    if sizes is None or (target is not None and len(target) in sizes):
+        return
+    found = "missing" if target is None else f"{len(target)} bytes"
+    raise MessageError(found, where="tar", expected=f"{' or '.join(map(str, sizes))} bytes for {kind.decode()}")
+
+
+def _versions(packed: bytes | None, count: int) -> tuple[list[int], int | None]:
+    """Read ``np``; return the numbers, and the width unless it is the one that would be written anyway."""
+    if packed is None:
+        return [0] * count, 0
+    width = packed[0] if packed else 0
+    if not 1 <= width <= 4 or len(packed) != 1 + width * count:
+        raise MessageError(
+            f"{len(packed)} bytes of width {width}", where="np", expected=f"a width of 1 to 4, then {count} numbers"
+        )
+    numbers = [int.from_bytes(packed[at : at + width], "big") for at in range(1, len(packed), width)]
+    least = max(1, (max(numbers, default=0).bit_length() + 7) // 8)
+    return numbers, None if width == least else width

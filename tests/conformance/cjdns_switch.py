@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from typing import Any
 
 from prestocloud_sec.cjdns.errors import LabelError, SchemeError
@@ -11,9 +13,13 @@ from prestocloud_sec.cjdns.switch import (
     F8,
     V3X5X8,
     V4X8,
+    Drop,
     EncodingForm,
     EncodingScheme,
+    ErrorReply,
+    Forward,
     RouteLabel,
+    Switch,
     bit_reverse_64,
     label_for,
 )
@@ -133,6 +139,42 @@ def compare_scheme_serialization(case: Case, document: Case) -> None:
             raise AssertionError(f"unknown op {other!r}")
 
 
+_TOPOLOGY = re.compile(
+    r"with (\w+)\. interfaces 0\.\.(\d+) exist \(1 = router\) except missing \[([\d,]*)\]; down \[([\d,]*)\]"
+)
+
+
+@cache
+def _recorded_switch(description: str) -> Switch:
+    """Make the switch that a file's description states."""
+    found = _TOPOLOGY.search(description)
+    assert found, f"no topology in {description!r}"
+    name, last, missing, down = found.groups()
+    switch = Switch(SCHEMES[name])
+    while switch.free and switch.interfaces[-1] < int(last):
+        switch.add_interface()
+    for number in missing.split(","):
+        switch.remove(int(number))
+    for number in down.split(","):
+        switch.set_down(int(number))
+    return switch
+
+
+def compare_switch(case: Case, document: Case) -> None:
+    packet = bytes.fromhex(case["in"])
+    # The label is that of the packet before the shortest cases were cut off.
+    assert len(case["label"]) == 16
+    assert case["label"].startswith(packet[:8].hex())
+    match _recorded_switch(document["description"]).forward(case["in_if"], packet):
+        case Forward(out, sent):
+            found = {"result": "forward", "out_if": out, "out": sent.hex()}
+        case ErrorReply(out, sent, error):
+            found = {"result": "error", "error_type": int(error), "out_if": out, "out": sent.hex()}
+        case Drop():
+            found = {"result": "drop", "out_if": -1, "out": ""}
+    assert found == {name: case[name] for name in case if name in ("result", "error_type", "out_if", "out")}
+
+
 _ID = frozenset({"id"})
 
 FILES = {
@@ -142,4 +184,5 @@ FILES = {
     "convert_label.json": Family(compare_convert_label, _ID),
     "splice.json": Family(compare_splice, _ID),
     "scheme_serialization.json": Family(compare_scheme_serialization, _ID),
+    "switch.json": Family(compare_switch, _ID | {"kind"}),
 }

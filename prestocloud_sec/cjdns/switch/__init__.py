@@ -10,6 +10,17 @@ from __future__ import annotations
 from prestocloud_sec.cjdns.switch.compress import ROUTER, NumberCompress
 from prestocloud_sec.cjdns.switch.label import SELF, Hop, RouteLabel, bit_reverse_64
 from prestocloud_sec.cjdns.switch.scheme import F4, F8, V3X5X8, V4X8, EncodingForm, EncodingScheme, label_for
+from prestocloud_sec.cjdns.switch.switch import (
+    Drop,
+    DropReason,
+    ErrorReply,
+    Forward,
+    InterfaceState,
+    Outcome,
+    Switch,
+    SwitchCounters,
+    error_packet,
+)
 
 __all__ = [
     "F4",
@@ -18,11 +29,20 @@ __all__ = [
     "SELF",
     "V3X5X8",
     "V4X8",
+    "Drop",
+    "DropReason",
     "EncodingForm",
     "EncodingScheme",
+    "ErrorReply",
+    "Forward",
     "Hop",
+    "InterfaceState",
     "NumberCompress",
+    "Outcome",
     "RouteLabel",
+    "Switch",
+    "SwitchCounters",
     "bit_reverse_64",
+    "error_packet",
     "label_for",
 ]

@@ -14,10 +14,12 @@ Tables are built once for each scheme and indexed by the lowest bits of a label.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, LabelError
+from prestocloud_sec.cjdns.switch.label import bit_reverse_64
 
 if TYPE_CHECKING:
     from prestocloud_sec.cjdns.switch.scheme import EncodingForm, EncodingScheme
@@ -51,7 +53,10 @@ class NumberCompress:
 
     def __init__(self, scheme: EncodingScheme) -> None:
         self._scheme = scheme
-        self._forms = {form.width: form for form in scheme.forms}
+        self._forms: dict[int, list[EncodingForm]] = {}
+        for form in scheme.forms:
+            self._forms.setdefault(form.width, []).append(form)
+        self._self_in_all_widths = scheme.is_variable and scheme.is_self_route(1)
         last = scheme.forms[-1]
         self.count: int = (1 << last.bit_count) + scheme.is_358
         """How many interface numbers there are, 0 included."""
@@ -105,15 +110,15 @@ class NumberCompress:
         LabelError
             If no form has this width, or the number does not fit in it.
         """
-        form = self._forms.get(width)
-        if form is None:
+        if width not in self._forms:
             raise LabelError(f"no form of {width} bits", where=repr(self._scheme), expected=f"one of {self.widths}")
-        if number == ROUTER and self._scheme.is_variable:
+        if number == ROUTER and self._self_in_all_widths:
             return 1
-        director = self.director_of(number, form)
-        if director is None:
-            raise LabelError(f"interface {number} does not fit in {width} bits", where=repr(self._scheme))
-        return form.encode(director)
+        for form in self._forms[width]:
+            director = self.director_of(number, form)
+            if director is not None:
+                return form.encode(director)
+        raise LabelError(f"interface {number} does not fit in {width} bits", where=repr(self._scheme))
 
     def decompress(self, label: int) -> int:
         """Return the interface number that the first director of a label names.
@@ -130,20 +135,39 @@ class NumberCompress:
     def table(self) -> tuple[tuple[int, int], ...]:
         """(width in bits, interface number) for every value of a label's lowest 10 bits.
 
+        Where these begin with no form, the interface number is `count`, which no interface has.
+
         Raises
         ------
         CjdnsMisuseError
-            If the scheme has directors of more than 10 bits, or prefixes that leave some labels without a form: no
-            switch is built with such a one.
+            If the scheme has directors of more than 10 bits: no switch is built with such a one.
         """
         scheme = self._scheme
-        if scheme.forms[-1].width > TABLE_BITS or self.count > 1 << TABLE_BITS:
+        if max(self.widths) > TABLE_BITS or self.count > 1 << TABLE_BITS:
             raise CjdnsMisuseError(
-                f"directors of {scheme.forms[-1].width} bits", where=repr(scheme), expected=f"at most {TABLE_BITS}"
+                f"directors of {max(self.widths)} bits", where=repr(scheme), expected=f"at most {TABLE_BITS}"
             )
+        return tuple(self._entry(low) for low in range(1 << TABLE_BITS))
+
+    def _entry(self, low: int) -> tuple[int, int]:
         try:
-            return tuple((scheme.width_of(low), self.decompress(low)) for low in range(1 << TABLE_BITS))
-        except LabelError as error:
-            raise CjdnsMisuseError(
-                "some labels begin with none of the forms", where=repr(scheme), expected="a complete scheme"
-            ) from error
+            form = self._scheme.forms[self._scheme.form_of(low)]
+        except LabelError:
+            return self.widths[0], self.count
+        return form.width, self.number_of(form.decode(low), form)
+
+    @cached_property
+    def returns(self) -> tuple[dict[int, int], ...]:
+        """For every interface number, by width: its director bit-reversed into the top of 64 bits.
+
+        A width in which the number cannot be written is missing. This is what a switch puts into a label where it has
+        shifted that many bits out.
+        """
+        return tuple(self._returns_of(number) for number in range(self.count))
+
+    def _returns_of(self, number: int) -> dict[int, int]:
+        codes = {}
+        for width in self._forms:
+            with suppress(LabelError):
+                codes[width] = bit_reverse_64(self.compress(number, width))
+        return codes

@@ -141,15 +141,6 @@ def is_udp_beacon(datagram: BytesLike) -> bool:
     return bytes(view(datagram, "datagram")[:4]) == _UDP_MAGIC.to_bytes(4, "big")
 
 
-_ETHERNET_HEAD = Layout(
-    "EthernetPayload",
-    Fixed("version", 8, 0),
-    Number("zero", 8),
-    Number("length", 16),
-    Fixed("magic", 16, ETHERTYPE),
-)
-
-
 @dataclass(frozen=True, slots=True)
 class EthernetPayload:
     """What a cjdns Ethernet frame carries after its type: a header of 6 bytes, the content, and perhaps padding.
@@ -170,8 +161,15 @@ class EthernetPayload:
     '0000000dfc006578616d706c65'
     """
 
-    HEADER_SIZE: ClassVar[int] = _ETHERNET_HEAD.size
-    MAX_CONTENT: ClassVar[int] = 0xFFFF - _ETHERNET_HEAD.size
+    HEADER_SIZE: ClassVar[int] = 6
+    MAX_CONTENT: ClassVar[int] = 0xFFFF - HEADER_SIZE
+    LAYOUT: ClassVar[Layout] = Layout(
+        "EthernetPayload",
+        Fixed("version", 8, 0),
+        Number("zero", 8),
+        Number("length", 16),
+        Fixed("magic", 16, ETHERTYPE),
+    )
 
     content: bytes
     zero: int = 0
@@ -193,7 +191,7 @@ class EthernetPayload:
 
     def encode(self) -> bytes:
         """Return the bytes after the Ethernet type."""
-        return _ETHERNET_HEAD.pack(self) + self.content + self.padding
+        return self.LAYOUT.pack(self) + self.content + self.padding
 
     @classmethod
     def decode(cls, data: BytesLike) -> Self:
@@ -208,7 +206,7 @@ class EthernetPayload:
             If `data` is not bytes-like.
         """
         raw = view(data, "EthernetPayload")
-        head = _ETHERNET_HEAD.unpack(raw[: _ETHERNET_HEAD.size])
+        head = cls.LAYOUT.unpack(raw[: cls.HEADER_SIZE])
         length = head["length"]
         if not cls.HEADER_SIZE <= length <= len(raw):
             raise HeaderError(

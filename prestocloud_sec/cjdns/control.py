@@ -106,7 +106,7 @@ class ControlFrame(Structure):
 
     Examples
     --------
-    >>> ControlFrame.decode(bytes.fromhex("0faa000309f9110200000015"))
+    >>> ControlFrame.decode(bytes.fromhex("e4ec000309f9110200000015"))
     Ping(version=21, opaque=b'')
     """
 

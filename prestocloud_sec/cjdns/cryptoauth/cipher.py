@@ -75,11 +75,13 @@ class DataCipher:
     ('00000004', 25, b'hello')
     """
 
-    __slots__ = ("_key", "_receive_nonce", "_send_nonce", "authenticated", "initiator")
+    __slots__ = ("_key", "_receive_nonce", "_send_nonce", "authenticated", "context", "initiator")
 
     _key: Any
     authenticated: bool
     initiator: bool
+    context: Any
+    """What compiled kernels take in place of this object (`prestocloud_sec.cjdns.cryptoauth.batch`), once made."""
 
     def __new__(cls, secret: BytesLike, *, initiator: bool, authenticated: bool = True) -> DataCipher:  # noqa: ARG004, D102
         if cls is DataCipher and sodium.LIBRARY is not None:
@@ -98,6 +100,7 @@ class DataCipher:
         self._send_nonce = send.pack
         self._receive_nonce = receive.pack
         self._key = self._own(raw)
+        self.context = None
 
     def __repr__(self) -> str:
         return f"DataCipher(<secret>, initiator={self.initiator}, authenticated={self.authenticated})"
@@ -159,9 +162,16 @@ class DataCipher:
 
     def wipe(self) -> None:
         """Overwrite the secret; the cipher cannot be used afterwards. No call may be under way in another thread."""
-        key, self._key = self._key, None
+        key, self._key, self.context = self._key, None, None
         if key is not None:
             key[:] = bytes(len(key))
+
+    def key_address(self) -> int:
+        """Where the secret lies in memory, for compiled code; valid until `wipe`, or until this object is gone."""
+        if self._key is None:
+            raise _wiped()
+        ffi = sodium.library().ffi
+        return int(ffi.cast("uintptr_t", ffi.from_buffer(self._key)))
 
     def _own(self, raw: memoryview) -> Any:
         """Copy the secret into memory that can be wiped."""
@@ -221,9 +231,14 @@ class _SodiumCipher(DataCipher):
         return payload
 
     def wipe(self) -> None:
-        key, self._key = self._key, None
+        key, self._key, self.context = self._key, None, None
         if key is not None:
             sodium.library().zero(key, sodium.KEY_BYTES)
+
+    def key_address(self) -> int:
+        if self._key is None:
+            raise _wiped()
+        return int(sodium.library().ffi.cast("uintptr_t", self._key))
 
     def _own(self, raw: memoryview) -> Any:
         return sodium.library().ffi.new("unsigned char[32]", bytes(raw))

@@ -1,2 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The guided end-to-end run."""
+"""The guided end-to-end run: ``prestocloud-sec demo``, or `run` from Python.
+
+``capture`` holds the conversation that is played, ``station`` puts the cjdns parts together without a socket,
+``process`` and ``wire`` are the operating-system processes, ``run`` starts them and puts together what they tell.
+"""
+
+from prestocloud_sec.demo.run import DemoError, Event, Hop, Journey, Summary, run
+
+__all__ = ["DemoError", "Event", "Hop", "Journey", "Summary", "run"]

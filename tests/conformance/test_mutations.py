@@ -37,9 +37,9 @@ INPUTS: dict[str, set[str]] = {
     "cjdns/scheme_serialization.json": {"bytes", "forms.bitCount", "forms.prefixLen", "forms.prefix"},
     "cjdns/secretbox.json": {"my_private", "her_private"},
     "cjdns/serialize_director.json": {"scheme", "number", "form"},
-    "cjdns/sign.json": {"curve_private"},
+    "cjdns/sign.json": {"curve_private", "signed_message_given_to_verify"},
     "cjdns/splice.json": {"a", "b"},
-    "cjdns/switch.json": {"in_if", "in"},
+    "cjdns/switch.json": {"in_if", "in", "label"},
     "cjdns/text_parse.json": {"text", "bytes", "label"},
     "cjdns/xor_metric.json": {"target", "a", "b", "nodes"},
 }
@@ -72,11 +72,10 @@ def changed(value: Any, rng: random.Random) -> Any:
         return value + 1
     if value is None:
         return "00"
-    if not value:
-        return "00"
-    at = rng.randrange(len(value))
-    while not value[at].isalnum():
-        at = rng.randrange(len(value))
+    places = [at for at, character in enumerate(value) if character.isalnum()]
+    if not places:
+        return value + "00"
+    at = rng.choice(places)
     return value[:at] + chr(ord(value[at]) ^ 1) + value[at + 1 :]
 
 

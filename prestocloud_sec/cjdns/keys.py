@@ -64,9 +64,9 @@ def _message(data: BytesLike) -> bytes:
         raise CjdnsMisuseError(wrong.what, where=wrong.where, expected=wrong.expected) from wrong
 
 
-def _drawn(random: Random, size: int) -> bytes:
+def drawn(random: Random, size: int) -> bytes:
     """Take `size` bytes from an injected random source, and hold it to its promise."""
-    data = random(size)
+    data = random(size) if callable(random) else None
     if not isinstance(data, bytes) or len(data) != size:
         raise CjdnsMisuseError(
             "the random source did not return what it was asked for", where="random", expected=f"{size} bytes"
@@ -112,7 +112,7 @@ class PrivateKey:
             If `random` returns something else, or never a key that fits, because it repeats itself.
         """
         for _ in range(_GENERATE_LIMIT):
-            key = cls(_drawn(random, KEY_SIZE))
+            key = cls(drawn(random, KEY_SIZE))
             if key.public.is_routable:
                 return key
             key.wipe()
@@ -180,7 +180,7 @@ class PrivateKey:
             If `message` is not bytes-like, or `random` does not return the 32 bytes it is asked for.
         """
         data = _message(message)
-        return signatures.sign(self._live(), data, _drawn(random, 32))
+        return signatures.sign(self._live(), data, drawn(random, 32))
 
     def wipe(self) -> None:
         """Overwrite the secret with zeros; any later use raises CjdnsMisuseError. Wiping twice is harmless."""

@@ -1,2 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
-"""To be written."""
+"""CryptoAuth: authenticated encryption between two nodes over anything that carries packets.
+
+`Session` is the protocol, without I/O; the handshake's rules and its table of transitions are at the head of
+`prestocloud_sec.cjdns.cryptoauth.session`. The other modules are its parts, each readable alone:
+
+=============  =====================================================================
+`session`      the state machine
+`exchange`     the temporary keys, counter and replay window of one handshake
+`pending`      how replayed hellos are kept from ending live sessions
+`peer`         permanent keys, passwords and users of the two ends
+`handshake`    the 120-byte header and its box
+`auth`         the authentication field
+`secrets`      key agreement
+`users`        who may connect
+`replay`       the replay window
+`cipher`       data packets one by one; `batch` many at once
+`profiles`     where the PrEstoCloud deliverable differs from running nodes
+=============  =====================================================================
+"""
+
+from __future__ import annotations
+
+from prestocloud_sec.cjdns.cryptoauth.auth import AuthField, AuthType
+from prestocloud_sec.cjdns.cryptoauth.cipher import DataCipher
+from prestocloud_sec.cjdns.cryptoauth.exchange import SessionState
+from prestocloud_sec.cjdns.cryptoauth.handshake import HANDSHAKE_SIZE, HandshakeHeader, PacketKind
+from prestocloud_sec.cjdns.cryptoauth.replay import ReplayWindow
+from prestocloud_sec.cjdns.cryptoauth.secrets import SmallOrderError
+from prestocloud_sec.cjdns.cryptoauth.session import TRANSITIONS, Session
+from prestocloud_sec.cjdns.cryptoauth.statistics import Statistics
+from prestocloud_sec.cjdns.cryptoauth.users import User, Users
+
+__all__ = [
+    "HANDSHAKE_SIZE",
+    "TRANSITIONS",
+    "AuthField",
+    "AuthType",
+    "DataCipher",
+    "HandshakeHeader",
+    "PacketKind",
+    "ReplayWindow",
+    "Session",
+    "SessionState",
+    "SmallOrderError",
+    "Statistics",
+    "User",
+    "Users",
+]

@@ -1,0 +1,832 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A CryptoAuth session: the handshake, the data phase, and every transition between their states.
+
+Sources: cjdns v21.1 ``crypto/CryptoAuth.c`` (behaviour), cjdns Whitepaper, "CryptoAuth"; PrEstoCloud deliverable, 3.3.
+
+Rules
+-----
+Two nodes that know each other's permanent Curve25519 keys (or one that knows the other's) agree on temporary keys while
+they already talk: every packet of the handshake carries a payload. The *initiator* says hello, the *responder* answers
+with a key packet, the initiator's first data packet finishes::
+
+    initiator                                        responder
+    INIT            -- hello (0), payload -------->  INIT
+    SENT_HELLO                                       RECEIVED_HELLO
+                    <------- key (2), payload -----
+    RECEIVED_KEY                                     SENT_KEY
+                    -- data, nonce 4 ------------->
+                                                     ESTABLISHED
+                    <------- data, nonce 6 --------
+    ESTABLISHED
+
+Until the answer comes, a side repeats: hellos as *repeat hello* (1), keys as *repeat key* (3), with the same temporary
+key, so that any of them may be lost. Packets are 120 bytes longer than their payload during the handshake, then 20.
+
+One counter, ``next_nonce``, is both the state (0 to 4) and the nonce of the next data packet (4 and up). The data
+packet that establishes a side adds 3 to it; so the responder's first nonce is 6, and an initiator's nonces have a gap.
+Which half of the box nonce the counter goes into tells the two directions apart.
+
+The payload of a handshake packet is encrypted and authenticated, but it can be replayed, and who later steals the
+permanent keys can read it. Data packets resist both.
+
+Theory of operation
+-------------------
+A `Session` holds a `Peer` (permanent keys, passwords), one live `Exchange` (temporary keys, counter, replay window), and
+perhaps one `Pending`. To *reset* is to replace the exchange with a new one; nothing else is forgotten.
+
+Sending looks at ``next_nonce`` alone: 0 and 1 make a hello, 2 and 3 a key packet, 4 and more data. Receiving checks
+length, keys and user in the order of the C code, opens the box, and only then looks into `TRANSITIONS`, by the kind of
+the packet, by whether its temporary key is the one we hold, and by the phase. Everything that can be refused is refused
+before anything is changed.
+
+Nobody acts on a timer: `Session.reset_if_timeout` is evaluated by each `encrypt`, and a caller evaluates it before it
+gives a packet to `decrypt`, as cjdns nodes do (for an established session that is a matter of taste). Without data from
+the peer for 10 s a handshake is given up, after 60 s a session; never in SENT_HELLO, because the answer might come the
+moment after. Times are seconds of `now`; cjdns' own "second" is 1024 ms long, which no peer can tell.
+
+With ``quirks=True`` a session is C's in every byte and state, which includes two faults that the default does not have:
+
+1. A data packet that *fails* to decrypt while the handshake waits for its last step moves the replay window to behind
+   its nonce, so that one forged packet makes the genuine one fail. By default the window moves on success only.
+2. An authentic hello always restarts a session, though it may be a recording. By default it opens a pending handshake
+   beside the session; see `prestocloud_sec.cjdns.cryptoauth.pending` for how and why. The table's PARK is that; with
+   quirks PARK is TAKE.
+
+Two smaller deviations of the default: the 10 s of a handshake also begin when a hello or key packet is taken (C leaves
+the clock alone, so that a long idle session throws the peer's first hello away), and `set_auth` with another login
+under the same password resets too. None of the four changes a packet's form or meaning; a peer with quirks
+interoperates.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple
+
+from prestocloud_sec.cjdns._layout import octets
+from prestocloud_sec.cjdns.cryptoauth.auth import Credentials
+from prestocloud_sec.cjdns.cryptoauth.exchange import Exchange, Phase, SessionState
+from prestocloud_sec.cjdns.cryptoauth.handshake import (
+    CONNECT_TO_ME_FILLER,
+    FIRST_DATA_NONCE,
+    HANDSHAKE_SIZE,
+    HandshakeHeader,
+    PacketKind,
+    connect_to_me,
+    open_box,
+)
+from prestocloud_sec.cjdns.cryptoauth.peer import Peer
+from prestocloud_sec.cjdns.cryptoauth.pending import HelloGuard, Pending
+from prestocloud_sec.cjdns.cryptoauth.profiles import Profile, profile_of
+from prestocloud_sec.cjdns.cryptoauth.replay import ReplayWindow
+from prestocloud_sec.cjdns.cryptoauth.secrets import PairSecret, SmallOrderError
+from prestocloud_sec.cjdns.cryptoauth.statistics import Counters, Statistics
+from prestocloud_sec.cjdns.cryptoauth.users import User, Users
+from prestocloud_sec.cjdns.errors import (
+    CjdnsError,
+    CjdnsMisuseError,
+    DecryptionError,
+    EstablishedKeyPacketError,
+    HandshakeDecryptionError,
+    InvalidHandshakeError,
+    NoSessionError,
+    ReplayError,
+    RuntError,
+    StrayKeyError,
+    ZeroTemporaryKeyError,
+)
+from prestocloud_sec.cjdns.keys import PrivateKey, PublicKey
+
+if TYPE_CHECKING:
+    from prestocloud_sec.wire import BytesLike
+
+__all__ = ["NONCES_EXHAUSTED", "SESSION_SECONDS", "SETUP_SECONDS", "TRANSITIONS", "Action", "Session"]
+
+SETUP_SECONDS = 10.0
+"""A handshake without data from the peer is given up after this time."""
+
+SESSION_SECONDS = 60.0
+"""An established session without data from the peer is given up after this time."""
+
+NONCES_EXHAUSTED = 0xFFFFFFF0
+"""A session whose next nonce is this or more starts over."""
+
+DEFAULT_MAX_DERIVATIONS = 4096
+"""Rounds of SHA-256 that a packet can make us do at most (some milliseconds)."""
+
+
+class Action(Enum):
+    """What an opened handshake packet, or one that need not be opened, leads to."""
+
+    TAKE = auto()
+    """Reset; become the responder of this hello."""
+    CROSS = auto()
+    """Both said hello: the lower permanent key stays initiator. TAKE if that is the peer's, else DELIVER."""
+    PARK = auto()
+    """Keep the session and answer the hello beside it; with quirks, TAKE."""
+    DELIVER = auto()
+    """Nothing but the payload."""
+    ADOPT = auto()
+    """Take the responder's temporary key; we can send data."""
+    ADOPT_AND_SKIP = auto()
+    """The same while we send data already; one nonce is skipped, as C does."""
+    REFUSE = auto()
+    """A duplicate, or of another handshake (13)."""
+    STRAY = auto()
+    """A key packet, but we are not the initiator (10)."""
+    CLOSED = auto()
+    """A key packet, but the session is established (5)."""
+    NO_SESSION = auto()
+    """Data before any keys (2)."""
+    FINISH = auto()
+    """The first data: if it decrypts, the session is established."""
+    OPEN = auto()
+    """Data."""
+
+
+def _row(*names: str) -> tuple[Action, ...]:
+    return tuple(Action[name.replace("+", "_AND_")] for name in names)
+
+
+NEW, HELD = False, True
+
+# fmt: off
+TRANSITIONS: dict[tuple[PacketKind, bool], tuple[Action, ...]] = {
+    # packet, temporary key           INIT          SENT_HELLO    RECEIVED_HELLO  SENT_KEY   RECEIVED_KEY  RUNNING       ESTABLISHED
+    (PacketKind.HELLO, NEW):        _row("TAKE",       "CROSS",      "TAKE",       "PARK",    "PARK",    "PARK",         "PARK"),
+    (PacketKind.HELLO, HELD):       _row("REFUSE",     "REFUSE",     "REFUSE",     "REFUSE",  "REFUSE",  "REFUSE",       "REFUSE"),
+    (PacketKind.REPEAT_HELLO, NEW): _row("TAKE",       "CROSS",      "TAKE",       "PARK",    "PARK",    "PARK",         "PARK"),
+    (PacketKind.REPEAT_HELLO, HELD):_row("REFUSE",     "REFUSE",     "DELIVER",    "DELIVER", "REFUSE",  "REFUSE",       "REFUSE"),
+    (PacketKind.KEY, NEW):          _row("STRAY",      "ADOPT",      "STRAY",      "STRAY",   "ADOPT",   "ADOPT+SKIP",   "CLOSED"),
+    (PacketKind.KEY, HELD):         _row("STRAY",      "ADOPT",      "STRAY",      "STRAY",   "REFUSE",  "REFUSE",       "CLOSED"),
+    (PacketKind.REPEAT_KEY, NEW):   _row("STRAY",      "ADOPT",      "STRAY",      "STRAY",   "REFUSE",  "REFUSE",       "CLOSED"),
+    (PacketKind.REPEAT_KEY, HELD):  _row("STRAY",      "ADOPT",      "STRAY",      "STRAY",   "ADOPT",   "ADOPT+SKIP",   "CLOSED"),
+    (PacketKind.DATA, NEW):         _row("NO_SESSION", "NO_SESSION", "NO_SESSION", "FINISH",  "FINISH",  "FINISH",       "OPEN"),
+}
+# fmt: on
+"""What to do, by kind of packet and whether it carries the peer's temporary key that we hold, in each `Phase`."""
+
+_word = struct.Struct(">I").unpack_from
+_U32_MAX = 0xFFFFFFFF
+_FOREVER = float("inf")
+
+
+class Session:
+    """One CryptoAuth session: payloads in and packets out on one side, packets in and payloads out on the other.
+
+    This is the wrapped interface of the deliverable without the interface: whatever carries bytes to the peer, as best
+    it can, carries what `encrypt` returns, and `decrypt` gets what arrives, in any order, perhaps twice or never.
+
+    Parameters
+    ----------
+    private_key : PrivateKey
+        Our permanent key.
+    peer_key : PublicKey, optional
+        The peer's. Without it the session takes the key of the first authentic hello, and cannot speak first.
+    users : Users, optional
+        Who may connect with a password.
+    require_auth : bool
+        Refuse whoever does not.
+    password, login : bytes-like, optional
+        What we tell the peer; without a login it is found by the password.
+    profile : str
+        ``"cjdns"`` or ``"deliverable"``; see `prestocloud_sec.cjdns.cryptoauth.profiles`.
+    quirks : bool
+        Behave in every byte and state as cjdns v21.1 does, faults included; see the head of this module.
+    authenticate : bool
+        Whether data packets must carry authenticators. ``False`` is for ``profile="deliverable"`` alone, and makes
+        data packets that **anybody on the way can change unnoticed**.
+    derivations : int
+        Rounds of SHA-256 over the password beyond the first, 0 to 65535; for ``profile="deliverable"`` alone.
+    max_derivations : int
+        Most rounds to do for a peer; a handshake that names more is refused.
+    random : callable
+        Returns as many fresh random bytes as it is asked for.
+    clock : callable
+        Returns the time in seconds, for calls without `now`, and once when the session is made.
+
+    Raises
+    ------
+    CjdnsMisuseError
+        If an argument has the wrong type or does not go with the profile.
+    AddressError
+        If `peer_key` does not hash into fc00::/8 (not checked with quirks).
+
+    Notes
+    -----
+    A session is used by one thread at a time. It cannot be pickled: it holds secrets.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_authenticate",
+        "_clock",
+        "_counters",
+        "_guard",
+        "_heard",
+        "_live",
+        "_peer",
+        "_pending",
+        "_quirks",
+        "_random",
+        "_retired",
+    )
+
+    def __init__(
+        self,
+        private_key: PrivateKey,
+        *,
+        peer_key: PublicKey | None = None,
+        users: Users | None = None,
+        require_auth: bool = False,
+        password: BytesLike | None = None,
+        login: BytesLike | None = None,
+        profile: str = "cjdns",
+        quirks: bool = False,
+        authenticate: bool = True,
+        derivations: int = 0,
+        max_derivations: int = DEFAULT_MAX_DERIVATIONS,
+        random: Callable[[int], bytes] = os.urandom,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        for name, value, kind in (("peer_key", peer_key, PublicKey), ("users", users, Users)):
+            if value is not None and not isinstance(value, kind):
+                raise CjdnsMisuseError(f"{type(value).__name__}", where=name, expected=kind.__name__)
+        if not isinstance(private_key, PrivateKey):
+            raise CjdnsMisuseError(f"{type(private_key).__name__}", where="private_key", expected="PrivateKey")
+        variant = profile_of(profile)
+        if not authenticate and not variant.plain_data:
+            raise CjdnsMisuseError("packets always carry authenticators", where="authenticate", expected="True")
+        self._authenticate = authenticate
+        self._quirks = quirks
+        self._random = random
+        self._clock = clock
+        self._peer = Peer(
+            private_key,
+            peer_key,
+            users,
+            require_auth=require_auth,
+            profile=variant,
+            authenticate=authenticate,
+            quirks=quirks,
+            max_derivations=max_derivations,
+        )
+        self._guard = HelloGuard()
+        self._counters = Counters()
+        self._retired = (0, 0, 0)
+        self._pending: Pending | None = None
+        self._live = Exchange(authenticated=authenticate)
+        self._peer.credentials = _credentials(password, login, derivations, variant)
+        self._heard = self._time(None)
+
+    # --- what a caller sees
+
+    @property
+    def state(self) -> SessionState:
+        """The state as cjdns names it."""
+        return self._live.state
+
+    @property
+    def established(self) -> bool:
+        """Whether a data packet of the peer was decrypted since the last reset."""
+        return self._live.established
+
+    @property
+    def initiator(self) -> bool:
+        """Whether we said hello (and the peer did not overrule it)."""
+        return self._live.initiator
+
+    @property
+    def peer_key(self) -> PublicKey | None:
+        """The peer's permanent key, or None while it is not known."""
+        return None if self._peer.key is None else PublicKey(self._peer.key)
+
+    @property
+    def user(self) -> User | None:
+        """The user that the peer authenticated as in the handshake of this session."""
+        return self._live.user
+
+    @property
+    def statistics(self) -> Statistics:
+        """What was counted until now."""
+        counted = {name: getattr(self._counters, name) for name in Counters.__slots__}
+        counted["refused"] = dict(self._counters.refused)
+        window = self._live.window
+        duplicates, lost, out_of_range = self._retired
+        return Statistics(
+            **counted,
+            duplicates=duplicates + window.duplicates,
+            lost=lost + window.lost,
+            out_of_range=out_of_range + window.out_of_range,
+        )
+
+    @property
+    def overhead(self) -> int:
+        """Bytes that the next packet adds to its payload: 120 in the handshake, then 20 (or 4 without authenticators).
+
+        As things stand; if a timer runs out before the packet is made, it is 120 again.
+        """
+        if self._live.next_nonce < FIRST_DATA_NONCE or (self._pending is not None and self._pending.owed):
+            return HANDSHAKE_SIZE
+        return self._live.data_cipher().overhead
+
+    def mtu(self, link: int) -> int:
+        """Return the longest payload whose packet fits a link that carries packets of `link` bytes, as things stand."""
+        return max(0, link - self.overhead)
+
+    def __repr__(self) -> str:
+        peer = "unknown peer" if self._peer.key is None else PublicKey(self._peer.key).hex
+        return f"<Session {self.state.name} with {peer}>"
+
+    # --- sending
+
+    def encrypt(self, payload: BytesLike, *, now: float | None = None) -> bytes:
+        """Return the packet that carries `payload`: a handshake packet, or data.
+
+        Parameters
+        ----------
+        payload : bytes-like
+            Any number of bytes. During the handshake an empty payload is how a node only asks for a session.
+        now : float, optional
+            Seconds; without it the session's clock is asked.
+
+        Raises
+        ------
+        CjdnsMisuseError
+            If the payload is not bytes-like, `now` no time, or the peer's key is not known yet.
+        SmallOrderError
+            If the peer's key is no key.
+        """
+        live = self._live
+        cipher = live.cipher
+        at = self._clock() if now is None else now if type(now) is float else self._time(now)
+        if cipher is not None and self._pending is None:
+            nonce = live.next_nonce
+            idle = at - self._heard
+            if nonce < NONCES_EXHAUSTED and (idle < SETUP_SECONDS or (idle < SESSION_SECONDS and live.established)):
+                packet = cipher.seal(nonce, payload)
+                live.next_nonce = nonce + 1
+                counters = self._counters
+                counters.packets_out += 1
+                counters.bytes_out += len(packet)
+                return packet
+        return self._encrypt_slowly(octets(payload, "payload"), self._time(at))
+
+    def connect_to_me(self) -> bytes:
+        """Return a packet that asks whoever receives it to say hello to us, for when we do not know its key.
+
+        Only in ``profile="deliverable"`` (PrEstoCloud deliverable, 3.3, header type 1). It carries nothing but our key.
+
+        Raises
+        ------
+        CjdnsMisuseError
+            In another profile, or if the peer's key is known.
+        """
+        if not self._peer.profile.connect_to_me:
+            raise CjdnsMisuseError("there is no connect-to-me packet in this profile", where="Session.connect_to_me")
+        if self._peer.key is not None:
+            raise CjdnsMisuseError("the peer's key is known", where="Session.connect_to_me", expected="encrypt")
+        packet = connect_to_me(self._peer.own, self._draw(CONNECT_TO_ME_FILLER))
+        self._count_out(packet)
+        return packet
+
+    def _encrypt_slowly(self, payload: bytes, now: float) -> bytes:
+        self.reset_if_timeout(now)
+        if self._live.next_nonce >= NONCES_EXHAUSTED:
+            self._reset(now)
+        self._expire(now)
+        live, pending = self._live, self._pending
+        if pending is not None and pending.owed:
+            packet = self._handshake_of(pending.exchange, payload)
+            pending.owed = False
+        elif live.next_nonce < FIRST_DATA_NONCE:
+            packet = self._handshake_of(live, payload)
+        else:
+            packet = live.start().seal(live.next_nonce, payload)
+            live.next_nonce += 1
+        self._count_out(packet)
+        return packet
+
+    def _handshake_of(self, exchange: Exchange, payload: bytes) -> bytes:
+        packet = exchange.make_handshake(self._peer, payload, self._draw)
+        if not self._quirks:
+            self._guard.own.add(exchange.temporary_public)
+        self._counters.handshakes_out += 1
+        return packet
+
+    # --- receiving
+
+    def decrypt(self, packet: BytesLike, *, now: float | None = None) -> bytes:
+        """Return the payload of a packet; a handshake packet's may be empty.
+
+        A packet that is refused changes nothing but the statistics, and is answered with nothing: drop it. (With quirks
+        it may move the replay window, see the head of this module.) A connect-to-me packet, where the profile has them,
+        gives an empty payload if the session did not know its peer, which it now does: the next `encrypt` says hello.
+
+        Parameters
+        ----------
+        packet : bytes-like
+            What arrived.
+        now : float, optional
+            Seconds; without it the session's clock is asked.
+
+        Raises
+        ------
+        RuntError
+            If it is shorter than its header (1).
+        NoSessionError
+            If it is data and there are no keys yet (2).
+        EstablishedKeyPacketError, StrayKeyError
+            If it is a key packet and the session is established (5) or has said no hello (10).
+        WrongPermanentKeyError, AddressError
+            If it is from another node (6), or from none in fc00::/8.
+        AddressRestrictedError, AuthenticationRequiredError, UnrecognizedAuthenticationError
+            If its user may not connect from there (7), is missing (8) or unknown (9).
+        HandshakeDecryptionError, DecryptionError
+            If it does not authenticate (11, 15).
+        ZeroTemporaryKeyError
+            If its temporary key is no key (12).
+        InvalidHandshakeError
+            If it is a duplicate, a recording, or of another handshake (13).
+        ReplayError
+            If its nonce was seen, or is too old to tell (14).
+        CjdnsMisuseError
+            If `packet` is not bytes-like, or `now` no time.
+        """
+        live = self._live
+        at = self._clock() if now is None else now if type(now) is float else self._time(now)
+        cipher = live.cipher
+        if not live.established or cipher is None or type(packet) is not bytes or len(packet) < cipher.overhead:
+            return self._decrypt_slowly(octets(packet, "packet"), self._time(at), None)
+        (nonce,) = _word(packet)
+        if nonce < FIRST_DATA_NONCE or nonce == _U32_MAX:
+            return self._decrypt_slowly(packet, self._time(at), None)
+        try:
+            payload = cipher.open(packet)
+        except DecryptionError as refused:
+            return self._decrypt_slowly(packet, self._time(at), refused)
+        if not live.window.accept(nonce):
+            raise self._refusal(_replayed(nonce))
+        if self._heard < at < _FOREVER:
+            self._heard = at
+        counters = self._counters
+        counters.packets_in += 1
+        counters.bytes_in += len(packet)
+        return payload
+
+    def _decrypt_slowly(self, packet: bytes, now: float, refused: DecryptionError | None) -> bytes:
+        """Receive any packet; `refused` is why the live session could not open this one, if that was tried."""
+        self._expire(now)
+        try:
+            payload = self._receive(packet, now, refused)
+        except CjdnsError as error:
+            self._refusal(error)
+            raise
+        self._counters.packets_in += 1
+        self._counters.bytes_in += len(packet)
+        return payload
+
+    def _receive(self, packet: bytes, now: float, refused: DecryptionError | None) -> bytes:
+        least = 20 if self._live.authenticated else 4
+        if len(packet) < least:
+            raise RuntError(f"{len(packet)} bytes", where="packet", expected=f"at least {least}")
+        (word,) = _word(packet)
+        kind = PacketKind.of(word, connect_to_me=self._peer.profile.connect_to_me)
+        if kind is PacketKind.CONNECT_TO_ME:
+            return self._receive_connect_to_me(packet)
+        if kind is not PacketKind.DATA:
+            return self._receive_handshake(packet, kind, now)
+        match TRANSITIONS[kind, NEW][self._live.phase]:
+            case Action.NO_SESSION:
+                raise NoSessionError(
+                    "data, but no keys were agreed on", where="packet", hint="say hello with encrypt()"
+                )
+            case Action.FINISH:
+                return self._receive_final(packet, word, now)
+            case _:
+                return self._receive_data(packet, word, now, refused)
+
+    def _receive_connect_to_me(self, packet: bytes) -> bytes:
+        if len(packet) < HANDSHAKE_SIZE:
+            raise RuntError(f"{len(packet)} bytes", where="connect-to-me", expected=f"{HANDSHAKE_SIZE}")
+        if self._peer.key is not None:
+            raise InvalidHandshakeError(
+                "connect-to-me, but there is a session already", where="connect-to-me", hint="dropped silently"
+            )
+        self._peer.introduce(packet[40:72])
+        return b""
+
+    def _receive_data(self, packet: bytes, nonce: int, now: float, refused: DecryptionError | None) -> bytes:
+        """Data to an established session: of this session, or the first of a pending one."""
+        live = self._live
+        if refused is None:
+            try:
+                payload = live.start().open(packet)
+            except DecryptionError as error:
+                return self._promote(packet, nonce, now, error)
+            if not live.window.accept(nonce):
+                raise _replayed(nonce)
+            self._heard = now
+            return payload
+        return self._promote(packet, nonce, now, refused)
+
+    def _receive_final(self, packet: bytes, nonce: int, now: float) -> bytes:
+        """Data to a session that waits for it to be established."""
+        live = self._live
+        try:
+            payload = live.data_cipher().open(packet)
+        except DecryptionError as error:
+            if not self._quirks:
+                return self._promote(packet, nonce, now, error)
+            live.window.restart(nonce + 1)
+            raise
+        if not live.window.accept(nonce):
+            if self._quirks:
+                live.window.restart(nonce + 1)
+            raise _replayed(nonce)
+        self._establish(live, nonce, now)
+        return payload
+
+    def _promote(self, packet: bytes, nonce: int, now: float, refused: DecryptionError) -> bytes:
+        """Try a packet that the live session refuses on the pending one, which takes its place if it opens."""
+        pending = self._pending
+        if pending is None or pending.exchange.next_nonce != Phase.SENT_KEY:
+            raise refused
+        payload = pending.exchange.data_cipher().open(packet)
+        self._pending = None
+        self._replace(pending.exchange)
+        self._counters.pending_promoted += 1
+        self._establish(pending.exchange, nonce, now)
+        return payload
+
+    def _establish(self, exchange: Exchange, nonce: int, now: float) -> None:
+        exchange.establish(nonce)
+        if not exchange.initiator:
+            self._guard.spent.add(exchange.peer_temporary)
+        self._heard = now
+        self._counters.sessions += 1
+
+    def _receive_handshake(self, packet: bytes, kind: PacketKind, now: float) -> bytes:
+        live, peer = self._live, self._peer
+        phase, hello = live.phase, kind <= PacketKind.REPEAT_HELLO
+        early = TRANSITIONS[kind, NEW][phase]
+        if early is Action.CLOSED:
+            raise EstablishedKeyPacketError("a key packet, but the session is established", where="handshake.kind")
+        if len(packet) < HANDSHAKE_SIZE:
+            raise RuntError(f"{len(packet)} bytes", where="handshake", expected=f"at least {HANDSHAKE_SIZE}")
+        header = HandshakeHeader.decode(packet[:HANDSHAKE_SIZE])
+        peer.check_key(header.public_key, kind)
+        user, password_secret = peer.authenticate_header(header)
+        if early is Action.STRAY:
+            raise StrayKeyError("a key packet, but we sent no hello", where="handshake.kind", offset=0)
+        pair = peer.pair_with(header.public_key)
+        temporary_key, payload = self._open_handshake(packet, header, password_secret, pair if hello else None)
+        if hello and not self._quirks:
+            self._guard.check(header.nonce, temporary_key)
+        action = TRANSITIONS[kind, temporary_key == live.peer_temporary][phase]
+        if action is Action.CROSS:
+            stands = header.public_key >= peer.own and header.public_key == peer.key
+            action = Action.DELIVER if stands else Action.TAKE
+        offer = _Offer(kind, temporary_key, user, self._authenticate or header.auth.authenticate or user is not None)
+        self._act(action, offer, now)
+        if hello and not self._quirks:
+            self._guard.accepted.add(header.nonce)
+        peer.meet(header.public_key, pair)
+        self._counters.handshakes_in += 1
+        return payload
+
+    def _open_handshake(
+        self, packet: bytes, header: HandshakeHeader, password_secret: bytes | None, pair: PairSecret | None
+    ) -> tuple[bytes, bytes]:
+        """Return temporary key and payload; `pair` is that of the permanent keys for a hello, None for a key packet."""
+        try:
+            if pair is not None:
+                secret = pair.get(self._peer.private, header.public_key, password_secret)
+            else:
+                secret = self._live.pair.get(self._live.temporary, header.public_key, password_secret)
+        except SmallOrderError as error:
+            raise _not_authentic("its permanent key is a point of small order") from error
+        opened = open_box(packet, secret)
+        if opened is None:
+            raise _not_authentic("it does not authenticate")
+        if opened[0] == bytes(32):
+            raise _bad_temporary_key("zero")
+        return opened
+
+    def _act(self, action: Action, offer: _Offer, now: float) -> None:
+        """Do what the table says about an authentic handshake packet."""
+        live = self._live
+        match action:
+            case Action.PARK if self._authenticate and not self._quirks:
+                self._park(offer, now)
+            case Action.TAKE | Action.PARK:
+                taken = self._responder(offer)
+                if live.next_nonce:
+                    self._counters.resets += 1
+                self._pending = None
+                self._replace(taken)
+                self._start_clock(now)
+            case Action.ADOPT | Action.ADOPT_AND_SKIP:
+                try:
+                    live.adopt(offer.temporary_key, offer.authenticated)
+                except SmallOrderError as error:
+                    raise _bad_temporary_key("a point of small order") from error
+                live.user = offer.user
+                self._fresh_window()
+                if action is Action.ADOPT:
+                    live.next_nonce = Phase.RECEIVED_KEY
+                    self._start_clock(now)
+                else:
+                    live.next_nonce += 1
+            case Action.DELIVER:
+                self._fresh_window()
+            case _:
+                raise InvalidHandshakeError(
+                    "a duplicate, or of another handshake than the one under way", where="handshake", hint="drop it"
+                )
+
+    def _park(self, offer: _Offer, now: float) -> None:
+        """Answer a hello beside the session."""
+        pending = self._pending
+        if pending is None or pending.exchange.peer_temporary != offer.temporary_key:
+            exchange = self._responder(offer)
+            if pending is not None:
+                pending.exchange.wipe()
+            self._pending = Pending(exchange, now)
+            self._counters.pending_opened += 1
+        elif offer.kind is PacketKind.REPEAT_HELLO:
+            pending.hear(now)
+        else:
+            raise InvalidHandshakeError(
+                "a duplicate of the hello that is being answered", where="hello", hint="drop it"
+            )
+
+    def _responder(self, offer: _Offer) -> Exchange:
+        """Return a new exchange that has received a hello.
+
+        The secret of our key packet is computed now, and with it that the temporary key is a key at all.
+        """
+        exchange = Exchange(authenticated=offer.authenticated)
+        mine = self._peer.credentials
+        try:
+            exchange.pair.get(self._peer.private, offer.temporary_key, None if mine is None else mine.secret)
+        except SmallOrderError as error:
+            raise _bad_temporary_key("a point of small order") from error
+        exchange.peer_temporary = offer.temporary_key
+        exchange.next_nonce = Phase.RECEIVED_HELLO
+        exchange.user = offer.user
+        return exchange
+
+    # --- resets and timers
+
+    def reset(self, now: float | None = None) -> None:
+        """Give up the session: the next packet is a hello. Temporary keys and secrets are wiped."""
+        self._reset(self._time(now))
+
+    def reset_if_timeout(self, now: float | None = None) -> bool:
+        """Reset if no data came for 10 s (60 s if established), and return whether that gave anything up.
+
+        Never in SENT_HELLO. `encrypt` does this by itself.
+        """
+        at = self._time(now)
+        live = self._live
+        if live.next_nonce == Phase.SENT_HELLO:
+            return False
+        idle = at - self._heard
+        if idle < SETUP_SECONDS or (idle < SESSION_SECONDS and live.established):
+            return False
+        lost = live.next_nonce != Phase.INIT
+        self._counters.timeouts += lost
+        self._reset(at)
+        self._heard = at
+        return lost
+
+    def set_auth(
+        self,
+        password: BytesLike | None,
+        login: BytesLike | None = None,
+        now: float | None = None,
+        *,
+        derivations: int = 0,
+    ) -> None:
+        """Set what we tell the peer, or with None that we tell nothing; resets if that is a change.
+
+        Raises
+        ------
+        CjdnsMisuseError
+            If there is a login but no password, or an argument is of the wrong type.
+        """
+        at = self._time(now)
+        peer = self._peer
+        old, new = peer.credentials, _credentials(password, login, derivations, peer.profile)
+        same = old == new
+        if self._quirks and old is not None and new is not None:
+            same = old.secret == new.secret  # C looks at the password alone, and keeps the old login
+        if not same:
+            peer.credentials = new
+            self._reset(at)
+
+    def close(self) -> None:
+        """Wipe every secret of the session, which can then only be thrown away or, with its peer's key, start over."""
+        self._reset(self._time(None))
+        self._peer.wipe()
+
+    def _reset(self, now: float) -> None:
+        if self._live.next_nonce:
+            self._counters.resets += 1
+        self._drop_pending()
+        self._replace(Exchange(authenticated=self._authenticate))
+        self._peer.forget_unproven()
+        self._start_clock(now)
+
+    def _expire(self, now: float) -> None:
+        """Give up the pending handshake if its time has run out."""
+        if self._pending is not None and now >= self._pending.until:
+            self._counters.pending_expired += 1
+            self._drop_pending()
+
+    def _drop_pending(self) -> None:
+        if self._pending is not None:
+            self._pending.exchange.wipe()
+            self._pending = None
+
+    def _start_clock(self, now: float) -> None:
+        """The handshake went on: count its 10 s from here (C does not)."""
+        if not self._quirks:
+            self._heard = now
+
+    def _replace(self, exchange: Exchange) -> None:
+        """Put another exchange in the place of the live one, whose secrets are wiped."""
+        self._fresh_window()
+        self._live.wipe()
+        self._live = exchange
+
+    def _fresh_window(self) -> None:
+        """Forget the nonces seen, but not how many were refused."""
+        window = self._live.window
+        duplicates, lost, out_of_range = self._retired
+        self._retired = (duplicates + window.duplicates, lost + window.lost, out_of_range + window.out_of_range)
+        self._live.window = ReplayWindow()
+
+    # --- small change
+
+    def _time(self, now: float | None) -> float:
+        value = self._clock() if now is None else now
+        if not isinstance(value, int | float) or not -_FOREVER < value < _FOREVER:
+            raise CjdnsMisuseError(f"{value!r} is no time", where="now", expected="seconds")
+        return float(value)
+
+    def _draw(self, size: int) -> bytes:
+        drawn = self._random(size)
+        if not isinstance(drawn, bytes) or len(drawn) != size:
+            raise CjdnsMisuseError("not what was asked for", where="random", expected=f"{size} bytes")
+        return drawn
+
+    def _count_out(self, packet: bytes) -> None:
+        self._counters.packets_out += 1
+        self._counters.bytes_out += len(packet)
+
+    def _refusal(self, error: CjdnsError) -> CjdnsError:
+        refused = self._counters.refused
+        name = type(error).__name__
+        refused[name] = refused.get(name, 0) + 1
+        return error
+
+
+class _Offer(NamedTuple):
+    """What an authentic handshake packet brings."""
+
+    kind: PacketKind
+    temporary_key: bytes
+    user: User | None
+    authenticated: bool
+
+
+def _credentials(
+    password: BytesLike | None, login: BytesLike | None, derivations: int, profile: Profile
+) -> Credentials | None:
+    if derivations and not profile.derivations:
+        raise CjdnsMisuseError(f"{derivations!r}", where="derivations", expected="0 in this profile")
+    if password is not None:
+        return Credentials.of(password, login, derivations=derivations)
+    if login is not None or derivations:
+        raise CjdnsMisuseError("no password", where="password", expected="one to go with the login or derivations")
+    return None
+
+
+def _replayed(nonce: int) -> ReplayError:
+    return ReplayError(f"nonce {nonce} was seen before, or is too old to tell", where="packet", hint="drop it")
+
+
+def _not_authentic(what: str) -> HandshakeDecryptionError:
+    return HandshakeDecryptionError(
+        what, where="handshake", hint="forged, damaged, for another node, or made with another password: drop it"
+    )
+
+
+def _bad_temporary_key(what: str) -> ZeroTemporaryKeyError:
+    return ZeroTemporaryKeyError(f"the temporary key is {what}", where="handshake", hint="drop it")

@@ -112,7 +112,7 @@ class StationProcess:
                 self.udp.sendto(action.datagram, ("127.0.0.1", self.ports[action.interface]))
             elif self._heard(action):
                 index = self.cursor - 1
-            if action.steps and self.script is not None:
+            if action.steps and (self.script is not None or self.role == "relay"):
                 emit(
                     "steps",
                     index=index,

@@ -27,7 +27,8 @@ from prestocloud_sec.cjdns.errors import CjdnsError, HeaderError
 from prestocloud_sec.cjdns.headers import ContentType, DataHeader, SwitchHeader
 from prestocloud_sec.cjdns.ipv6 import rebuild_header
 from prestocloud_sec.cjdns.keys import Address, PrivateKey, PublicKey
-from prestocloud_sec.cjdns.switch import Drop, ErrorReply, Forward, RouteLabel, Switch
+from prestocloud_sec.cjdns.routing.messages import Query, Reply, decode_message
+from prestocloud_sec.cjdns.switch import V3X5X8, Drop, ErrorReply, Forward, RouteLabel, Switch
 
 __all__ = ["Action", "Deliver", "Send", "Station", "Step"]
 
@@ -176,9 +177,10 @@ class Station:
         return self._from_router(header, CONTROL_HANDLE.to_bytes(4, "big") + ping.encode(), now)
 
     def greet(self, address: Address, now: float) -> list[Action]:
-        """Send an empty DHT message through the inner session: it carries the end-to-end handshake on."""
+        """Send a DHT ping through the inner session: it, and the reply, carry the end-to-end handshake on."""
         self._steps = []
-        return self._send_inner(self._inner[address], ContentType.CJDHT, b"d1:q2:pn4:txid4:demoe", now)
+        ping = Query(txid=self.random(12), version=PROTOCOL_VERSION, scheme=V3X5X8.serialize(), kind=b"pn")
+        return self._send_inner(self._inner[address], ContentType.CJDHT, ping.encode(), now)
 
     def packet_from_user(self, packet: bytes, now: float) -> list[Action]:
         """Encrypt an IPv6 packet for its destination. One without a session is dropped and counted."""
@@ -298,10 +300,11 @@ class Station:
         header = DataHeader.decode(plaintext[: DataHeader.SIZE])
         payload = plaintext[DataHeader.SIZE :]
         if header.content_type == ContentType.CJDHT:
-            # Only the handshake matters here; an answer completes it, and an answer to an answer would never end.
-            if not inner.session.established:
-                return self._send_inner(inner, ContentType.CJDHT, b"d4:txid4:demoe", now)
-            return []
+            message = decode_message(payload)
+            if not isinstance(message, Query):
+                return []
+            pong = Reply(txid=message.txid, version=PROTOCOL_VERSION, scheme=V3X5X8.serialize())
+            return self._send_inner(inner, ContentType.CJDHT, pong.encode(), now)
         if header.content_type > 255:
             return []
         packet = rebuild_header(inner.address, self.key.address, header.content_type, len(payload)) + payload

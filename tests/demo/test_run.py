@@ -37,7 +37,7 @@ def test_the_labels_on_the_way_are_those_the_stations_saw(finished: tuple[Summar
     assert [hop.station for hop in journey.hops] == ["edge", "relay", "gateway"]
     seen = [detail for hop in journey.hops for layer, _, detail in hop.steps if layer == "switch"]
     labels = [label for _, label in summary.labels_on_the_way]
-    assert [detail.split("label ")[1] for detail in seen] == [f"{a} -> {b}" for a, b in itertools.pairwise(labels)]
+    assert [detail.split("label ")[1] for detail in seen] == [f"{a} -> {b}" for a, b in itertools.pairwise(labels[:4])]
     assert len(summary.journeys) == summary.packets
 
 

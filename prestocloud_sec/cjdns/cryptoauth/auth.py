@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The authentication field of a handshake, and what a password becomes (cjdns v21.1 ``crypto/CryptoAuth.c``, ``getAuth``
-and ``hashPassword``; cjdns Whitepaper, "Authentication field"; PrEstoCloud deliverable, 3.3, figures 5 and 6).
+"""The authentication field of a handshake, and what a password becomes.
+
+Sources: cjdns v21.1 ``crypto/CryptoAuth.c``, ``getAuth`` and ``hashPassword``; cjdns Whitepaper, "Authentication
+field"; PrEstoCloud deliverable, 3.3, figures 5 and 6.
 
 A password is never sent. The field names it by a *lookup*, seven bytes by which the receiver finds the user among
 those it has authorised:
@@ -22,8 +24,8 @@ make the secret. The lookup is always that of no rounds, so that a receiver find
 (as historic cjdns had it). With type 0 the field is filler and means nothing.
 
 The last four bytes of the field are bound by no authenticator: who can change packets on the way can change
-*derivations* and the *A bit*. Derivations only make the handshake fail; for the A bit see `prestocloud_sec.cjdns.
-cryptoauth.profiles`.
+*derivations* and the *A bit*. Derivations only make the handshake fail; for the A bit see
+`prestocloud_sec.cjdns.cryptoauth.profiles`.
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ class AuthType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class AuthField(Structure):
-    """The 12 bytes at offset 4 of a handshake packet.
+    r"""The 12 bytes at offset 4 of a handshake packet.
 
     Attributes
     ----------
@@ -79,16 +81,16 @@ class AuthField(Structure):
     Examples
     --------
     >>> AuthField.decode(bytes.fromhex("01c31dd97f3265200000" "8000"))
-    AuthField(type=1, lookup=b'\\xc3\\x1d\\xd9\\x7f2e ', derivations=0, authenticate=True, additional=0)
+    AuthField(type=1, lookup=b'\xc3\x1d\xd9\x7f2e ', derivations=0, authenticate=True, additional=0)
     >>> print(AuthField.figure())
      0                   1                   2                   3
      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
-    |     type      |                    lookup                     |
+    |      type     |                     lookup                    |
     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
-    |                            lookup                             |
+    |                             lookup                            |
     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
-    |          derivations          |a|         additional          |
+    |          derivations          |a|          additional         |
     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
     """
 

@@ -185,7 +185,7 @@ class Exchange:
         return self.cipher
 
     def establish(self, nonce: int) -> None:
-        """The peer's first data packet, with `nonce`, was decrypted."""
+        """Count the peer's first data packet, which had this nonce, as decrypted."""
         self.start()
         self.established = True
         self.next_nonce += 3

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Handshake packets: the 120-byte header, and the box behind it (cjdns v21.1 ``wire/CryptoHeader.h``,
-``crypto/CryptoAuth.c``; PrEstoCloud deliverable, 3.3).
+r"""Handshake packets: the 120-byte header, and the box behind it.
+
+Sources: cjdns v21.1 ``wire/CryptoHeader.h``, ``crypto/CryptoAuth.c``; PrEstoCloud deliverable, 3.3.
 
 ::
 
@@ -9,7 +10,7 @@
       4   12   authentication field
      16   24   random nonce of the box
      40   32   sender's permanent public key, in clear
-     72   16   tag        \\
+     72   16   tag        \
      88   32   ciphertext  | one box: the sender's temporary public key, then the payload
     120    n   ciphertext /
 
@@ -146,7 +147,7 @@ def seal(
 
 
 def open_box(packet: bytes, secret: bytes) -> tuple[bytes, bytes] | None:
-    """Return temporary key and payload of a handshake packet (120 bytes or more), or None if it does not authenticate."""
+    """Return temporary key and payload of a packet of 120 bytes or more, or None if it does not authenticate."""
     try:
         content = sodium.crypto_box_open_afternm(packet[_BOX_START:], packet[_NONCE], secret)
     except CryptoError:

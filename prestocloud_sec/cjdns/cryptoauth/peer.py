@@ -152,11 +152,11 @@ class Peer:
         user = None
         if header.auth.type != AuthType.NONE and self.users is not None:
             user = self.users.lookup(header.auth.matched)
-        if user is not None and user.restrict_to is not None:
-            if address_bytes(header.public_key) != user.restrict_to.packed:
-                raise AddressRestrictedError(
-                    f"user {user.name!a} may not connect from this node", where="handshake.public_key", offset=40
-                )
+        restricted = None if user is None else user.restrict_to
+        if user is not None and restricted is not None and address_bytes(header.public_key) != restricted.packed:
+            raise AddressRestrictedError(
+                f"user {user.name!a} may not connect from this node", where="handshake.public_key", offset=40
+            )
         if user is None:
             if self.require_auth:
                 raise AuthenticationRequiredError(
@@ -172,7 +172,7 @@ class Peer:
         return self._pair if key == self.key else PairSecret()
 
     def meet(self, key: bytes, pair: PairSecret) -> None:
-        """An authentic handshake came from `key`: from now on it is the peer's."""
+        """Take `key` as the peer's from now on: an authentic handshake came from it."""
         if pair is not self._pair:
             self._pair.wipe()
             self._pair = pair
@@ -180,7 +180,7 @@ class Peer:
         self.provisional = False
 
     def introduce(self, key: bytes) -> None:
-        """A connect-to-me packet names `key`, unproven: hold it until a handshake says otherwise.
+        """Take `key` as the peer's until a handshake says otherwise: a connect-to-me packet names it, unproven.
 
         Raises
         ------

@@ -29,7 +29,7 @@ its last hello it is given up.
   in clear, so our own one, sent back with the peer's key written into it, would authenticate.
 
 A table in memory ends with the process. A restarted node accepts one payload of each recorded hello again, and its own
-recorded ones turned around; that is how the protocol is (PrEstoCloud deliverable, 3.3: handshake packets are "not secure
+recorded ones turned around; that is how the protocol is (PrEstoCloud deliverable, 3.3: handshake traffic "is not secure
 against replay attacks"). No session comes of it.
 
 Where data packets carry no authenticator (``authenticate=False``), nothing can be proved by one; such sessions take
@@ -72,7 +72,7 @@ class Pending:
         self.hear(now)
 
     def hear(self, now: float) -> None:
-        """A hello of this handshake came."""
+        """Owe an answer to a hello of this handshake, which came now."""
         self.owed = True
         self.until = now + PENDING_SECONDS
 

@@ -103,8 +103,8 @@ class ReplayWindow:
     def _seen_in(self, shift: int) -> int:
         """How many of the numbers that a shift drops were seen.
 
-        C keeps the shift in a signed 32-bit integer. From 2**31 on it is negative there, and only the low ``shift % 64``
-        bits are looked at; no counter of a session gets that far ahead, but recorded counts include it.
+        C keeps the shift in a signed 32-bit integer. From 2**31 on it is negative there, and only the low
+        ``shift % 64`` bits are looked at; no counter of a session gets that far ahead, but recorded counts include it.
         """
         if shift >> 31:
             return (self.bits & (1 << (shift % WIDTH or WIDTH)) - 1).bit_count()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How two keys, and perhaps a password, become the secret of a box (cjdns v21.1 ``crypto/CryptoAuth.c``,
-``getSharedSecret``; PrEstoCloud deliverable, 3.3, "Authentication Field").
+"""How two keys, and perhaps a password, become the secret of a box.
+
+Sources: cjdns v21.1 ``crypto/CryptoAuth.c``, ``getSharedSecret``; PrEstoCloud deliverable, 3.3, "Authentication Field".
 
 ::
 

@@ -31,8 +31,8 @@ permanent keys can read it. Data packets resist both.
 
 Theory of operation
 -------------------
-A `Session` holds a `Peer` (permanent keys, passwords), one live `Exchange` (temporary keys, counter, replay window), and
-perhaps one `Pending`. To *reset* is to replace the exchange with a new one; nothing else is forgotten.
+A `Session` holds a `Peer` (permanent keys, passwords), one live `Exchange` (temporary keys, counter, replay window),
+and perhaps one `Pending`. To *reset* is to replace the exchange with a new one; nothing else is forgotten.
 
 Sending looks at ``next_nonce`` alone: 0 and 1 make a hello, 2 and 3 a key packet, 4 and more data. Receiving checks
 length, keys and user in the order of the C code, opens the box, and only then looks into `TRANSITIONS`, by the kind of
@@ -60,16 +60,13 @@ interoperates.
 
 from __future__ import annotations
 
-import os
 import struct
-import time
-from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 from prestocloud_sec.cjdns._layout import octets
-from prestocloud_sec.cjdns.cryptoauth.auth import Credentials
-from prestocloud_sec.cjdns.cryptoauth.exchange import Exchange, Phase, SessionState
+from prestocloud_sec.cjdns.cryptoauth.core import FOREVER, NONCES_EXHAUSTED, SESSION_SECONDS, SETUP_SECONDS, SessionCore
+from prestocloud_sec.cjdns.cryptoauth.exchange import Exchange, Phase
 from prestocloud_sec.cjdns.cryptoauth.handshake import (
     CONNECT_TO_ME_FILLER,
     FIRST_DATA_NONCE,
@@ -79,13 +76,9 @@ from prestocloud_sec.cjdns.cryptoauth.handshake import (
     connect_to_me,
     open_box,
 )
-from prestocloud_sec.cjdns.cryptoauth.peer import Peer
-from prestocloud_sec.cjdns.cryptoauth.pending import HelloGuard, Pending
-from prestocloud_sec.cjdns.cryptoauth.profiles import Profile, profile_of
-from prestocloud_sec.cjdns.cryptoauth.replay import ReplayWindow
+from prestocloud_sec.cjdns.cryptoauth.pending import Pending
 from prestocloud_sec.cjdns.cryptoauth.secrets import PairSecret, SmallOrderError
-from prestocloud_sec.cjdns.cryptoauth.statistics import Counters, Statistics
-from prestocloud_sec.cjdns.cryptoauth.users import User, Users
+from prestocloud_sec.cjdns.cryptoauth.users import User
 from prestocloud_sec.cjdns.errors import (
     CjdnsError,
     CjdnsMisuseError,
@@ -99,24 +92,11 @@ from prestocloud_sec.cjdns.errors import (
     StrayKeyError,
     ZeroTemporaryKeyError,
 )
-from prestocloud_sec.cjdns.keys import PrivateKey, PublicKey
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
 
-__all__ = ["NONCES_EXHAUSTED", "SESSION_SECONDS", "SETUP_SECONDS", "TRANSITIONS", "Action", "Session"]
-
-SETUP_SECONDS = 10.0
-"""A handshake without data from the peer is given up after this time."""
-
-SESSION_SECONDS = 60.0
-"""An established session without data from the peer is given up after this time."""
-
-NONCES_EXHAUSTED = 0xFFFFFFF0
-"""A session whose next nonce is this or more starts over."""
-
-DEFAULT_MAX_DERIVATIONS = 4096
-"""Rounds of SHA-256 that a packet can make us do at most (some milliseconds)."""
+__all__ = ["TRANSITIONS", "Action", "Session"]
 
 
 class Action(Enum):
@@ -132,7 +112,7 @@ class Action(Enum):
     """Nothing but the payload."""
     ADOPT = auto()
     """Take the responder's temporary key; we can send data."""
-    ADOPT_AND_SKIP = auto()
+    READOPT = auto()
     """The same while we send data already; one nonce is skipped, as C does."""
     REFUSE = auto()
     """A duplicate, or of another handshake (13)."""
@@ -148,34 +128,48 @@ class Action(Enum):
     """Data."""
 
 
-def _row(*names: str) -> tuple[Action, ...]:
-    return tuple(Action[name.replace("+", "_AND_")] for name in names)
-
-
 NEW, HELD = False, True
 
-# fmt: off
-TRANSITIONS: dict[tuple[PacketKind, bool], tuple[Action, ...]] = {
-    # packet, temporary key           INIT          SENT_HELLO    RECEIVED_HELLO  SENT_KEY   RECEIVED_KEY  RUNNING       ESTABLISHED
-    (PacketKind.HELLO, NEW):        _row("TAKE",       "CROSS",      "TAKE",       "PARK",    "PARK",    "PARK",         "PARK"),
-    (PacketKind.HELLO, HELD):       _row("REFUSE",     "REFUSE",     "REFUSE",     "REFUSE",  "REFUSE",  "REFUSE",       "REFUSE"),
-    (PacketKind.REPEAT_HELLO, NEW): _row("TAKE",       "CROSS",      "TAKE",       "PARK",    "PARK",    "PARK",         "PARK"),
-    (PacketKind.REPEAT_HELLO, HELD):_row("REFUSE",     "REFUSE",     "DELIVER",    "DELIVER", "REFUSE",  "REFUSE",       "REFUSE"),
-    (PacketKind.KEY, NEW):          _row("STRAY",      "ADOPT",      "STRAY",      "STRAY",   "ADOPT",   "ADOPT+SKIP",   "CLOSED"),
-    (PacketKind.KEY, HELD):         _row("STRAY",      "ADOPT",      "STRAY",      "STRAY",   "REFUSE",  "REFUSE",       "CLOSED"),
-    (PacketKind.REPEAT_KEY, NEW):   _row("STRAY",      "ADOPT",      "STRAY",      "STRAY",   "REFUSE",  "REFUSE",       "CLOSED"),
-    (PacketKind.REPEAT_KEY, HELD):  _row("STRAY",      "ADOPT",      "STRAY",      "STRAY",   "ADOPT",   "ADOPT+SKIP",   "CLOSED"),
-    (PacketKind.DATA, NEW):         _row("NO_SESSION", "NO_SESSION", "NO_SESSION", "FINISH",  "FINISH",  "FINISH",       "OPEN"),
-}
-# fmt: on
+
+def _table(text: str) -> dict[tuple[PacketKind, bool], tuple[Action, ...]]:
+    """Read a row of phases, then rows of: kind of packet, whether we hold its temporary key, and actions."""
+    (_, _, *phases), *rows = map(str.split, text.strip().splitlines())
+    columns = sorted(range(len(Phase)), key=lambda column: Phase[phases[column]])
+    return {
+        (PacketKind[kind], key == "held"): tuple(Action[actions[column]] for column in columns)
+        for kind, key, *actions in rows
+    }
+
+
+TRANSITIONS = _table("""
+    packet       key  INIT       SENT_HELLO RECEIVED_HELLO SENT_KEY RECEIVED_KEY RUNNING ESTABLISHED
+    HELLO        new  TAKE       CROSS      TAKE           PARK     PARK         PARK    PARK
+    HELLO        held REFUSE     REFUSE     REFUSE         REFUSE   REFUSE       REFUSE  REFUSE
+    REPEAT_HELLO new  TAKE       CROSS      TAKE           PARK     PARK         PARK    PARK
+    REPEAT_HELLO held REFUSE     REFUSE     DELIVER        DELIVER  REFUSE       REFUSE  REFUSE
+    KEY          new  STRAY      ADOPT      STRAY          STRAY    ADOPT        READOPT CLOSED
+    KEY          held STRAY      ADOPT      STRAY          STRAY    REFUSE       REFUSE  CLOSED
+    REPEAT_KEY   new  STRAY      ADOPT      STRAY          STRAY    REFUSE       REFUSE  CLOSED
+    REPEAT_KEY   held STRAY      ADOPT      STRAY          STRAY    ADOPT        READOPT CLOSED
+    DATA         new  NO_SESSION NO_SESSION NO_SESSION     FINISH   FINISH       FINISH  OPEN
+""")
 """What to do, by kind of packet and whether it carries the peer's temporary key that we hold, in each `Phase`."""
 
 _word = struct.Struct(">I").unpack_from
 _U32_MAX = 0xFFFFFFFF
-_FOREVER = float("inf")
+_NO_KEY = bytes(32)
 
 
-class Session:
+class _Offer(NamedTuple):
+    """What an authentic handshake packet brings."""
+
+    kind: PacketKind
+    temporary_key: bytes
+    user: User | None
+    authenticated: bool
+
+
+class Session(SessionCore):
     """One CryptoAuth session: payloads in and packets out on one side, packets in and payloads out on the other.
 
     This is the wrapped interface of the deliverable without the interface: whatever carries bytes to the peer, as best
@@ -221,126 +215,7 @@ class Session:
     A session is used by one thread at a time. It cannot be pickled: it holds secrets.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_authenticate",
-        "_clock",
-        "_counters",
-        "_guard",
-        "_heard",
-        "_live",
-        "_peer",
-        "_pending",
-        "_quirks",
-        "_random",
-        "_retired",
-    )
-
-    def __init__(
-        self,
-        private_key: PrivateKey,
-        *,
-        peer_key: PublicKey | None = None,
-        users: Users | None = None,
-        require_auth: bool = False,
-        password: BytesLike | None = None,
-        login: BytesLike | None = None,
-        profile: str = "cjdns",
-        quirks: bool = False,
-        authenticate: bool = True,
-        derivations: int = 0,
-        max_derivations: int = DEFAULT_MAX_DERIVATIONS,
-        random: Callable[[int], bytes] = os.urandom,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        for name, value, kind in (("peer_key", peer_key, PublicKey), ("users", users, Users)):
-            if value is not None and not isinstance(value, kind):
-                raise CjdnsMisuseError(f"{type(value).__name__}", where=name, expected=kind.__name__)
-        if not isinstance(private_key, PrivateKey):
-            raise CjdnsMisuseError(f"{type(private_key).__name__}", where="private_key", expected="PrivateKey")
-        variant = profile_of(profile)
-        if not authenticate and not variant.plain_data:
-            raise CjdnsMisuseError("packets always carry authenticators", where="authenticate", expected="True")
-        self._authenticate = authenticate
-        self._quirks = quirks
-        self._random = random
-        self._clock = clock
-        self._peer = Peer(
-            private_key,
-            peer_key,
-            users,
-            require_auth=require_auth,
-            profile=variant,
-            authenticate=authenticate,
-            quirks=quirks,
-            max_derivations=max_derivations,
-        )
-        self._guard = HelloGuard()
-        self._counters = Counters()
-        self._retired = (0, 0, 0)
-        self._pending: Pending | None = None
-        self._live = Exchange(authenticated=authenticate)
-        self._peer.credentials = _credentials(password, login, derivations, variant)
-        self._heard = self._time(None)
-
-    # --- what a caller sees
-
-    @property
-    def state(self) -> SessionState:
-        """The state as cjdns names it."""
-        return self._live.state
-
-    @property
-    def established(self) -> bool:
-        """Whether a data packet of the peer was decrypted since the last reset."""
-        return self._live.established
-
-    @property
-    def initiator(self) -> bool:
-        """Whether we said hello (and the peer did not overrule it)."""
-        return self._live.initiator
-
-    @property
-    def peer_key(self) -> PublicKey | None:
-        """The peer's permanent key, or None while it is not known."""
-        return None if self._peer.key is None else PublicKey(self._peer.key)
-
-    @property
-    def user(self) -> User | None:
-        """The user that the peer authenticated as in the handshake of this session."""
-        return self._live.user
-
-    @property
-    def statistics(self) -> Statistics:
-        """What was counted until now."""
-        counted = {name: getattr(self._counters, name) for name in Counters.__slots__}
-        counted["refused"] = dict(self._counters.refused)
-        window = self._live.window
-        duplicates, lost, out_of_range = self._retired
-        return Statistics(
-            **counted,
-            duplicates=duplicates + window.duplicates,
-            lost=lost + window.lost,
-            out_of_range=out_of_range + window.out_of_range,
-        )
-
-    @property
-    def overhead(self) -> int:
-        """Bytes that the next packet adds to its payload: 120 in the handshake, then 20 (or 4 without authenticators).
-
-        As things stand; if a timer runs out before the packet is made, it is 120 again.
-        """
-        if self._live.next_nonce < FIRST_DATA_NONCE or (self._pending is not None and self._pending.owed):
-            return HANDSHAKE_SIZE
-        return self._live.data_cipher().overhead
-
-    def mtu(self, link: int) -> int:
-        """Return the longest payload whose packet fits a link that carries packets of `link` bytes, as things stand."""
-        return max(0, link - self.overhead)
-
-    def __repr__(self) -> str:
-        peer = "unknown peer" if self._peer.key is None else PublicKey(self._peer.key).hex
-        return f"<Session {self.state.name} with {peer}>"
+    __slots__ = ()
 
     # --- sending
 
@@ -471,7 +346,7 @@ class Session:
             return self._decrypt_slowly(packet, self._time(at), refused)
         if not live.window.accept(nonce):
             raise self._refusal(_replayed(nonce))
-        if self._heard < at < _FOREVER:
+        if self._heard < at < FOREVER:
             self._heard = at
         counters = self._counters
         counters.packets_in += 1
@@ -521,7 +396,7 @@ class Session:
         return b""
 
     def _receive_data(self, packet: bytes, nonce: int, now: float, refused: DecryptionError | None) -> bytes:
-        """Data to an established session: of this session, or the first of a pending one."""
+        """Receive data in an established session: its own, or the first of a pending one."""
         live = self._live
         if refused is None:
             try:
@@ -535,7 +410,7 @@ class Session:
         return self._promote(packet, nonce, now, refused)
 
     def _receive_final(self, packet: bytes, nonce: int, now: float) -> bytes:
-        """Data to a session that waits for it to be established."""
+        """Receive the data that establishes a session."""
         live = self._live
         try:
             payload = live.data_cipher().open(packet)
@@ -613,7 +488,7 @@ class Session:
         opened = open_box(packet, secret)
         if opened is None:
             raise _not_authentic("it does not authenticate")
-        if opened[0] == bytes(32):
+        if opened[0] == _NO_KEY:
             raise _bad_temporary_key("zero")
         return opened
 
@@ -630,7 +505,7 @@ class Session:
                 self._pending = None
                 self._replace(taken)
                 self._start_clock(now)
-            case Action.ADOPT | Action.ADOPT_AND_SKIP:
+            case Action.ADOPT | Action.READOPT:
                 try:
                     live.adopt(offer.temporary_key, offer.authenticated)
                 except SmallOrderError as error:
@@ -680,142 +555,6 @@ class Session:
         exchange.next_nonce = Phase.RECEIVED_HELLO
         exchange.user = offer.user
         return exchange
-
-    # --- resets and timers
-
-    def reset(self, now: float | None = None) -> None:
-        """Give up the session: the next packet is a hello. Temporary keys and secrets are wiped."""
-        self._reset(self._time(now))
-
-    def reset_if_timeout(self, now: float | None = None) -> bool:
-        """Reset if no data came for 10 s (60 s if established), and return whether that gave anything up.
-
-        Never in SENT_HELLO. `encrypt` does this by itself.
-        """
-        at = self._time(now)
-        live = self._live
-        if live.next_nonce == Phase.SENT_HELLO:
-            return False
-        idle = at - self._heard
-        if idle < SETUP_SECONDS or (idle < SESSION_SECONDS and live.established):
-            return False
-        lost = live.next_nonce != Phase.INIT
-        self._counters.timeouts += lost
-        self._reset(at)
-        self._heard = at
-        return lost
-
-    def set_auth(
-        self,
-        password: BytesLike | None,
-        login: BytesLike | None = None,
-        now: float | None = None,
-        *,
-        derivations: int = 0,
-    ) -> None:
-        """Set what we tell the peer, or with None that we tell nothing; resets if that is a change.
-
-        Raises
-        ------
-        CjdnsMisuseError
-            If there is a login but no password, or an argument is of the wrong type.
-        """
-        at = self._time(now)
-        peer = self._peer
-        old, new = peer.credentials, _credentials(password, login, derivations, peer.profile)
-        same = old == new
-        if self._quirks and old is not None and new is not None:
-            same = old.secret == new.secret  # C looks at the password alone, and keeps the old login
-        if not same:
-            peer.credentials = new
-            self._reset(at)
-
-    def close(self) -> None:
-        """Wipe every secret of the session, which can then only be thrown away or, with its peer's key, start over."""
-        self._reset(self._time(None))
-        self._peer.wipe()
-
-    def _reset(self, now: float) -> None:
-        if self._live.next_nonce:
-            self._counters.resets += 1
-        self._drop_pending()
-        self._replace(Exchange(authenticated=self._authenticate))
-        self._peer.forget_unproven()
-        self._start_clock(now)
-
-    def _expire(self, now: float) -> None:
-        """Give up the pending handshake if its time has run out."""
-        if self._pending is not None and now >= self._pending.until:
-            self._counters.pending_expired += 1
-            self._drop_pending()
-
-    def _drop_pending(self) -> None:
-        if self._pending is not None:
-            self._pending.exchange.wipe()
-            self._pending = None
-
-    def _start_clock(self, now: float) -> None:
-        """The handshake went on: count its 10 s from here (C does not)."""
-        if not self._quirks:
-            self._heard = now
-
-    def _replace(self, exchange: Exchange) -> None:
-        """Put another exchange in the place of the live one, whose secrets are wiped."""
-        self._fresh_window()
-        self._live.wipe()
-        self._live = exchange
-
-    def _fresh_window(self) -> None:
-        """Forget the nonces seen, but not how many were refused."""
-        window = self._live.window
-        duplicates, lost, out_of_range = self._retired
-        self._retired = (duplicates + window.duplicates, lost + window.lost, out_of_range + window.out_of_range)
-        self._live.window = ReplayWindow()
-
-    # --- small change
-
-    def _time(self, now: float | None) -> float:
-        value = self._clock() if now is None else now
-        if not isinstance(value, int | float) or not -_FOREVER < value < _FOREVER:
-            raise CjdnsMisuseError(f"{value!r} is no time", where="now", expected="seconds")
-        return float(value)
-
-    def _draw(self, size: int) -> bytes:
-        drawn = self._random(size)
-        if not isinstance(drawn, bytes) or len(drawn) != size:
-            raise CjdnsMisuseError("not what was asked for", where="random", expected=f"{size} bytes")
-        return drawn
-
-    def _count_out(self, packet: bytes) -> None:
-        self._counters.packets_out += 1
-        self._counters.bytes_out += len(packet)
-
-    def _refusal(self, error: CjdnsError) -> CjdnsError:
-        refused = self._counters.refused
-        name = type(error).__name__
-        refused[name] = refused.get(name, 0) + 1
-        return error
-
-
-class _Offer(NamedTuple):
-    """What an authentic handshake packet brings."""
-
-    kind: PacketKind
-    temporary_key: bytes
-    user: User | None
-    authenticated: bool
-
-
-def _credentials(
-    password: BytesLike | None, login: BytesLike | None, derivations: int, profile: Profile
-) -> Credentials | None:
-    if derivations and not profile.derivations:
-        raise CjdnsMisuseError(f"{derivations!r}", where="derivations", expected="0 in this profile")
-    if password is not None:
-        return Credentials.of(password, login, derivations=derivations)
-    if login is not None or derivations:
-        raise CjdnsMisuseError("no password", where="password", expected="one to go with the login or derivations")
-    return None
 
 
 def _replayed(nonce: int) -> ReplayError:

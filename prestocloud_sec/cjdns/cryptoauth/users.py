@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may connect: the table a receiver looks users up in (cjdns v21.1 ``crypto/CryptoAuth.c``, ``CryptoAuth_addUser``,
-``getAuth``).
+"""Who may connect: the table a receiver looks users up in.
+
+Source: cjdns v21.1 ``crypto/CryptoAuth.c``, ``CryptoAuth_addUser`` and ``getAuth``.
 
 Every user is found both by the password (authentication type 1) and by the login (type 2). The first user added that
 matches is the one; passwords of two users under one login, or one password under two logins, are therefore possible,

@@ -1,0 +1,555 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node store: which nodes a router knows, and the best path to each.
+
+`linkgraph` keeps links and best paths. This module adds the rules of a router's table on top of it: what may come in,
+what goes when it is full, what one's own address in an answer means, and the lookups that searches and forwarding make.
+
+Who may come in
+---------------
+A path is either proven, by an authenticated packet that came over it, or told by another node. Both are discovered
+alike: whoever tells a path lies on it, and could break it anyway. What nobody can talk away is a direct peer: a
+single-hop path that leads to a peer leads to nobody else until it is purged. Our own address is never taken in, nor a
+path that visits a node twice.
+
+What goes when it is full
+-------------------------
+Direct peers do not count and never go. Of the others, those that no path leads to go first. Then goes the worst: the
+one for which the first 32 bits of its distance from us, as a number, plus the cost of its path is highest, among those
+that carry nobody else's best path and are not among the best four of their bucket (cjdns v21.1, ``NodeStore.c``,
+``getWorstNode``). A *bucket* is what shares the same number of leading bits with our own address.
+
+Keys can be ground so that their addresses fall into one bucket, and the rule above favours a bucket that is close to
+us. Therefore, unlike in the C code, a newcomer whose bucket already holds an eighth of the store can only replace a
+node of the same bucket. However many keys of one bucket somebody makes, they displace at most an eighth of the store,
+and never the best four of another bucket.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prestocloud_sec.cjdns.errors import CjdnsMisuseError
+from prestocloud_sec.cjdns.keys import Address, PublicKey
+from prestocloud_sec.cjdns.routing.linkgraph import Entry, Link, LinkGraph
+from prestocloud_sec.cjdns.routing.metric import ADDRESS_BITS, bucket_of_metrics, metric
+from prestocloud_sec.cjdns.switch.label import RouteLabel
+from prestocloud_sec.cjdns.switch.scheme import V3X5X8, EncodingScheme
+
+if TYPE_CHECKING:
+    from prestocloud_sec.cjdns.routing.metric import AddressLike
+
+__all__ = ["BUCKET_SIZE", "KnownLink", "Node", "NodeStore"]
+
+BUCKET_SIZE = 4
+"""How many nodes of each bucket stay when the store is full."""
+
+_PREFIX_SHIFT = ADDRESS_BITS - 32  # what ranks nodes is the first 32 bits of their distance, as ``Address_getPrefix``
+_SHARE = 8  # a bucket may take one part in so many from the others
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A known node, as it was when it was asked for.
+
+    Attributes
+    ----------
+    address : Address
+    key : PublicKey or None
+        Its permanent key, where known.
+    label : RouteLabel
+        The best path from us to it.
+    version : int
+        The protocol version it said it speaks, 0 if it did not.
+    scheme : EncodingScheme
+        How its switch writes interfaces into labels.
+    cost : int
+        The cost of the path: the sum over its links of 1024 .. 2**32 - 1.
+    """
+
+    address: Address
+    key: PublicKey | None
+    label: RouteLabel
+    version: int
+    scheme: EncodingScheme
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLink:
+    """A known way from one node to another, as it was when it was asked for.
+
+    Attributes
+    ----------
+    parent, child : Address
+        Where it begins and ends.
+    label : RouteLabel
+        The route from `parent` to `child`, the first director canonical in the scheme of `parent`.
+    inverse_form : int
+        The form, in the scheme of `child`, of the director that leads back.
+    cost : int
+        1024 .. 2**32 - 1.
+    """
+
+    parent: Address
+    child: Address
+    label: RouteLabel
+    inverse_form: int
+    cost: int
+
+
+class NodeStore:
+    """A router's table of nodes and links, with the best path to every node.
+
+    Parameters
+    ----------
+    own : Address
+        The address of the router itself.
+    scheme : EncodingScheme
+        The scheme of its own switch.
+    capacity : int
+        How many nodes to keep, direct peers not counted.
+    link_capacity : int
+        How many links to keep; more than there can be nodes.
+
+    Raises
+    ------
+    CjdnsMisuseError
+        If an argument has the wrong type or a capacity makes no sense.
+
+    Examples
+    --------
+    >>> from prestocloud_sec.cjdns.routing import NodeStore
+    >>> from prestocloud_sec.cjdns import Address, RouteLabel
+    >>> us, a, b = (Address.parse(f"fc00::{i}") for i in (1, 2, 3))
+    >>> store = NodeStore(us)
+    >>> store.discover(a, RouteLabel(0x13), now=0.0).label
+    RouteLabel('0000.0000.0000.0013')
+    >>> store.discover(b, RouteLabel(0x15).splice(0x13), now=0.0).label  # behind a's slot 2
+    RouteLabel('0000.0000.0000.0153')
+    >>> [str(node.address)[-4:] for node in store.nearest(b)], store.next_hop(b).label
+    (['0003', '0002'], RouteLabel('0000.0000.0000.0153'))
+    """
+
+    __slots__ = ("_graph", "capacity", "link_capacity", "own", "scheme")
+
+    def __init__(
+        self, own: Address, *, scheme: EncodingScheme = V3X5X8, capacity: int = 128, link_capacity: int = 4096
+    ) -> None:
+        _expect(own, Address, "own")
+        _expect(scheme, EncodingScheme, "scheme")
+        _whole(capacity, "capacity", 1)
+        _whole(link_capacity, "link_capacity", 1)
+        self.own = own
+        self.scheme = scheme
+        self.capacity = capacity
+        self.link_capacity = link_capacity
+        self._graph = LinkGraph(own, scheme)
+
+    # -- what is known -------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """How many nodes a path leads to."""
+        return len(self._graph.reachable)
+
+    def __iter__(self) -> Iterator[Node]:
+        """Yield every node that a path leads to, the closest to us in address space first."""
+        return iter(self.nearest(self.own, max(1, len(self))))
+
+    def __contains__(self, address: object) -> bool:
+        entry = self._graph.entries.get(address) if isinstance(address, Address) else None
+        return entry is not None and entry.label != 0
+
+    def get(self, address: Address) -> Node | None:
+        """Return a node that a path leads to, or None."""
+        _expect(address, Address, "address")
+        entry = self._graph.entries.get(address)
+        return _view(entry) if entry is not None and entry.label else None
+
+    def by_path(self, label: int) -> Node | None:
+        """Return the node that a path from us leads to, with its best path, or None if that is not known.
+
+        Raises
+        ------
+        LabelError
+            If `label` is no 64-bit number.
+        """
+        at, rest, taken = self._graph.follow(RouteLabel(label))
+        return _view(at) if rest == 1 and taken and at.label else None
+
+    def peers(self) -> list[Node]:
+        """Return the direct peers in the order of their labels; `label` and `cost` are those of the direct link."""
+        links = [link for label, link in sorted(self._graph.root.outgoing.items()) if not link.multi_hop]
+        return [
+            Node(peer.address, peer.key, RouteLabel(link.label), peer.version, peer.scheme, link.cost)
+            for link in links
+            for peer in (link.child,)
+        ]
+
+    def links(self) -> list[KnownLink]:
+        """Return all links, ours first, then by where they begin, and by label."""
+        own = self.own
+        found = sorted(self._graph.links(), key=lambda x: (x.parent.address != own, x.parent.metric, x.label))
+        return [
+            KnownLink(x.parent.address, x.child.address, RouteLabel(x.label), x.inverse_form, x.cost) for x in found
+        ]
+
+    def heard(self, address: Address) -> float | None:
+        """Return the time at which a node was last discovered or replied, or None if it is not known."""
+        entry = self._graph.entries.get(address)
+        return entry.heard if entry is not None else None
+
+    def latency(self, address: Address) -> float | None:
+        """Return the rolling mean of a node's reply times in seconds, or None if it never replied."""
+        entry = self._graph.entries.get(address)
+        return entry.latency if entry is not None else None
+
+    def least_recently_heard(self) -> Node | None:
+        """Return the node to ping next: the one not heard of for longest; None if there is none."""
+        known = self._graph.reachable.values()
+        return _view(min(known, key=lambda entry: (entry.heard, entry.metric))) if known else None
+
+    # -- lookups -------------------------------------------------------------------------------------------------------
+
+    def nearest(self, target: AddressLike, count: int = 8, *, exclude: Collection[Address] = frozenset()) -> list[Node]:
+        """Return up to `count` nodes that a path leads to, the closest to `target` first.
+
+        Parameters
+        ----------
+        target : Address or bytes-like of 16 bytes
+            Any point of the address space.
+        count : int
+            How many nodes at most.
+        exclude : collection of Address
+            Nodes to leave out.
+        """
+        point = metric(target)
+        _whole(count, "count", 0)
+        reachable = self._graph.reachable
+        order = sorted(reachable, key=point.__xor__)
+        if exclude:
+            left_out = {address.metric for address in exclude}
+            order = [each for each in order if each not in left_out]
+        return [_view(reachable[each]) for each in order[:count]]
+
+    def next_hop(self, destination: AddressLike) -> Node | None:
+        """Choose the node to hand a packet to: a search of our own table with a single result.
+
+        Returns
+        -------
+        Node or None
+            The destination itself where a path to it is known; else the node closest to it, if it is closer than we
+            are; else None. So from router to router the distance shrinks, and no packet circles.
+
+        Notes
+        -----
+        PrEstoCloud deliverable, 3.2: a packet's next hop is selected as the answer to a search for its IPv6 destination
+        is, "except in this case the selection contains only one node". cjdns v21 does not forward by address: there the
+        result is where a search begins.
+        """
+        point = metric(destination)
+        reachable = self._graph.reachable
+        if not reachable:
+            return None
+        best = min(reachable, key=point.__xor__)
+        return _view(reachable[best]) if best ^ point < self._graph.root.metric ^ point else None
+
+    # -- news ----------------------------------------------------------------------------------------------------------
+
+    def discover(
+        self,
+        address: Address,
+        path: int,
+        *,
+        key: PublicKey | None = None,
+        version: int = 0,
+        scheme: EncodingScheme = V3X5X8,
+        inverse_form: int = 0,
+        now: float,
+    ) -> Node | None:
+        """Learn that a path leads to a node.
+
+        A path of one hop makes it a direct peer. A longer one is attached below the last known node on it. A node known
+        already is updated.
+
+        Parameters
+        ----------
+        address : Address
+            The node at the end of the path.
+        path : RouteLabel or int
+            From us to the node.
+        key, version, scheme
+            What is known of the node; None and 0 leave what was known.
+        inverse_form : int
+            The form, in the node's own scheme, of the director by which it sends back towards us: `ei` in its messages.
+        now : float
+            Seconds on any clock that does not run backwards.
+
+        Returns
+        -------
+        Node or None
+            The node with its best path, which need not be `path`. None if nothing was learnt: the address is our own,
+            the path leads to ourselves, visits a node twice, cannot be read with the schemes of the nodes on it, is
+            another direct peer's, or says of a nearer node that it has changed its scheme; or the table is full of
+            better nodes.
+
+        Raises
+        ------
+        LabelError
+            If `path` is no 64-bit number.
+        CjdnsMisuseError
+            If an argument has the wrong type, or `inverse_form` is no form of `scheme`.
+        """
+        _expect(address, Address, "address")
+        _expect(scheme, EncodingScheme, "scheme")
+        if key is not None:
+            _expect(key, PublicKey, "key")
+        _whole(version, "version", 0)
+        _whole(inverse_form, "inverse_form", 0)
+        if inverse_form >= len(scheme.forms):
+            raise CjdnsMisuseError(
+                f"{inverse_form}", where="inverse_form", expected=f"the index of one of {len(scheme.forms)} forms"
+            )
+        _time(now)
+        place = self._place(address, RouteLabel(path))
+        if place is None:
+            return None
+        parent, label, known = place
+        entry = self._entry(address, RouteLabel(path), scheme)
+        if entry is None:
+            return None
+        entry.key = entry.key if key is None else key
+        entry.version = version or entry.version
+        entry.heard = now
+        entry.view = None
+        if known is not None and known.child is entry:
+            if known.inverse_form != inverse_form:
+                known.inverse_form = inverse_form
+                self._graph.settle([entry])  # what hangs on it may have to be written wider, or not any more
+        else:
+            if known is not None:
+                self._graph.detach([known])
+            self._graph.attach(parent, entry, label, inverse_form)
+            self._shrink(entry)
+        return self.get(address)
+
+    def reply(self, path: int, *, latency: float, now: float) -> bool:
+        """Learn that a reply came over a path: every link of it gets cheaper by an eighth.
+
+        Parameters
+        ----------
+        path : RouteLabel or int
+            The path that was asked.
+        latency : float
+            Seconds from the question to the reply.
+        now : float
+            Seconds.
+
+        Returns
+        -------
+        bool
+            Whether the path is known.
+        """
+        _time(latency, "latency")
+        _time(now)
+        at, rest, taken = self._graph.follow(RouteLabel(path))
+        if rest != 1 or not taken:
+            return False
+        at.heard = now
+        at.latency = latency if at.latency is None else at.latency + (latency - at.latency) / 8
+        for link in taken:
+            link.replied()
+        self._graph.reprice(taken)
+        return True
+
+    def timeout(self, path: int, *, now: float) -> bool:
+        """Learn that no reply came over a path: its last link gets dearer by a seventh.
+
+        Only the last one, because the links before it are known by the replies of the nodes before it.
+
+        Returns
+        -------
+        bool
+            Whether the path is known.
+        """
+        _time(now)
+        _, rest, taken = self._graph.follow(RouteLabel(path))
+        if rest != 1 or not taken:
+            return False
+        taken[-1].timed_out()
+        self._graph.reprice(taken[-1:])
+        return True
+
+    def purge(self, path: int) -> int:
+        """Drop every link whose route begins with a path, and every node to which no other path leads then.
+
+        This is what one's own address in an answer calls for: its path comes back to us, and so does all that is routed
+        on from there (PrEstoCloud deliverable, 3.2: "a node SHOULD purge all entries from its table whose routes begin
+        with that route"). It is also how a peer goes whose interface is down.
+
+        Returns
+        -------
+        int
+            How many nodes were dropped.
+
+        Raises
+        ------
+        LabelError
+            If `path` is no 64-bit number.
+        CjdnsMisuseError
+            If `path` has no hop: every route begins with that.
+        """
+        route = RouteLabel(path)
+        if route < 2:
+            raise CjdnsMisuseError(f"{route} has no hops", where="path", expected="a path to somewhere else")
+        graph = self._graph
+        before = {entry.metric for entry in graph.entries.values() if not entry.label}
+        at, rest, taken = graph.follow(route)
+        if rest == 1:
+            graph.detach(taken[-1:])
+        elif rest:
+            graph.detach([link for link in at.outgoing.values() if RouteLabel(link.label).routes_through(rest)])
+        # A path can be written in more than one way, so the rule is held to the letter as well.
+        while beginning := [e for e in graph.reachable.values() if RouteLabel(e.label).routes_through(route)]:
+            graph.detach([entry.best for entry in beginning if entry.best is not None])
+        gone = [entry for entry in graph.entries.values() if not entry.label and entry.metric not in before]
+        for entry in gone:
+            graph.forget(entry)
+        return len(gone)
+
+    def remove(self, address: Address) -> bool:
+        """Forget a node and all its links; nodes that only it led to are kept until their room is needed, unlisted.
+
+        Returns
+        -------
+        bool
+            Whether it was known.
+        """
+        _expect(address, Address, "address")
+        entry = self._graph.entries.get(address)
+        if entry is None:
+            return False
+        self._graph.forget(entry)
+        return True
+
+    # -- what may come in ----------------------------------------------------------------------------------------------
+
+    def _place(self, address: Address, path: RouteLabel) -> tuple[Entry, int, Link | None] | None:
+        """Return below which node, by which label and instead of which link a path hangs, or None if it must not."""
+        at, rest, taken = self._graph.follow(path)
+        if address == self.own or rest == 0 or not (taken or rest > 1):
+            return None
+        if rest == 1:
+            last = taken.pop()
+            if last.child.address != address and last.parent is self._graph.root and not last.multi_hop:
+                return None
+            at, rest, known = last.parent, last.label, last
+        else:
+            known = None
+        return None if any(link.child.address == address for link in taken) else (at, rest, known)
+
+    def _entry(self, address: Address, path: RouteLabel, scheme: EncodingScheme) -> Entry | None:
+        """Return the entry of a node, made new if need be; None if a far path says that its scheme has changed."""
+        entry = self._graph.entries.get(address)
+        if entry is None:
+            entry = Entry(address, scheme)
+            entry.bucket = bucket_of_metrics(entry.metric, self._graph.root.metric)
+            self._graph.add(entry)
+        elif entry.scheme != scheme:
+            if entry.label and path.log2 > entry.label.bit_length() - 1:
+                return None
+            self._graph.detach(list(entry.outgoing.values()))  # their labels were in the old scheme
+            entry.scheme = scheme
+        return entry
+
+    # -- what goes when it is full -------------------------------------------------------------------------------------
+
+    def _shrink(self, newcomer: Entry) -> None:
+        graph = self._graph
+        if graph.link_count > self.link_capacity:
+            self._drop_links()
+        if len(graph.entries) <= self.capacity:
+            return
+        counted = [entry for entry in graph.entries.values() if not graph.is_peer(entry)]
+        if len(counted) > self.capacity:
+            graph.forget(self._worst(counted, newcomer))
+
+    def _drop_links(self) -> None:
+        """Drop the dearest links that carry no best path and lead to no direct peer; then any dear one."""
+        root = self._graph.root
+        surplus = self._graph.link_count - self.link_capacity
+        idle = [link for link in self._graph.links() if link.parent is not root or link.multi_hop]
+        idle.sort(key=lambda link: (link.child.best is not link, link.cost, link.serial), reverse=True)
+        self._graph.detach(idle[:surplus])
+
+    def _worst(self, counted: list[Entry], newcomer: Entry) -> Entry:
+        """Return the node that goes; see the module."""
+        own = self._graph.root.metric
+
+        def badness(entry: Entry) -> tuple[int, int]:
+            away = entry.metric ^ own
+            return (away >> _PREFIX_SHIFT) + entry.cost, away
+
+        unreachable = [entry for entry in counted if not entry.label]
+        if unreachable:
+            return max(unreachable, key=badness)
+        carrying = {entry.best.parent for entry in self._graph.reachable.values() if entry.best is not None}
+        if Counter(entry.bucket for entry in counted)[newcomer.bucket] * _SHARE > self.capacity:
+            same = [entry for entry in counted if entry.bucket == newcomer.bucket]
+            return max([entry for entry in same if entry not in carrying] or [newcomer], key=badness)
+        buckets: dict[int, list[Entry]] = defaultdict(list)
+        for entry in sorted(counted, key=badness):
+            buckets[entry.bucket].append(entry)
+        spare = [entry for each in buckets.values() for entry in each[BUCKET_SIZE:] if entry not in carrying]
+        ends = [entry for entry in counted if entry not in carrying]
+        return max(spare or ends or counted, key=badness)
+
+    # -- for people ----------------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        counts = f"{len(self)} nodes, {len(self.peers())} of them peers, {self._graph.link_count} links"
+        return f"NodeStore({self.own}: {counts})"
+
+    def _repr_html_(self) -> str:
+        """Show the store as a table in a notebook."""
+        names = ("address", "label", "cost", "bucket", "version", "reply time", "peer")
+        rows = []
+        for node in self:
+            entry = self._graph.entries[node.address]
+            latency = "" if entry.latency is None else f"{entry.latency * 1000:.0f} ms"
+            cells = (node.address, node.label, node.cost, entry.bucket, node.version or "", latency)
+            shown = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells)
+            rows.append(f"<tr>{shown}<td>{'yes' if self._graph.is_peer(entry) else ''}</td></tr>")
+        head = "".join(f"<th>{name}</th>" for name in names)
+        return (
+            f"<table><caption>{html.escape(repr(self))}</caption>"
+            f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        )
+
+
+def _view(entry: Entry) -> Node:
+    """Return the public face of an entry that a path leads to."""
+    view = entry.view
+    if not isinstance(view, Node):
+        label = RouteLabel(entry.label)
+        view = entry.view = Node(entry.address, entry.key, label, entry.version, entry.scheme, entry.cost)
+    return view
+
+
+def _expect(value: object, kind: type, where: str) -> None:
+    if not isinstance(value, kind):
+        raise CjdnsMisuseError(f"a {type(value).__name__}", where=where, expected=f"a {kind.__name__}")
+
+
+def _whole(value: object, where: str, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise CjdnsMisuseError(f"{value!r}", where=where, expected=f"an int of at least {least}")
+
+
+def _time(value: object, where: str = "now") -> None:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise CjdnsMisuseError(f"{value!r}", where=where, expected="a finite number of seconds")

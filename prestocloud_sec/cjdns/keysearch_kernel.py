@@ -429,11 +429,9 @@ def hash_rows(keys: Any, hashes: Any) -> None:
 
 @kernel()
 def first_match(hashes: Any, mask: int, wanted: int, limit: int) -> int:
-    """Return the lowest place in a block, 0 to 2 n, of a key with ``hash & mask == wanted``, or `limit`.
+    """Return the lowest place below `limit` in a block of a key with ``hash & mask == wanted``, or `limit` if none has.
 
-    `limit` is returned where no lower place has one.
-
-    Place n is the middle, place ``n + i`` the middle plus i steps; n is the number of table entries.
+    Places run from 0 to 2 n, n being the number of table entries; place ``n + i`` is the middle plus i steps.
     """
     rows = hashes.shape[0] // 2
     best = limit

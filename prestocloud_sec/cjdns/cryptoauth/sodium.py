@@ -52,6 +52,9 @@ class Library:
         ``sodium_memzero(pointer, size)``, which the compiler may not leave out.
     seal_address, open_address : int
         Where the two functions are, for compiled kernels that are handed an address at each call.
+    seal_padded_address : int
+        Where ``crypto_box_afternm(out, message, size, nonce, key)`` is: the message begins with 32 zeros that `size`
+        counts, the output with 16.
     """
 
     ffi: Any
@@ -60,6 +63,7 @@ class Library:
     zero: Any
     seal_address: int
     open_address: int
+    seal_padded_address: int
 
 
 def _load() -> Library | None:
@@ -68,7 +72,7 @@ def _load() -> Library | None:
 
         addresses = [
             int(ffi.cast("uintptr_t", ffi.addressof(lib, name)))
-            for name in ("crypto_box_easy_afternm", "crypto_box_open_easy_afternm")
+            for name in ("crypto_box_easy_afternm", "crypto_box_open_easy_afternm", "crypto_box_afternm")
         ]
         return Library(
             ffi, lib.crypto_box_easy_afternm, lib.crypto_box_open_easy_afternm, lib.sodium_memzero, *addresses

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers to the questions of other routers, out of a `NodeStore`.
+
+Rules: PrEstoCloud deliverable, 3.2 ("Router"), for what an answer to a search must not hold (`rules`); cjdns v21.1,
+``dht/dhtcore/RouterModule.c``, for what each question is answered with, and ``NodeStore_getClosestNodes`` for the
+order: worst first, best last.
+
+Running nodes leave rule one to the asker; here the responder keeps it too, as the deliverable demands. Rule two is kept
+in every list of nodes: an asker can never check it, because only the responder knows which interface is which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Protocol
+
+from prestocloud_sec.cjdns.constants import PROTOCOL_VERSION
+from prestocloud_sec.cjdns.errors import AddressError
+from prestocloud_sec.cjdns.keys import Address
+from prestocloud_sec.cjdns.routing.messages import (
+    FIND_NODE,
+    GET_PEERS,
+    NEXT_HOP,
+    REPLY_NODES,
+    NodeEntry,
+    Query,
+    Reply,
+)
+from prestocloud_sec.cjdns.routing.rules import Reading, check_reading, compatible, directors_of, may_name
+from prestocloud_sec.cjdns.switch import SELF, V3X5X8, EncodingScheme
+
+if TYPE_CHECKING:
+    from prestocloud_sec.cjdns.routing.nodestore import Node, NodeStore
+
+__all__ = ["Answers", "Responder"]
+
+
+def _listed(_: Address) -> bool:
+    return True
+
+
+class Answers(Protocol):
+    """Whatever answers queries: a `Responder`, or something that takes its place."""
+
+    def answer(self, query: Query, *, asker: Address, path: int) -> Reply:
+        """Return the reply to a query; see `Responder.answer`."""
+        ...
+
+
+class Responder:
+    """Answers queries.
+
+    Parameters
+    ----------
+    store : NodeStore
+        What this node knows; it is only read.
+    own : Address
+        This node.
+    version : int
+        The protocol version this node says it speaks.
+    scheme : EncodingScheme
+        That of this node's switch: the labels in `store` begin with its directors.
+    reading : {"closer", "literal"}
+        How rule one is read; see `rules`.
+    listed : callable
+        Tells whether a node may be named (a node that says ``dnd`` may not).
+    """
+
+    __slots__ = ("_directors", "_es", "_listed", "_metric", "_own", "_reading", "_store", "_version")
+
+    def __init__(
+        self,
+        store: NodeStore,
+        *,
+        own: Address,
+        version: int = PROTOCOL_VERSION,
+        scheme: EncodingScheme = V3X5X8,
+        reading: str = "closer",
+        listed: Callable[[Address], bool] = _listed,
+    ) -> None:
+        self._store = store
+        self._own = own
+        self._metric = own.metric
+        self._version = version
+        self._es = scheme.serialize()
+        self._directors = directors_of(scheme)
+        self._reading: Reading = check_reading(reading)
+        self._listed = listed
+
+    def answer(self, query: Query, *, asker: Address, path: int) -> Reply:
+        """Return the reply to a query.
+
+        Parameters
+        ----------
+        query : Query
+            The question.
+        asker : Address
+            Who asks.
+        path : int
+            The label from here to the asker, as the packet that brought the question gives it.
+
+        Returns
+        -------
+        Reply
+            With ``nodes`` of at most eight entries, worst first; None for a ping, an unknown kind of question, and a
+            ``gp`` for an address (the last step of a search, which only asks whether the target is there).
+        """
+        entries: tuple[NodeEntry, ...] | None = None
+        target = query.target
+        if target is not None:
+            if query.kind == FIND_NODE:
+                entries = self._find(target, asker, path, query.version)
+            elif query.kind == GET_PEERS and len(target) == 8:
+                entries = self._peers(int.from_bytes(target, "big"), asker, path, query.version)
+            elif query.kind == NEXT_HOP:
+                entries = self._next_hop(target, asker, path, query.version)
+        return Reply(
+            nodes=entries,
+            txid=query.txid,
+            version=self._version,
+            form=self._directors.form(path),
+            scheme=self._es,
+        )
+
+    def _find(self, packed: bytes, asker: Address, path: int, version: int) -> tuple[NodeEntry, ...]:
+        """Return the nodes nearest to a target that both rules allow."""
+        try:
+            target = Address(packed)
+        except AddressError:
+            return ()  # nothing in cjdns has such an address
+        point, wanted = target.metric, 2 * REPLY_NODES
+        exclude = frozenset((asker, self._own))
+        entries: list[NodeEntry] = []
+        looked_at = 0
+        while True:
+            near = self._store.nearest(target, wanted, exclude=exclude)
+            for node in near[looked_at:]:
+                if may_name(node.address.metric, self._metric, point, self._reading):
+                    entry = self._entry(node, asker, path, version)
+                    if entry is not None:
+                        entries.append(entry)
+                        if len(entries) == REPLY_NODES:
+                            return tuple(reversed(entries))
+                elif self._reading == "closer":
+                    return tuple(reversed(entries))  # in ascending distance: those after it are no closer
+            if len(near) < wanted:
+                return tuple(reversed(entries))
+            looked_at, wanted = wanted, 2 * wanted
+
+    def _peers(self, first: int, asker: Address, path: int, version: int) -> tuple[NodeEntry, ...]:
+        """Return direct peers from a label on, in the order of labels: whoever wants more asks from the last one."""
+        peers: Iterable[Node] = sorted(self._store.peers(), key=lambda node: node.label)
+        entries = (self._entry(node, asker, path, version) for node in peers if node.label >= first)
+        return tuple([entry for entry in entries if entry is not None][:REPLY_NODES])
+
+    def _next_hop(self, packed: bytes, asker: Address, path: int, version: int) -> tuple[NodeEntry, ...]:
+        """Return the one node by which this node would forward to a target."""
+        try:
+            target = Address(packed)
+        except AddressError:
+            return ()
+        node = self._store.next_hop(target)
+        if node is None or not may_name(node.address.metric, self._metric, target.metric, self._reading):
+            return ()
+        entry = self._entry(node, asker, path, version)
+        return () if entry is None else (entry,)
+
+    def _entry(self, node: Node, asker: Address, path: int, version: int) -> NodeEntry | None:
+        """Return a node as it stands in an answer, or None where it may not be named to this asker."""
+        label, key = node.label, node.key
+        if (
+            key is None
+            or label <= SELF
+            or node.address in (asker, self._own)
+            or self._directors.interface(label) == self._directors.interface(path)
+            or not compatible(version, node.version)
+            or not self._listed(node.address)
+        ):
+            return None
+        widened = self._directors.widen(label, path)
+        return NodeEntry(key, widened, node.version) if widened else None

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Switches and the links between them: where a packet with a real label ends, and how long that takes.
+
+Every step is made by the `Switch` that real packets go through (`Switch.step`), so a route that works here works on a
+wire, and one that a real switch refuses is refused here. A packet's whole way is walked at the moment it is sent, on
+the links as they are then, and it arrives after the sum of their latencies: a link that goes down loses the packets
+sent after that, not those under way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from prestocloud_sec.cjdns.errors import CjdnsMisuseError
+from prestocloud_sec.cjdns.switch import ROUTER, RouteLabel, bit_reverse_64
+from prestocloud_sec.cjdns.switch.switch import Switch
+
+__all__ = ["Arrival", "Fabric", "Link", "Lost"]
+
+_LONGEST = 64  # hops: each shifts the label by at least a bit, and the label shift of a packet ends at 63
+_SHIFT_LIMIT = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One link, seen from its first end.
+
+    Attributes
+    ----------
+    a, b : int
+        The nodes at its ends.
+    interface_a, interface_b : int
+        The number of the interface at either end.
+    latency : float
+        Seconds one way.
+    """
+
+    a: int
+    b: int
+    interface_a: int
+    interface_b: int
+    latency: float
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A packet reached a router: whose, the route back from there, seconds on the way, links crossed."""
+
+    node: int
+    back: RouteLabel
+    latency: float
+    hops: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A packet reached nobody: at which node it ended, and why."""
+
+    node: int
+    reason: str
+
+
+class Fabric:
+    """All switches and links of a network.
+
+    Parameters
+    ----------
+    random : random.Random
+        Decides which packets get lost.
+    loss : float
+        Probability that one link loses one packet, 0 to 1.
+    """
+
+    def __init__(self, random: Random, *, loss: float = 0.0) -> None:
+        if not 0.0 <= loss <= 1.0:
+            raise CjdnsMisuseError(f"{loss}", where="loss", expected="a probability")
+        self._random = random
+        self.loss = loss
+        self.switches: list[Switch] = []
+        self._wires: list[
+            dict[int, tuple[int, int, float]]
+        ] = []  # per node: interface -> (peer, its interface, latency)
+        self._between: list[dict[int, int]] = []  # per node: peer -> interface
+
+    def add(self) -> int:
+        """Add a switch without links; return its number."""
+        self.switches.append(Switch())
+        self._wires.append({})
+        self._between.append({})
+        return len(self.switches) - 1
+
+    def link(self, a: int, b: int, latency: float) -> Link:
+        """Join two switches, each at its lowest free interface.
+
+        Raises
+        ------
+        CjdnsMisuseError
+            If they are the same or joined already, do not exist, or one has no free interface.
+        """
+        self._check(a)
+        self._check(b)
+        if a == b or b in self._between[a]:
+            raise CjdnsMisuseError(f"{a} and {b}", where="link", expected="two nodes that are not linked")
+        if not latency >= 0.0:
+            raise CjdnsMisuseError(f"{latency} s", where="link", expected="a latency of 0 or more")
+        if not (self.switches[a].free and self.switches[b].free):
+            raise CjdnsMisuseError("no free interface", where="link", expected="at most 256 links for a node")
+        interface_a = self.switches[a].add_interface()[0]
+        interface_b = self.switches[b].add_interface()[0]
+        self._wires[a][interface_a] = (b, interface_b, latency)
+        self._wires[b][interface_b] = (a, interface_a, latency)
+        self._between[a][b], self._between[b][a] = interface_a, interface_b
+        return Link(a, b, interface_a, interface_b, latency)
+
+    def unlink(self, a: int, b: int) -> Link:
+        """Take a link away; its interface numbers are free again. CjdnsMisuseError if there is none."""
+        found = self.between(a, b)
+        for node, peer, interface in ((a, b, found.interface_a), (b, a, found.interface_b)):
+            self.switches[node].remove(interface)
+            del self._wires[node][interface]
+            del self._between[node][peer]
+        return found
+
+    def between(self, a: int, b: int) -> Link:
+        """Return the link between two nodes, seen from the first; CjdnsMisuseError if there is none."""
+        self._check(a)
+        self._check(b)
+        if b not in self._between[a]:
+            raise CjdnsMisuseError(f"{a} and {b}", where="link", expected="two nodes that are linked")
+        interface = self._between[a][b]
+        _, other, latency = self._wires[a][interface]
+        return Link(a, b, interface, other, latency)
+
+    def peers(self, node: int) -> list[int]:
+        """Return the nodes at the other ends of a node's links, in the order of its interfaces."""
+        self._check(node)
+        return [self._wires[node][interface][0] for interface in sorted(self._wires[node])]
+
+    def links(self) -> list[Link]:
+        """Return every link once."""
+        return [
+            Link(a, b, interface, other, latency)
+            for a, wires in enumerate(self._wires)
+            for interface, (b, other, latency) in sorted(wires.items())
+            if a < b
+        ]
+
+    def _check(self, node: int) -> None:
+        if not isinstance(node, int) or not 0 <= node < len(self.switches):
+            raise CjdnsMisuseError(f"no node {node!r}", where="Fabric", expected=f"0..{len(self.switches) - 1}")
+
+    def walk(self, source: int, label: int) -> Arrival | Lost:
+        """Carry a packet from a node's router along a label.
+
+        Parameters
+        ----------
+        source : int
+            The node that sends it.
+        label : int
+            The label it is sent with.
+
+        Returns
+        -------
+        Arrival or Lost
+        """
+        self._check(source)
+        switches, wires, loss = self.switches, self._wires, self.loss
+        node, interface, current = source, ROUTER, int(label)
+        latency, shift = 0.0, 0
+        for hops in range(_LONGEST):
+            step = switches[node].step(interface, current)
+            if not isinstance(step, tuple):
+                return Lost(node, step.name)
+            out, current, width = step
+            shift += width
+            if shift > _SHIFT_LIMIT:
+                return Lost(node, "SHIFT_OVERFLOW")
+            if out == ROUTER:
+                return Arrival(node, RouteLabel(bit_reverse_64(current)), latency, hops)
+            if loss and self._random.random() < loss:
+                return Lost(node, "LOSS")
+            node, interface, wait = wires[node][out]
+            latency += wait
+        return Lost(node, "SHIFT_OVERFLOW")
+
+    def distances(self, source: int) -> list[int]:
+        """Return the fewest links from a node to every node; -1 where there is no way."""
+        self._check(source)
+        found = [-1] * len(self.switches)
+        found[source] = 0
+        frontier = [source]
+        while frontier:
+            ahead: list[int] = []
+            for node in frontier:
+                for peer, _, _ in self._wires[node].values():
+                    if found[peer] < 0:
+                        found[peer] = found[node] + 1
+                        ahead.append(peer)
+            frontier = ahead
+        return found

@@ -1,0 +1,472 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A deterministic network of routers: real labels, real messages, simulated time.
+
+Theory of operation
+-------------------
+Every node is a `Router` with its `NodeStore`, and a `Switch` in the `Fabric`. Events wait in a heap, ordered by time
+and then by the order in which they were made; the only sources of chance are generators seeded from the simulator's seed.
+So the same calls with the same seed give the same events, which `Simulator.trace` (a hash over all of them) shows.
+
+There are two kinds of event: a message arrives at a node, or a node has something to do on its own (a question times
+out, a round of maintenance is due). What a node does in answer is walked through the fabric at once (see `fabric`) and
+becomes an arrival, unless it gets lost.
+
+Left out: CryptoAuth sessions and the time they take, switch errors on their way back (a question to a dead route simply
+times out), congestion. The sender of a message is what the simulator says it is, as a session would.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import struct
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from random import Random
+
+from prestocloud_sec.cjdns.errors import CjdnsError, CjdnsMisuseError
+from prestocloud_sec.cjdns.keys import Address, PublicKey
+from prestocloud_sec.cjdns.routing.messages import Query, Reply, decode_message
+from prestocloud_sec.cjdns.routing.nodestore import NodeStore
+from prestocloud_sec.cjdns.routing.router import Action, Router, SearchDone, Send
+from prestocloud_sec.cjdns.routing.search import USER_LIMITS, SearchLimits
+from prestocloud_sec.cjdns.simulator.drawing import network_svg, summary_html
+from prestocloud_sec.cjdns.simulator.fabric import Arrival, Fabric, Link
+from prestocloud_sec.cjdns.simulator.keyring import Keyring
+from prestocloud_sec.cjdns.simulator.liars import Lie, LyingResponder
+from prestocloud_sec.cjdns.simulator.metrics import Metrics, SearchRecord, tables
+from prestocloud_sec.cjdns.switch import V3X5X8, RouteLabel
+
+__all__ = ["SimulatedNode", "Simulator"]
+
+_ARRIVE, _TICK = 0, 1
+_RECORD = struct.Struct("<dBIIQ")
+_MAX_RECORDS = 1_000_000
+_PROGRESS_EVERY = 4096
+
+
+@dataclass(slots=True)
+class SimulatedNode:
+    """One node of a simulated network.
+
+    Attributes
+    ----------
+    number : int
+        What the simulator calls it.
+    key : PublicKey
+    address : Address
+    router : Router
+    alive : bool
+        False once it was removed.
+    bytes_sent, messages_sent : int
+        What it sent; bytes are counted only where the simulator encodes messages (``wire=True``).
+    """
+
+    number: int
+    key: PublicKey
+    address: Address
+    router: Router
+    alive: bool = True
+    messages_sent: int = 0
+    bytes_sent: int = 0
+    tick_at: float = float("inf")
+
+
+class Simulator:
+    """A network of routers.
+
+    Parameters
+    ----------
+    seed : int
+        Decides everything that is left to chance.
+    keys : {"registered", "hashed"}
+        What kind of keys nodes get; see `keyring`.
+    wire : bool
+        Encode and decode every message, instead of handing over the object. The events are the same.
+    loss : float
+        Probability that one link loses one packet.
+    maintain : bool
+        Whether nodes search and ask without occasion (`Router.tick`).
+    reading : {"closer", "literal"}
+        How rule one is read; see `routing.rules`.
+    capacity : int
+        How many nodes a table holds besides direct peers.
+
+    Attributes
+    ----------
+    now : float
+        Simulated seconds.
+    nodes : list of SimulatedNode
+    events : int
+        How many events were processed.
+    lost : Counter
+        Packets that reached nobody, by reason.
+    records : deque of SearchRecord
+        Searches that are over and were started by `search` or `start_search`, the last million.
+
+    Examples
+    --------
+    >>> sim = Simulator(seed=1)
+    >>> a, b, c = (sim.add_node() for _ in range(3))
+    >>> _ = sim.link(a, b), sim.link(b, c)
+    >>> record = sim.search(a, c)
+    >>> record.found, record.hops, str(record.label)
+    (True, 2, '0000.0000.0000.0153')
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        keys: str = "registered",
+        wire: bool = False,
+        loss: float = 0.0,
+        maintain: bool = True,
+        reading: str = "closer",
+        capacity: int = 128,
+    ) -> None:
+        if not isinstance(seed, int):
+            raise CjdnsMisuseError(f"a {type(seed).__name__}", where="seed", expected="an int")
+        self.seed = seed
+        self.now = 0.0
+        self.nodes: list[SimulatedNode] = []
+        self.events = 0
+        self.lost: Counter[str] = Counter()
+        self.records: deque[SearchRecord] = deque(maxlen=_MAX_RECORDS)
+        self.fabric = Fabric(self._generator("loss"), loss=loss)
+        self.keyring = Keyring(self._generator("keys"), keys)
+        self._wire = wire
+        self._maintain = maintain
+        self._reading = reading
+        self._capacity = capacity
+        self._heap: list[tuple[float, int, int, int, int, RouteLabel | None, Query | Reply | bytes | None]] = []
+        self._made = 0
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._by_address: dict[Address, int] = {}
+        self._wanted: dict[tuple[int, int], float] = {}  # (node, search id) of searches to record -> when they began
+
+    def _generator(self, name: str) -> Random:
+        """Make a generator of its own for each purpose, so that one's use does not shift another's numbers."""
+        return Random(f"{self.seed}/{name}")  # noqa: S311 - a simulation must be repeatable
+
+    # -- building --------------------------------------------------------------------------------------------------
+
+    def add_node(self, *, key: PublicKey | None = None) -> int:
+        """Add a node without links.
+
+        Parameters
+        ----------
+        key : PublicKey, optional
+            Its key; a new one where not given.
+
+        Returns
+        -------
+        int
+            Its number.
+
+        Raises
+        ------
+        CjdnsMisuseError
+            If there is a node with this address already.
+        AddressError
+            If the key has no address.
+        """
+        key = self.keyring.make() if key is None else key
+        address = self.keyring.address_of(key)
+        if address in self._by_address:
+            raise CjdnsMisuseError(f"{address} is there already", where="add_node", expected="another key")
+        number = self.fabric.add()
+        self._by_address[address] = number
+        self.nodes.append(self._make_node(number, key, address))
+        self._reschedule(self.nodes[number])
+        return number
+
+    def _make_node(self, number: int, key: PublicKey, address: Address) -> SimulatedNode:
+        router = Router(
+            key,
+            store=NodeStore(address, capacity=self._capacity),
+            reading=self._reading,
+            random=self._generator(f"node {number}").randbytes,
+            address_of=self.keyring.address_of,
+            maintain=self._maintain,
+        )
+        return SimulatedNode(number, key, address, router)
+
+    def build(self, edges: Iterable[tuple[int, int]], *, latency: float | Callable[[int, int], float] = 0.01) -> None:
+        """Add the nodes that edges name and that are not there yet, and link them.
+
+        Parameters
+        ----------
+        edges : iterable of (int, int)
+            As `topology` gives them.
+        latency : float or callable
+            Seconds one way, or what gives them for a pair of nodes.
+        """
+        for a, b in edges:
+            while len(self.nodes) <= max(a, b):
+                self.add_node()
+            self.link(a, b, latency=latency(a, b) if callable(latency) else latency)
+
+    def link(self, a: int, b: int, *, latency: float = 0.01) -> Link:
+        """Join two nodes: each learns the other as a direct peer.
+
+        Parameters
+        ----------
+        a, b : int
+            Nodes that are not linked.
+        latency : float
+            Seconds one way.
+
+        Raises
+        ------
+        CjdnsMisuseError
+            If they cannot be linked.
+        """
+        one, other = self._alive(a), self._alive(b)
+        found = self.fabric.link(a, b, latency)
+        label_a = self.fabric.switches[a].label_of(found.interface_a)
+        label_b = self.fabric.switches[b].label_of(found.interface_b)
+        self._meet(one, other, label_a, label_b)
+        self._meet(other, one, label_b, label_a)
+        return found
+
+    def _meet(self, node: SimulatedNode, peer: SimulatedNode, label: RouteLabel, back: RouteLabel) -> None:
+        node.router.store.discover(
+            peer.address, label, key=peer.key, version=21, inverse_form=V3X5X8.form_of(back), now=self.now
+        )
+        self._reschedule(node)
+
+    def unlink(self, a: int, b: int) -> None:
+        """Take a link away: both ends forget every route that begins with it. CjdnsMisuseError if there is none."""
+        found = self.fabric.between(a, b)
+        for node, interface in ((a, found.interface_a), (b, found.interface_b)):
+            label = self.fabric.switches[node].label_of(interface)
+            self.nodes[node].router.store.purge(label)
+        self.fabric.unlink(a, b)
+
+    def remove_node(self, node: int) -> None:
+        """Let a node leave with all its links; its number is not used again. CjdnsMisuseError if it is not there."""
+        leaver = self._alive(node)
+        for peer in self.fabric.peers(node):
+            self.unlink(node, peer)
+        leaver.alive = False
+        del self._by_address[leaver.address]
+
+    def lie(self, node: int, lie: Lie | str) -> None:
+        """Make a node answer with lies from now on.
+
+        Parameters
+        ----------
+        node : int
+        lie : Lie or str
+            Which ones; see `liars.Lie`.
+        """
+        liar = self._alive(node)
+        liar.router.answers = LyingResponder(
+            liar.router.answers,
+            Lie(lie),
+            random=self._generator(f"liar {node}"),
+            keyring=self.keyring,
+            others=self.nodes,
+            own=liar.address,
+        )
+
+    def _alive(self, node: int) -> SimulatedNode:
+        if not isinstance(node, int) or not 0 <= node < len(self.nodes) or not self.nodes[node].alive:
+            raise CjdnsMisuseError(f"no node {node!r}", where="Simulator", expected="a node that is there")
+        return self.nodes[node]
+
+    def alive(self) -> list[int]:
+        """Return the numbers of the nodes that are there."""
+        return [node.number for node in self.nodes if node.alive]
+
+    # -- searching -------------------------------------------------------------------------------------------------
+
+    def start_search(self, node: int, target: int | Address, *, limits: SearchLimits = USER_LIMITS) -> None:
+        """Let a node begin to search; what comes of it will be in `records`.
+
+        Parameters
+        ----------
+        node : int
+            Who searches.
+        target : int or Address
+            For whom: a node, or any address.
+        limits : SearchLimits
+        """
+        seeker = self._alive(node)
+        address = target if isinstance(target, Address) else self.nodes[self._number(target)].address
+        identity, actions = seeker.router.search(address, now=self.now, limits=limits)
+        self._wanted[node, identity] = self.now
+        self._perform(seeker, actions)
+
+    def search(self, node: int, target: int | Address, *, limits: SearchLimits = USER_LIMITS) -> SearchRecord:
+        """Let a node search, and run until the search is over.
+
+        Parameters and errors as in `start_search`.
+
+        Returns
+        -------
+        SearchRecord
+        """
+        before = len(self._wanted)
+        self.start_search(node, target, limits=limits)
+        while len(self._wanted) > before:
+            self._step()
+        return self.records[-1]
+
+    def _number(self, node: int) -> int:
+        if not isinstance(node, int) or not 0 <= node < len(self.nodes):
+            raise CjdnsMisuseError(f"no node {node!r}", where="Simulator", expected=f"0..{len(self.nodes) - 1}")
+        return node
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        until: float | None = None,
+        *,
+        progress: Callable[[float, int], None] | None = None,
+        most: int | None = None,
+    ) -> int:
+        """Process events.
+
+        Parameters
+        ----------
+        until : float, optional
+            Up to this time, in simulated seconds. Where not given: until nothing is left to do, which never comes while
+            nodes maintain their tables; then `most` is needed.
+        progress : callable, optional
+            Called now and then with the time and the number of events processed so far.
+        most : int, optional
+            Most events to process.
+
+        Returns
+        -------
+        int
+            How many were processed.
+
+        Raises
+        ------
+        CjdnsMisuseError
+            If there is no end to it: neither `until` nor `most`, while nodes maintain their tables.
+        """
+        if until is None and most is None and self._maintain and any(node.alive for node in self.nodes):
+            raise CjdnsMisuseError("would never end", where="run", expected="until or most, as nodes maintain tables")
+        done = 0
+        while self._heap and (until is None or self._heap[0][0] <= until) and (most is None or done < most):
+            self._step()
+            done += 1
+            if progress is not None and done % _PROGRESS_EVERY == 0:
+                progress(self.now, done)
+        if until is not None and until > self.now and (most is None or done < most):
+            self.now = until
+        if progress is not None:
+            progress(self.now, done)
+        return done
+
+    @property
+    def trace(self) -> str:
+        """A hash over all events so far: their time, kind, places and label. Equal traces, equal runs."""
+        return self._hash.hexdigest()
+
+    def _step(self) -> None:
+        """Process the next event."""
+        time, _, kind, number, source, label, message = heapq.heappop(self._heap)
+        self.now = time
+        self.events += 1
+        self._hash.update(_RECORD.pack(time, kind, number, source, label or 0))
+        node = self.nodes[number]
+        if not node.alive:
+            return
+        if kind == _TICK:
+            if time != node.tick_at:
+                return
+            node.tick_at = float("inf")
+            self._perform(node, node.router.tick(time))
+        elif label is not None and message is not None:
+            self._arrive(node, self.nodes[source], label, message)
+
+    def _arrive(
+        self, node: SimulatedNode, sender: SimulatedNode, label: RouteLabel, message: Query | Reply | bytes
+    ) -> None:
+        if isinstance(message, bytes):
+            try:
+                message = decode_message(message)
+            except CjdnsError:
+                self.lost["UNREADABLE"] += 1
+                return
+        actions = node.router.received(message, address=sender.address, key=sender.key, label=label, now=self.now)
+        self._perform(node, actions)
+
+    def _perform(self, node: SimulatedNode, actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Send):
+                self._send(node, action)
+            else:
+                self._finished(node, action)
+        self._reschedule(node)
+
+    def _send(self, node: SimulatedNode, send: Send) -> None:
+        node.messages_sent += 1
+        message: Query | Reply | bytes = send.message
+        if self._wire:
+            message = send.message.encode()
+            node.bytes_sent += len(message)
+        where = self.fabric.walk(node.number, send.label)
+        if not isinstance(where, Arrival):
+            self.lost[where.reason] += 1
+        elif self.nodes[where.node].address != send.address:
+            self.lost["WRONG_NODE"] += 1  # the inner session is with somebody else: it does not decrypt there
+        else:
+            self._push(self.now + where.latency, _ARRIVE, where.node, node.number, where.back, message)
+
+    def _push(
+        self,
+        time: float,
+        kind: int,
+        number: int,
+        source: int = 0,
+        label: RouteLabel | None = None,
+        message: Query | Reply | bytes | None = None,
+    ) -> None:
+        self._made += 1
+        heapq.heappush(self._heap, (time, self._made, kind, number, source, label, message))
+
+    def _reschedule(self, node: SimulatedNode) -> None:
+        due = node.router.next_tick
+        if due is not None and due < node.tick_at:
+            node.tick_at = max(due, self.now)
+            self._push(node.tick_at, _TICK, node.number)
+
+    def _finished(self, node: SimulatedNode, done: SearchDone) -> None:
+        began = self._wanted.pop((node.number, done.id), None)
+        if began is not None:
+            self.records.append(
+                SearchRecord.of(node.number, done.search, began, self.now, self._route_hops(node, done))
+            )
+
+    def _route_hops(self, node: SimulatedNode, done: SearchDone) -> int:
+        if done.search.found is None:
+            return -1
+        where = self.fabric.walk(node.number, done.search.found.label)
+        return where.hops if isinstance(where, Arrival) else -1
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def metrics(self) -> Metrics:
+        """Return what happened so far as tables (numpy structured arrays); see `metrics.Metrics`."""
+        return tables(self.nodes, self.records, self.fabric)
+
+    def __repr__(self) -> str:
+        links = len(self.fabric.links())
+        size = f"{len(self.alive())} nodes, {links} links"
+        return f"Simulator(seed={self.seed}, {size}, {self.now:.3f} s, {self.events} events)"
+
+    def _repr_html_(self) -> str:
+        """Return a summary, and for a small network its picture."""
+        return summary_html(self)
+
+    def _repr_svg_(self) -> str | None:
+        """Draw the network; None for more than a hundred nodes."""
+        return network_svg(self)

@@ -22,6 +22,7 @@ from prestocloud_sec.cjdns._layout import Layout, Number, Octets, Structure, vie
 from prestocloud_sec.cjdns.beacon import Beacon, EthernetFrame, EthernetPayload, UdpBeacon, is_udp_beacon
 from prestocloud_sec.cjdns.constants import CONTROL_HANDLE
 from prestocloud_sec.cjdns.control import ControlFrame
+from prestocloud_sec.cjdns.cryptoauth.handshake import FIRST_DATA_NONCE, HANDSHAKE_SIZE, HandshakeHeader, PacketKind
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, HeaderError
 from prestocloud_sec.cjdns.headers import ContentType, DataHeader, SwitchHeader, content_name
 from prestocloud_sec.cjdns.ipv6 import IPv6Header
@@ -31,18 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Layer", "LayerField", "Layers", "decode_layers", "packet_kind"]
 
-_HANDSHAKE = Layout(
-    "CryptoAuth",
-    Number("state", 32),
-    Number("auth_type", 8),
-    Octets("lookup", 56),
-    Number("derivations", 16),
-    Number("additional", 16),
-    Octets("nonce", 192),
-    Octets("permanent_key", 256),
-    Octets("tag", 128),
-    Octets("sealed_temporary_key", 256),
-)
 _RUN = Layout("CryptoAuth", Number("nonce", 32), Octets("tag", 128))
 _HANDLE = Layout("handle", Number("handle", 32))
 _CONTROL_MARK = Layout("handle", Number("handle", 32, show="{:08x}".format))
@@ -61,7 +50,6 @@ _UPPER: dict[int, Layout] = {
     ContentType.ICMPV6: Layout("ICMPv6", Number("type", 8), Number("code", 8), Number("checksum", 16)),
 }
 
-_KINDS = ("hello", "repeat hello", "key", "repeat key")
 _TEXT_SHOWN, _HEX_SHOWN = 72, 32
 
 
@@ -83,8 +71,7 @@ def packet_kind(packet: BytesLike) -> str:
     raw = view(packet, "CryptoAuth packet")
     if len(raw) < 4:
         raise HeaderError(f"{len(raw)} bytes", where="CryptoAuth packet", expected="at least 4")
-    state = int.from_bytes(raw[:4], "big")
-    return _KINDS[state] if state < len(_KINDS) else "data"
+    return PacketKind.of(int.from_bytes(raw[:4], "big")).name.lower().replace("_", " ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +170,7 @@ class Layers:
             lines.append(f"{layer.name}, {layer.size} bytes at {layer.offset} of the {layer.buffer}")
             if layer.problem:
                 lines.append(f"  ! {layer.problem}")
-            lines += [f"  {_place(f):>7}  {f.name:<22} {f.text}" for f in layer.fields]
+            lines += [f"  {_place(f):>7}  {f.name:<24}{f.text}" for f in layer.fields]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -296,7 +283,12 @@ def _crypto_auth(walk: _Walk, which: str) -> str:
     except HeaderError as error:
         walk.problem(f"{which} CryptoAuth", error)
         return ""
-    if not walk.fixed(f"{which} CryptoAuth, {kind}", _RUN if kind == "data" else _HANDSHAKE):
+    name = f"{which} CryptoAuth, {kind}"
+    if kind == "data":
+        readable = walk.fixed(name, _RUN)
+    else:
+        readable = walk.structure(name, HandshakeHeader, HANDSHAKE_SIZE) is not None
+    if not readable:
         return ""
     walk.payload("sealed", _as_hex)
     return kind
@@ -337,7 +329,7 @@ def _frame(walk: _Walk) -> bool:
     if walk.structure("switch header", SwitchHeader, SwitchHeader.SIZE) is None or not walk.left:
         return False
     first = int.from_bytes(walk.left[:4], "big")
-    if first < len(_KINDS):
+    if first < FIRST_DATA_NONCE:
         return bool(_crypto_auth(walk, "inner"))
     if first == CONTROL_HANDLE:
         if walk.fixed("control mark", _CONTROL_MARK):
@@ -395,19 +387,19 @@ def decode_layers(
     --------
     >>> print(decode_layers(outer=bytes.fromhex("00000000000000130040ffff" "ffffffff" "e4ec000309f9110200000015")))
     switch header, 12 bytes at 0 of the outer plaintext
-            0  label                  0000.0000.0000.0013
-          8.0  congestion             0
-          8.7  suppress_errors        no
-          9.0  version                1
-          9.2  label_shift            0
-           10  traffic_class          ffff
+            0  label                   0000.0000.0000.0013
+          8.0  congestion              0
+          8.7  suppress_errors         no
+          9.0  version                 1
+          9.2  label_shift             0
+           10  traffic_class           ffff
     control mark, 4 bytes at 12 of the outer plaintext
-           12  handle                 ffffffff
+           12  handle                  ffffffff
     control Ping, 12 bytes at 16 of the outer plaintext
-           16  checksum               e4ec
-           18  type                   3 (PING)
-           20  magic                  09f91102
-           24  version                21
+           16  checksum                e4ec
+           18  type                    3 (PING)
+           20  magic                   09f91102
+           24  version                 21
     """
     if link not in ("udp", "ethernet"):
         raise CjdnsMisuseError(f"{link!r}", where="link", expected="'udp' or 'ethernet'")

@@ -240,6 +240,17 @@ class TestProcesses:
         script = Path(sys.executable).with_name("prestocloud-sec")
         assert subprocess.run([script, "--version"], capture_output=True, text=True, check=True).stdout == out
 
+    def test_the_demo(self) -> None:
+        code, out, err = self.finish(start("demo", "--json"))
+        assert (code, err) == (0, "")
+        assert json.loads(out)["complete"] is True
+
+    def test_the_demo_shows_every_packet(self) -> None:
+        code, out, err = self.finish(start("demo", "--trace"))
+        assert (code, err) == (0, "")
+        assert "\npacket 0\n" in out
+        assert "0 of 5 plain-text markers found" in " ".join(out.split())
+
     def test_a_reader_that_goes_away_is_met_quietly(self) -> None:
         process = start("cjdns", "decode", "-", stdin=subprocess.PIPE)
         assert process.stdin is not None

@@ -289,7 +289,10 @@ class Layout:
         """Bring the attributes of a structure into the form they are held in; CjdnsMisuseError if one does not fit."""
         for f, _shift, _mask, where in self._fields:
             if not isinstance(f, Fixed):
-                object.__setattr__(value, f.name, f.admit(getattr(value, f.name), where))
+                given = getattr(value, f.name)
+                held = f.admit(given, where)
+                if held is not given:
+                    object.__setattr__(value, f.name, held)
         if self.tail is not None:
             rest = octets(getattr(value, self.tail.name), f"{self.name}.{self.tail.name}")
             self._limit(len(rest), CjdnsMisuseError)

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prestocloud_sec.cjdns.switch.compress import ROUTER, NumberCompress
 from prestocloud_sec.cjdns.switch.label import SELF, Hop, RouteLabel, bit_reverse_64
 from prestocloud_sec.cjdns.switch.scheme import F4, F8, V3X5X8, V4X8, EncodingForm, EncodingScheme, label_for
@@ -22,6 +24,9 @@ from prestocloud_sec.cjdns.switch.switch import (
     error_packet,
 )
 
+if TYPE_CHECKING:
+    from prestocloud_sec.cjdns.switch.batch import BatchForwarded
+
 __all__ = [
     "F4",
     "F8",
@@ -29,6 +34,7 @@ __all__ = [
     "SELF",
     "V3X5X8",
     "V4X8",
+    "BatchForwarded",
     "Drop",
     "DropReason",
     "EncodingForm",
@@ -46,3 +52,12 @@ __all__ = [
     "error_packet",
     "label_for",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # Batches need numpy; one packet does not.
+    if name == "BatchForwarded":
+        from prestocloud_sec.cjdns.switch.batch import BatchForwarded
+
+        return BatchForwarded
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

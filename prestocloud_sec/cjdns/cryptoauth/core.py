@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.cjdns.cryptoauth.auth import Credentials
-from prestocloud_sec.cjdns.cryptoauth.exchange import Exchange, Phase, SessionState
+from prestocloud_sec.cjdns.cryptoauth.exchange import INIT, SENT_HELLO, Exchange, SessionState
 from prestocloud_sec.cjdns.cryptoauth.handshake import FIRST_DATA_NONCE, HANDSHAKE_SIZE
 from prestocloud_sec.cjdns.cryptoauth.peer import Peer
 from prestocloud_sec.cjdns.cryptoauth.pending import HelloGuard, Pending
@@ -56,6 +56,7 @@ class SessionCore:
         "_guard",
         "_heard",
         "_live",
+        "_parks",
         "_peer",
         "_pending",
         "_quirks",
@@ -90,6 +91,7 @@ class SessionCore:
             raise CjdnsMisuseError("packets always carry authenticators", where="authenticate", expected="True")
         self._authenticate = authenticate
         self._quirks = quirks
+        self._parks = authenticate and not quirks
         self._random = random
         self._clock = clock
         self._peer = Peer(
@@ -180,14 +182,14 @@ class SessionCore:
 
         Never in SENT_HELLO. `encrypt` does this by itself.
         """
-        at = self._time(now)
-        live = self._live
-        if live.next_nonce == Phase.SENT_HELLO:
-            return False
+        return self._time_out(self._time(now))
+
+    def _time_out(self, at: float) -> bool:
         idle = at - self._heard
-        if idle < SETUP_SECONDS or (idle < SESSION_SECONDS and live.established):
+        live = self._live
+        if idle < SETUP_SECONDS or (idle < SESSION_SECONDS and live.established) or live.next_nonce == SENT_HELLO:
             return False
-        lost = live.next_nonce != Phase.INIT
+        lost = live.next_nonce != INIT
         self._counters.timeouts += lost
         self._reset(at)
         self._heard = at
@@ -263,10 +265,13 @@ class SessionCore:
     # --- small change
 
     def _time(self, now: float | None) -> float:
-        value = self._clock() if now is None else now
-        if not isinstance(value, int | float) or not -FOREVER < value < FOREVER:
-            raise CjdnsMisuseError(f"{value!r} is no time", where="now", expected="seconds")
-        return float(value)
+        return self._checked(self._clock() if now is None else now)
+
+    @staticmethod
+    def _checked(at: float) -> float:
+        if (type(at) is not float and not isinstance(at, int)) or not -FOREVER < at < FOREVER:
+            raise CjdnsMisuseError(f"{at!r} is no time", where="now", expected="seconds")
+        return float(at)
 
     def _draw(self, size: int) -> bytes:
         drawn = self._random(size)

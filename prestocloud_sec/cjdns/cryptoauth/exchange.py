@@ -15,7 +15,18 @@ from prestocloud_sec.cjdns.cryptoauth.replay import ReplayWindow
 from prestocloud_sec.cjdns.cryptoauth.secrets import PairSecret, plain_secret, wipe
 from prestocloud_sec.cjdns.cryptoauth.users import User
 
-__all__ = ["Exchange", "Phase", "SessionState"]
+__all__ = [
+    "ESTABLISHED",
+    "INIT",
+    "RECEIVED_HELLO",
+    "RECEIVED_KEY",
+    "RUNNING",
+    "SENT_HELLO",
+    "SENT_KEY",
+    "Exchange",
+    "Phase",
+    "SessionState",
+]
 
 _NO_KEY = bytes(32)
 
@@ -47,6 +58,12 @@ class Phase(IntEnum):
     RECEIVED_KEY = 4
     RUNNING = 5
     ESTABLISHED = 6
+
+
+INIT, SENT_HELLO, RECEIVED_HELLO, SENT_KEY, RECEIVED_KEY, RUNNING, ESTABLISHED = map(int, Phase)
+"""The phases as plain integers, which `Exchange.next_nonce` starts from and counts on."""
+
+_PHASES = tuple(Phase)
 
 
 class Exchange:
@@ -109,8 +126,8 @@ class Exchange:
     def phase(self) -> Phase:
         """The column of the transition table."""
         if self.established:
-            return Phase.ESTABLISHED
-        return Phase(min(self.next_nonce, Phase.RUNNING))
+            return _PHASES[ESTABLISHED]
+        return _PHASES[min(self.next_nonce, RUNNING)]
 
     @property
     def state(self) -> SessionState:
@@ -133,7 +150,7 @@ class Exchange:
             If it is a point of small order.
         """
         kind = self.next_nonce
-        hello = kind < Phase.RECEIVED_HELLO
+        hello = kind < RECEIVED_HELLO
         to = peer.known()
         mine = peer.credentials
         password_secret = None if mine is None else mine.secret
@@ -142,13 +159,13 @@ class Exchange:
         else:
             secret = self.pair.get(peer.private, self.peer_temporary, password_secret)
         noise = draw(36)
-        if kind in (Phase.INIT, Phase.RECEIVED_HELLO):
+        if kind in (INIT, RECEIVED_HELLO):
             private = draw(32)
             self.temporary_public = sodium.crypto_scalarmult_base(private)
             self.temporary[:] = private
         self.initiator = hello
         self.authenticated |= mine is not None
-        self.next_nonce = Phase.SENT_HELLO if hello else Phase.SENT_KEY
+        self.next_nonce = SENT_HELLO if hello else SENT_KEY
         return handshake.seal(
             kind, peer.auth_field(noise[:12]), noise[12:], peer.own, self.temporary_public, payload, secret
         )

@@ -23,9 +23,10 @@ hello is 0, and connect-to-me, which left cjdns long ago, was ffffffff.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import nacl.bindings as sodium
 from nacl.exceptions import CryptoError
@@ -37,8 +38,10 @@ __all__ = [
     "CONNECT_TO_ME_FILLER",
     "FIRST_DATA_NONCE",
     "HANDSHAKE_SIZE",
+    "ClearHeader",
     "HandshakeHeader",
     "PacketKind",
+    "clear_header",
     "connect_to_me",
     "open_box",
     "seal",
@@ -53,11 +56,12 @@ FIRST_DATA_NONCE = 4
 CONNECT_TO_ME_FILLER = 84
 """Random bytes in a connect-to-me packet: 36 before the permanent key, 48 after it."""
 
-_KEY_END = 72
 _BOX_START = 72
 _NONCE = slice(16, 40)
 _TEMPORARY_KEY = 32
 _U32_MAX = 0xFFFFFFFF
+_ADDITIONAL = 0x7FFF
+_clear = struct.Struct(">4x8sHH24s32s").unpack_from
 
 
 class PacketKind(IntEnum):
@@ -80,8 +84,11 @@ class PacketKind(IntEnum):
         ('REPEAT_KEY', 'DATA', 'CONNECT_TO_ME')
         """
         if word < FIRST_DATA_NONCE:
-            return cls(word)
+            return _HANDSHAKES[word]
         return cls.CONNECT_TO_ME if connect_to_me and word == _U32_MAX else cls.DATA
+
+
+_HANDSHAKES = (PacketKind.HELLO, PacketKind.REPEAT_HELLO, PacketKind.KEY, PacketKind.REPEAT_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,36 @@ class HandshakeHeader(Structure):
         Octets("tag", 128),
         Octets("encrypted_temporary_key", 256),
     )
+
+
+class ClearHeader(NamedTuple):
+    """What a receiver needs of the clear 72 bytes: `HandshakeHeader` in a tenth of the time.
+
+    Attributes
+    ----------
+    matched : bytes, 8 bytes
+        Authentication type and lookup.
+    derivations : int
+        Rounds of hashing.
+    authenticate : bool
+        The A bit.
+    nonce : bytes, 24 bytes
+        Nonce of the box.
+    public_key : bytes, 32 bytes
+        The sender's permanent key.
+    """
+
+    matched: bytes
+    derivations: int
+    authenticate: bool
+    nonce: bytes
+    public_key: bytes
+
+
+def clear_header(packet: bytes) -> ClearHeader:
+    """Take the clear header of a packet of 120 bytes or more apart."""
+    matched, derivations, additional, nonce, public_key = _clear(packet)
+    return ClearHeader(matched, derivations, additional > _ADDITIONAL, nonce, public_key)
 
 
 def seal(

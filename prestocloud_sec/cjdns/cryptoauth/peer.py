@@ -8,8 +8,8 @@ address (7), whether a user is required (8), whether a named user is known (9).
 
 from __future__ import annotations
 
-from prestocloud_sec.cjdns.cryptoauth.auth import AuthType, Credentials
-from prestocloud_sec.cjdns.cryptoauth.handshake import HandshakeHeader, PacketKind
+from prestocloud_sec.cjdns.cryptoauth.auth import Credentials
+from prestocloud_sec.cjdns.cryptoauth.handshake import ClearHeader
 from prestocloud_sec.cjdns.cryptoauth.profiles import Profile
 from prestocloud_sec.cjdns.cryptoauth.secrets import PairSecret
 from prestocloud_sec.cjdns.cryptoauth.users import User, Users
@@ -119,7 +119,7 @@ class Peer:
             raise CjdnsMisuseError("the peer's key is not known", where="Session", hint=hint)
         return self.key
 
-    def check_key(self, key: bytes, kind: PacketKind) -> None:
+    def check_key(self, key: bytes, *, hello: bool) -> None:
         """Refuse a handshake that does not come from the peer, or from somebody who cannot be one.
 
         Raises
@@ -131,7 +131,7 @@ class Peer:
         """
         if self.key is not None and key == self.key:
             return
-        if self.key is not None and not (self.provisional and kind <= PacketKind.REPEAT_HELLO):
+        if self.key is not None and not (self.provisional and hello):
             raise WrongPermanentKeyError(
                 "the packet is from another node than this session's peer",
                 where="handshake.public_key",
@@ -141,7 +141,7 @@ class Peer:
         if not self.quirks:
             self._check_strange_key(key)
 
-    def authenticate_header(self, header: HandshakeHeader) -> tuple[User | None, bytes | None]:
+    def authenticate_header(self, header: ClearHeader) -> tuple[User | None, bytes | None]:
         """Return the user that the header names and the secret of its password, or None and None.
 
         Raises
@@ -150,8 +150,9 @@ class Peer:
             If the user may not be used from this key, or is missing, or unknown.
         """
         user = None
-        if header.auth.type != AuthType.NONE and self.users is not None:
-            user = self.users.lookup(header.auth.matched)
+        named = header.matched[0] != 0
+        if named and self.users is not None:
+            user = self.users.lookup(header.matched)
         restricted = None if user is None else user.restrict_to
         if user is not None and restricted is not None and address_bytes(header.public_key) != restricted.packed:
             raise AddressRestrictedError(
@@ -162,10 +163,10 @@ class Peer:
                 raise AuthenticationRequiredError(
                     "no known user", where="handshake.auth", offset=4, hint="the peer needs a password for this node"
                 )
-            if header.auth.type != AuthType.NONE:
+            if named:
                 raise UnrecognizedAuthenticationError("unknown user", where="handshake.auth", offset=4)
             return None, None
-        return user, self._secret_of(user, header.auth.derivations)
+        return user, self._secret_of(user, header.derivations)
 
     def pair_with(self, key: bytes) -> PairSecret:
         """Return the secrets of our permanent key and `key`: those we keep if it is the peer's, else new ones."""

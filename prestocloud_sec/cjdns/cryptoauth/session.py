@@ -66,13 +66,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from prestocloud_sec.cjdns._layout import octets
 from prestocloud_sec.cjdns.cryptoauth.core import FOREVER, NONCES_EXHAUSTED, SESSION_SECONDS, SETUP_SECONDS, SessionCore
-from prestocloud_sec.cjdns.cryptoauth.exchange import Exchange, Phase
+from prestocloud_sec.cjdns.cryptoauth.exchange import RECEIVED_HELLO, RECEIVED_KEY, SENT_KEY, Exchange, Phase
 from prestocloud_sec.cjdns.cryptoauth.handshake import (
     CONNECT_TO_ME_FILLER,
     FIRST_DATA_NONCE,
     HANDSHAKE_SIZE,
-    HandshakeHeader,
+    ClearHeader,
     PacketKind,
+    clear_header,
     connect_to_me,
     open_box,
 )
@@ -128,6 +129,7 @@ class Action(Enum):
     """Data."""
 
 
+TAKE, CROSS, PARK, DELIVER, ADOPT, READOPT, REFUSE, STRAY, CLOSED, NO_SESSION, FINISH, OPEN = Action
 NEW, HELD = False, True
 
 
@@ -155,15 +157,19 @@ TRANSITIONS = _table("""
 """)
 """What to do, by kind of packet and whether it carries the peer's temporary key that we hold, in each `Phase`."""
 
+_HANDSHAKE_ROWS = [(TRANSITIONS[kind, NEW], TRANSITIONS[kind, HELD]) for kind in sorted(PacketKind)[:4]]
+_DATA_ROW = TRANSITIONS[PacketKind.DATA, NEW]
+
 _word = struct.Struct(">I").unpack_from
-_U32_MAX = 0xFFFFFFFF
+REPEAT_HELLO = int(PacketKind.REPEAT_HELLO)
+CONNECT_TO_ME = int(PacketKind.CONNECT_TO_ME)
 _NO_KEY = bytes(32)
 
 
 class _Offer(NamedTuple):
     """What an authentic handshake packet brings."""
 
-    kind: PacketKind
+    kind: int
     temporary_key: bytes
     user: User | None
     authenticated: bool
@@ -238,7 +244,7 @@ class Session(SessionCore):
         """
         live = self._live
         cipher = live.cipher
-        at = self._clock() if now is None else now if type(now) is float else self._time(now)
+        at = self._clock() if now is None else now if type(now) is float else self._checked(now)
         if cipher is not None and self._pending is None:
             nonce = live.next_nonce
             idle = at - self._heard
@@ -249,7 +255,7 @@ class Session(SessionCore):
                 counters.packets_out += 1
                 counters.bytes_out += len(packet)
                 return packet
-        return self._encrypt_slowly(octets(payload, "payload"), self._time(at))
+        return self._encrypt_slowly(octets(payload, "payload"), self._checked(at))
 
     def connect_to_me(self) -> bytes:
         """Return a packet that asks whoever receives it to say hello to us, for when we do not know its key.
@@ -270,7 +276,7 @@ class Session(SessionCore):
         return packet
 
     def _encrypt_slowly(self, payload: bytes, now: float) -> bytes:
-        self.reset_if_timeout(now)
+        self._time_out(now)
         if self._live.next_nonce >= NONCES_EXHAUSTED:
             self._reset(now)
         self._expire(now)
@@ -333,17 +339,17 @@ class Session(SessionCore):
             If `packet` is not bytes-like, or `now` no time.
         """
         live = self._live
-        at = self._clock() if now is None else now if type(now) is float else self._time(now)
+        at = self._clock() if now is None else now if type(now) is float else self._checked(now)
         cipher = live.cipher
         if not live.established or cipher is None or type(packet) is not bytes or len(packet) < cipher.overhead:
-            return self._decrypt_slowly(octets(packet, "packet"), self._time(at), None)
+            return self._decrypt_slowly(octets(packet, "packet"), self._checked(at), None)
         (nonce,) = _word(packet)
-        if nonce < FIRST_DATA_NONCE or nonce == _U32_MAX:
-            return self._decrypt_slowly(packet, self._time(at), None)
+        if nonce < FIRST_DATA_NONCE or nonce == CONNECT_TO_ME:
+            return self._decrypt_slowly(packet, self._checked(at), None)
         try:
             payload = cipher.open(packet)
         except DecryptionError as refused:
-            return self._decrypt_slowly(packet, self._time(at), refused)
+            return self._decrypt_slowly(packet, self._checked(at), refused)
         if not live.window.accept(nonce):
             raise self._refusal(_replayed(nonce))
         if self._heard < at < FOREVER:
@@ -370,20 +376,16 @@ class Session(SessionCore):
         if len(packet) < least:
             raise RuntError(f"{len(packet)} bytes", where="packet", expected=f"at least {least}")
         (word,) = _word(packet)
-        kind = PacketKind.of(word, connect_to_me=self._peer.profile.connect_to_me)
-        if kind is PacketKind.CONNECT_TO_ME:
+        if word < FIRST_DATA_NONCE:
+            return self._receive_handshake(packet, word, now)
+        if word == CONNECT_TO_ME and self._peer.profile.connect_to_me:
             return self._receive_connect_to_me(packet)
-        if kind is not PacketKind.DATA:
-            return self._receive_handshake(packet, kind, now)
-        match TRANSITIONS[kind, NEW][self._live.phase]:
-            case Action.NO_SESSION:
-                raise NoSessionError(
-                    "data, but no keys were agreed on", where="packet", hint="say hello with encrypt()"
-                )
-            case Action.FINISH:
-                return self._receive_final(packet, word, now)
-            case _:
-                return self._receive_data(packet, word, now, refused)
+        action = _DATA_ROW[self._live.phase]
+        if action is OPEN:
+            return self._receive_data(packet, word, now, refused)
+        if action is FINISH:
+            return self._receive_final(packet, word, now)
+        raise NoSessionError("data, but no keys were agreed on", where="packet", hint="say hello with encrypt()")
 
     def _receive_connect_to_me(self, packet: bytes) -> bytes:
         if len(packet) < HANDSHAKE_SIZE:
@@ -429,7 +431,7 @@ class Session(SessionCore):
     def _promote(self, packet: bytes, nonce: int, now: float, refused: DecryptionError) -> bytes:
         """Try a packet that the live session refuses on the pending one, which takes its place if it opens."""
         pending = self._pending
-        if pending is None or pending.exchange.next_nonce != Phase.SENT_KEY:
+        if pending is None or pending.exchange.next_nonce != SENT_KEY:
             raise refused
         payload = pending.exchange.data_cipher().open(packet)
         self._pending = None
@@ -445,28 +447,29 @@ class Session(SessionCore):
         self._heard = now
         self._counters.sessions += 1
 
-    def _receive_handshake(self, packet: bytes, kind: PacketKind, now: float) -> bytes:
+    def _receive_handshake(self, packet: bytes, kind: int, now: float) -> bytes:
         live, peer = self._live, self._peer
-        phase, hello = live.phase, kind <= PacketKind.REPEAT_HELLO
-        early = TRANSITIONS[kind, NEW][phase]
-        if early is Action.CLOSED:
+        phase, hello = live.phase, kind <= REPEAT_HELLO
+        row = _HANDSHAKE_ROWS[kind]
+        early = row[NEW][phase]
+        if early is CLOSED:
             raise EstablishedKeyPacketError("a key packet, but the session is established", where="handshake.kind")
         if len(packet) < HANDSHAKE_SIZE:
             raise RuntError(f"{len(packet)} bytes", where="handshake", expected=f"at least {HANDSHAKE_SIZE}")
-        header = HandshakeHeader.decode(packet[:HANDSHAKE_SIZE])
-        peer.check_key(header.public_key, kind)
+        header = clear_header(packet)
+        peer.check_key(header.public_key, hello=hello)
         user, password_secret = peer.authenticate_header(header)
-        if early is Action.STRAY:
+        if early is STRAY:
             raise StrayKeyError("a key packet, but we sent no hello", where="handshake.kind", offset=0)
         pair = peer.pair_with(header.public_key)
         temporary_key, payload = self._open_handshake(packet, header, password_secret, pair if hello else None)
         if hello and not self._quirks:
             self._guard.check(header.nonce, temporary_key)
-        action = TRANSITIONS[kind, temporary_key == live.peer_temporary][phase]
-        if action is Action.CROSS:
+        action = row[temporary_key == live.peer_temporary][phase]
+        if action is CROSS:
             stands = header.public_key >= peer.own and header.public_key == peer.key
-            action = Action.DELIVER if stands else Action.TAKE
-        offer = _Offer(kind, temporary_key, user, self._authenticate or header.auth.authenticate or user is not None)
+            action = DELIVER if stands else TAKE
+        offer = _Offer(kind, temporary_key, user, self._authenticate or header.authenticate or user is not None)
         self._act(action, offer, now)
         if hello and not self._quirks:
             self._guard.accepted.add(header.nonce)
@@ -475,7 +478,7 @@ class Session(SessionCore):
         return payload
 
     def _open_handshake(
-        self, packet: bytes, header: HandshakeHeader, password_secret: bytes | None, pair: PairSecret | None
+        self, packet: bytes, header: ClearHeader, password_secret: bytes | None, pair: PairSecret | None
     ) -> tuple[bytes, bytes]:
         """Return temporary key and payload; `pair` is that of the permanent keys for a hello, None for a key packet."""
         try:
@@ -494,35 +497,43 @@ class Session(SessionCore):
 
     def _act(self, action: Action, offer: _Offer, now: float) -> None:
         """Do what the table says about an authentic handshake packet."""
-        live = self._live
-        match action:
-            case Action.PARK if self._authenticate and not self._quirks:
+        if action is TAKE or action is PARK:
+            if action is PARK and self._parks:
                 self._park(offer, now)
-            case Action.TAKE | Action.PARK:
-                taken = self._responder(offer)
-                if live.next_nonce:
-                    self._counters.resets += 1
-                self._pending = None
-                self._replace(taken)
-                self._start_clock(now)
-            case Action.ADOPT | Action.READOPT:
-                try:
-                    live.adopt(offer.temporary_key, offer.authenticated)
-                except SmallOrderError as error:
-                    raise _bad_temporary_key("a point of small order") from error
-                live.user = offer.user
-                self._fresh_window()
-                if action is Action.ADOPT:
-                    live.next_nonce = Phase.RECEIVED_KEY
-                    self._start_clock(now)
-                else:
-                    live.next_nonce += 1
-            case Action.DELIVER:
-                self._fresh_window()
-            case _:
-                raise InvalidHandshakeError(
-                    "a duplicate, or of another handshake than the one under way", where="handshake", hint="drop it"
-                )
+            else:
+                self._take(offer, now)
+        elif action is ADOPT or action is READOPT:
+            self._adopt(offer, now)
+        elif action is DELIVER:
+            self._fresh_window()
+        else:
+            raise InvalidHandshakeError(
+                "a duplicate, or of another handshake than the one under way", where="handshake", hint="drop it"
+            )
+
+    def _take(self, offer: _Offer, now: float) -> None:
+        """Reset, and become the responder of a hello."""
+        taken = self._responder(offer)
+        if self._live.next_nonce:
+            self._counters.resets += 1
+        self._drop_pending()
+        self._replace(taken)
+        self._start_clock(now)
+
+    def _adopt(self, offer: _Offer, now: float) -> None:
+        """Take the temporary key of a key packet; we are the initiator."""
+        live = self._live
+        try:
+            live.adopt(offer.temporary_key, offer.authenticated)
+        except SmallOrderError as error:
+            raise _bad_temporary_key("a point of small order") from error
+        live.user = offer.user
+        self._fresh_window()
+        if live.next_nonce > RECEIVED_KEY:
+            live.next_nonce += 1
+        else:
+            live.next_nonce = RECEIVED_KEY
+            self._start_clock(now)
 
     def _park(self, offer: _Offer, now: float) -> None:
         """Answer a hello beside the session."""
@@ -533,7 +544,7 @@ class Session(SessionCore):
                 pending.exchange.wipe()
             self._pending = Pending(exchange, now)
             self._counters.pending_opened += 1
-        elif offer.kind is PacketKind.REPEAT_HELLO:
+        elif offer.kind == REPEAT_HELLO:
             pending.hear(now)
         else:
             raise InvalidHandshakeError(
@@ -552,7 +563,7 @@ class Session(SessionCore):
         except SmallOrderError as error:
             raise _bad_temporary_key("a point of small order") from error
         exchange.peer_temporary = offer.temporary_key
-        exchange.next_nonce = Phase.RECEIVED_HELLO
+        exchange.next_nonce = RECEIVED_HELLO
         exchange.user = offer.user
         return exchange
 

@@ -27,6 +27,7 @@ import numpy as np
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import Address
+from prestocloud_sec.errors import MisuseError
 from prestocloud_sec.wire import view_of
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ __all__ = [
     "distance",
     "distances",
     "metric",
+    "packed_bytes",
     "packed_rows",
     "rotate",
     "sort_by_distance",
@@ -73,10 +75,20 @@ def metric(address: AddressLike) -> int:
     """
     if isinstance(address, Address):
         return address.metric
-    packed = view_of(address, name="address")
+    return unrotate(int.from_bytes(packed_bytes(address), "big"))
+
+
+def packed_bytes(address: AddressLike, name: str = "address") -> bytes:
+    """Return the 16 bytes of an address in network byte order, or raise CjdnsMisuseError naming `name`."""
+    if isinstance(address, Address):
+        return address.packed
+    try:
+        packed = bytes(view_of(address, name=name))
+    except MisuseError as wrong:
+        raise CjdnsMisuseError(wrong.what, where=wrong.where, expected="an Address, or 16 bytes") from wrong
     if len(packed) != 16:
-        raise CjdnsMisuseError(f"{len(packed)} bytes are no address", where="address", expected="16 bytes")
-    return unrotate(int.from_bytes(packed, "big"))
+        raise CjdnsMisuseError(f"{len(packed)} bytes are no address", where=name, expected="16 bytes")
+    return packed
 
 
 def unrotate(value: int) -> int:

@@ -36,8 +36,7 @@ import numpy as np
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import Address
-from prestocloud_sec.cjdns.routing.metric import packed_rows, rotate
-from prestocloud_sec.wire import view_of
+from prestocloud_sec.cjdns.routing.metric import packed_bytes, packed_rows, rotate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,7 +100,7 @@ class NearestIndex:
     @classmethod
     def from_addresses(cls, addresses: Iterable[Address]) -> NearestIndex:
         """Build an index of `Address` objects; the indexes that lookups return count them in their order."""
-        packed = b"".join(address.packed for address in addresses)
+        packed = b"".join(packed_bytes(address, "addresses") for address in addresses)
         return cls(np.frombuffer(packed, np.uint8).reshape(-1, 16))
 
     def __len__(self) -> int:
@@ -125,17 +124,17 @@ class NearestIndex:
         CjdnsMisuseError
             If `target` is neither an Address nor 16 bytes, or `k` is not a positive integer.
         """
-        packed = target.packed if isinstance(target, Address) else _sixteen(target)
+        packed = target.packed if isinstance(target, Address) else packed_bytes(target, "target")
         if k == 1 and self._count:
             low, high = _signed_words(packed)
             return [_kernels().nearest_one(self._words, self._starts, self._shift, high, low)]
-        out = np.empty((1, min(_positive(k), max(1, len(self)))), np.int64)
-        self._fill(np.frombuffer(bytearray(packed), np.uint8).reshape(1, 16), out)
-        return [found for found in out[0].tolist() if found >= 0]
+        row = np.frombuffer(bytearray(packed), np.uint8).reshape(1, 16)
+        found = self.nearest_batch(row, min(_positive(k), max(1, self._count)))[0]
+        return [each for each in found.tolist() if each >= 0]
 
     def steps(self, target: AddressLike) -> int:
         """Return how many keys `nearest` looks at to find the one nearest to `target`."""
-        low, high = _signed_words(_sixteen(target))
+        low, high = _signed_words(packed_bytes(target, "target"))
         if not self._count:
             return 0
         return int(_kernels().walk_steps(self._words, self._starts, self._shift, high, low))
@@ -160,18 +159,16 @@ class NearestIndex:
         CjdnsMisuseError
             If `targets` has another dtype or shape, or `k` is not a positive integer.
         """
-        out = np.empty((len(targets), _positive(k)), np.int64)
-        self._fill(targets, out)
-        return out
-
-    def _fill(self, targets: NDArray[np.uint8], out: NDArray[np.int64]) -> None:
-        """Write the answers for `targets` into `out`; the kernel is compiled for writeable arrays."""
-        if not (targets.dtype is _BYTE and targets.ndim == 2 and targets.shape[1] == 16 and targets.flags.carray):
-            targets = packed_rows(targets, "targets").copy()
+        if not (isinstance(targets, np.ndarray) and targets.dtype is _BYTE and targets.flags.carray):
+            targets = packed_rows(targets, "targets").copy()  # the kernel is compiled for writeable arrays
+        if targets.ndim != 2 or targets.shape[1] != 16:
+            packed_rows(targets, "targets")
+        out = np.empty((targets.shape[0], k if k == 1 else _positive(k)), np.int64)
         if self._count:
             _kernels().nearest_many(self._words, self._starts, self._shift, targets, out)
         else:
             out.fill(-1)
+        return out
 
 
 def _sorting(words: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -198,13 +195,6 @@ def _kernels() -> ModuleType:
     from prestocloud_sec.cjdns.routing import nearest_kernel
 
     return nearest_kernel
-
-
-def _sixteen(target: AddressLike) -> bytes:
-    packed = bytes(target.packed if isinstance(target, Address) else view_of(target, name="target"))
-    if len(packed) != 16:
-        raise CjdnsMisuseError(f"{len(packed)} bytes are no address", where="target", expected="16 bytes")
-    return packed
 
 
 def _positive(k: int) -> int:

@@ -117,11 +117,10 @@ def _walk(words: Keys, starts: Starts, shift: int, high: Any, low: Any) -> Any:
 
 
 @kernel()
-def _entry(starts: Starts, shift: int, high: Any) -> Any:
-    """Return where the keys of the target's table entry begin, -1 if it is empty or they do not fit the window."""
-    at = high >> np.uint64(shift)
-    begin, end = np.int64(starts[at]), np.int64(starts[at + np.uint64(1)])
-    return begin if np.uint64(end - begin - 1) < np.uint64(WINDOW) else np.int64(-1)
+def _few(starts: Starts, shift: int, high: Any) -> Any:
+    """Return where the keys of the smallest block around `high` that has any begin, -1 if they do not fit the window."""
+    begin, end = _block(starts, shift, high, 1)
+    return begin if end - begin <= WINDOW else np.int64(-1)
 
 
 @kernel()
@@ -157,7 +156,7 @@ def _in_window(words: Keys, begin: Any, top: Any) -> Any:
 @kernel()
 def _lookup(words: Keys, starts: Starts, shift: int, high: Any, low: Any) -> Any:
     """Return the place of the key nearest to (`high`, `low`)."""
-    begin = _entry(starts, shift, high)
+    begin = _few(starts, shift, high)
     found = _in_window(words, begin, _part(high, low, 0)) if begin >= 0 else np.int64(-1)
     return found if found >= 0 else _walk(words, starts, shift, high, low)[0]
 
@@ -181,7 +180,7 @@ def nearest_one(words: Keys, starts: Starts, shift: int, high: int, low: int) ->
 def walk_steps(words: Keys, starts: Starts, shift: int, high: int, low: int) -> Any:
     """Return how many keys `nearest_one` looks at for the same target: its cost without a clock."""
     high64, low64 = np.uint64(high), np.uint64(low)
-    begin = _entry(starts, shift, high64)
+    begin = _few(starts, shift, high64)
     if begin >= 0 and _in_window(words, begin, _part(high64, low64, 0)) >= 0:
         return np.int64(WINDOW)
     return np.int64(_walk(words, starts, shift, high64, low64)[1] + WINDOW)
@@ -191,7 +190,7 @@ def walk_steps(words: Keys, starts: Starts, shift: int, high: int, low: int) -> 
 def _one_each(words: Keys, starts: Starts, shift: int, targets: Targets, out: Found) -> None:
     """Find one key per target, in three passes: each has one memory access that is likely to miss, for all targets."""
     for at in range(targets.shape[0]):
-        out[at, 0] = _entry(starts, shift, _word(targets, at, 8))
+        out[at, 0] = _few(starts, shift, _word(targets, at, 8))
     for at in range(targets.shape[0]):
         high = _word(targets, at, 8)
         found = _in_window(words, out[at, 0], _part(high, high, 0)) if out[at, 0] >= 0 else np.int64(-1)

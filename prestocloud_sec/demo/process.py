@@ -13,6 +13,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from prestocloud_sec.cjdns.cryptoauth import Users
@@ -52,6 +53,7 @@ class StationProcess:
         self.next_knock = 0.0
         self.sent: dict[int, int] = {}
         self.received: dict[int, int] = {}
+        self.told: dict[str, int] = {}
         self.work: list[int] = []  # nanoseconds spent on each datagram that came in
         emit(
             "ready",
@@ -73,6 +75,7 @@ class StationProcess:
             key = PublicKey.parse(order["key"])
             self.station.reach(key, RouteLabel.parse(order["label"]))
             self.peer, self.peer_since = key.address, time.monotonic()
+            self._act(self.station.greet(self.peer, self.peer_since))
         elif kind == "play":
             self._prepare(Address.parse(order["edge"]), Address.parse(order["gateway"]))
             self._speak()
@@ -104,7 +107,15 @@ class StationProcess:
         actions = self.station.datagram_received(interface, datagram, start / 1e9)
         self._act(actions, arrived=datagram)
         self.work.append(time.monotonic_ns() - start)
+        self._complete_handshakes(interface, start / 1e9)
         self._tell_progress()
+
+    def _complete_handshakes(self, interface: int, now: float) -> None:
+        """Answer a key packet at once; whatever else is lost, the next tick repeats."""
+        if interface in self.initiates and self.station.half_linked(interface):
+            self._act(self.station.knock(interface, now))
+        if self.peer is not None and not self.peer_told and self.station.half_connected(self.peer):
+            self._act(self.station.greet(self.peer, now))
 
     def _act(self, actions: list[Action], arrived: bytes | None = None, index: int | None = None) -> None:
         for action in actions:
@@ -195,6 +206,7 @@ class StationProcess:
             self.last_progress = now
             self._repeat_last_turn()
         self._tell_progress()
+        self._tell_counters()
 
     def _tell_progress(self) -> None:
         now = time.monotonic()
@@ -206,11 +218,16 @@ class StationProcess:
             self.peer_told = True
             emit("session", address=str(self.peer), seconds=now - self.peer_since)
 
+    def _tell_counters(self) -> None:
+        counters = asdict(self.station.counters)
+        if counters != self.told:
+            self.told = counters
+            emit("counters", **counters)
+
     def _report(self) -> None:
-        counters = self.station.counters
+        self._tell_counters()
         emit(
             "report",
-            counters={name: getattr(counters, name) for name in counters.__slots__},
             sent=self.sent,
             received=self.received,
             work=self.work,

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from prestocloud_sec.cjdns.constants import CONTROL_HANDLE, PROTOCOL_VERSION
 from prestocloud_sec.cjdns.control import ControlFrame, Ping, Pong
-from prestocloud_sec.cjdns.cryptoauth import Session, Users
+from prestocloud_sec.cjdns.cryptoauth import Session, SessionState, Users
 from prestocloud_sec.cjdns.errors import CjdnsError, HeaderError
 from prestocloud_sec.cjdns.headers import ContentType, DataHeader, SwitchHeader
 from prestocloud_sec.cjdns.ipv6 import rebuild_header
@@ -157,6 +157,10 @@ class Station:
         """Whether the outer session of a link is established."""
         return self._outer[interface].established
 
+    def half_linked(self, interface: int) -> bool:
+        """Whether the neighbour's key packet is here, so that our next packet completes the outer handshake."""
+        return self._outer[interface].state is SessionState.RECEIVED_KEY
+
     def reach(self, peer: PublicKey, label: RouteLabel) -> None:
         """Tell the station by which label another one is reached."""
         self._open_inner(peer, label)
@@ -165,6 +169,11 @@ class Station:
         """Whether the inner session with `address` is established."""
         inner = self._inner.get(address)
         return inner is not None and inner.session.established
+
+    def half_connected(self, address: Address) -> bool:
+        """Whether our next packet completes the inner handshake with `address`."""
+        inner = self._inner.get(address)
+        return inner is not None and inner.session.state is SessionState.RECEIVED_KEY
 
     # -- what goes in ----------------------------------------------------------------------------------------------
 

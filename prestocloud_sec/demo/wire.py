@@ -60,7 +60,6 @@ class Wire:
     def __init__(self) -> None:
         self.poll = LoopbackPoll(self.order)
         self.eavesdropper = Eavesdropper([])
-        self.playing = False
 
     def order(self, order: Mapping[str, Any]) -> None:
         """``links`` lays the links, ``report`` asks for the totals."""
@@ -100,8 +99,12 @@ class Wire:
 
     def run(self) -> None:
         """Carry datagrams until the orders end."""
-        while self.poll.wait(1.0):
-            pass
+        told = 0
+        while self.poll.wait(0.05):
+            ear = self.eavesdropper
+            if ear.datagrams != told:
+                told = ear.datagrams
+                emit("counters", datagrams_in=told, datagrams_out=told, bytes_in=ear.bytes, bytes_out=ear.bytes)
 
 
 def main() -> None:

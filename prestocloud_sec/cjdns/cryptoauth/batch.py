@@ -32,7 +32,8 @@ from prestocloud_sec.arena import PacketArena, trusted_arena
 from prestocloud_sec.cjdns.cryptoauth import sodium
 from prestocloud_sec.cjdns.cryptoauth.cipher import DataCipher
 from prestocloud_sec.cjdns.cryptoauth.replay import ReplayWindow
-from prestocloud_sec.cjdns.errors import CjdnsMisuseError
+from prestocloud_sec.cjdns.cryptoauth.statistics import Counters
+from prestocloud_sec.cjdns.errors import CjdnsMisuseError, DecryptionError, ReplayError, RuntError
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -43,6 +44,7 @@ __all__ = [
     "BatchOpened",
     "open_batch",
     "open_run",
+    "opened",
     "prepare",
     "put",
     "seal_batch",
@@ -151,8 +153,8 @@ def open_batch(
     if not isinstance(window, ReplayWindow):
         raise CjdnsMisuseError(f"{type(window).__name__}", where="window", expected="a ReplayWindow")
     arrays = prepare(arena, out)
-    open_run(cipher, window, arena, arrays)
-    return BatchOpened(trusted_arena(*arrays[:3]) if out is None else out, arrays[3])
+    open_run(cipher, window, Counters(), arena, arrays)
+    return opened(arrays, out)
 
 
 def seal_run(
@@ -219,7 +221,7 @@ def seal_each(
     return out
 
 
-def prepare(arena: PacketArena, out: PacketArena | None, *, least: int | None = None) -> Arrays:
+def prepare(arena: PacketArena, out: PacketArena | None, least: int | None = None) -> Arrays:
     """Return the arrays to open a batch into: new ones, or those of `out`.
 
     Parameters
@@ -248,37 +250,56 @@ def prepare(arena: PacketArena, out: PacketArena | None, *, least: int | None = 
 
 
 def open_run(
-    cipher: DataCipher, window: ReplayWindow, arena: PacketArena, arrays: Arrays, start: int = 0, stop: int = 0
-) -> tuple[int, int, int, int, int, int]:
+    cipher: DataCipher,
+    window: ReplayWindow,
+    counters: Counters,
+    arena: PacketArena,
+    arrays: Arrays,
+    start: int = 0,
+    stop: int = 0,
+) -> tuple[int, int]:
     """Open packets from index `start` to the end, or with ``stop=1`` up to the next packet that is no data.
 
     Returns
     -------
-    reached, accepted, accepted_bytes, runts, replays, forged : int
-        The first packet not looked at, how many were accepted and their bytes (as packets), and how many refused why.
+    reached, accepted : int
+        The first packet not looked at, and how many were accepted. `counters` has counted these, and those refused.
     """
     context = cipher.context
     if context is None:
         context = _context(cipher)
-    refused_before = window.duplicates + window.out_of_range
-    _put_window(
-        context, _WINDOW_AT, window.base, window.bits, window.duplicates, window.lost, window.out_of_range, 0, 0, 0, 0
-    )
-    reached = _open(context, start, stop, arena.buffer, arena.offsets, arena.lengths, *arrays)
+    _put_window(context, _WINDOW_AT, window.base, window.bits)
+    target, places, sizes, status = arrays
+    reached = _open(context, start, stop, arena.buffer, arena.offsets, arena.lengths, target, places, sizes, status)
     if reached < 0:
         raise _refusal(reached)
-    (
-        window.base,
-        window.bits,
-        window.duplicates,
-        window.lost,
-        window.out_of_range,
-        accepted,
-        size,
-        runts,
-        forged,
-    ) = _get_window(context, _WINDOW_AT)
-    return reached, accepted, size, runts, window.duplicates + window.out_of_range - refused_before, forged
+    window.base, window.bits, accepted, size, lost, twice, below, runts, forged = _get_results(context, _WINDOW_AT)
+    counters.packets_in += accepted
+    counters.bytes_in += size
+    if lost:
+        window.lost = (window.lost + lost) & 0xFFFFFFFF
+    if accepted != reached - start:
+        _count_refused(window, counters, twice, below, runts, forged)
+    return reached, accepted
+
+
+def _count_refused(
+    window: ReplayWindow, counters: Counters, duplicates: int, out_of_range: int, runts: int, forged: int
+) -> None:
+    window.duplicates += duplicates
+    window.out_of_range += out_of_range
+    counts = counters.refused
+    for kind, count in ((ReplayError, duplicates + out_of_range), (RuntError, runts), (DecryptionError, forged)):
+        if count:
+            counts[kind.__name__] = counts.get(kind.__name__, 0) + count
+
+
+def opened(arrays: Arrays, out: PacketArena | None) -> BatchOpened:
+    """Return what was opened into `arrays`."""
+    target, places, sizes, status = arrays
+    if out is None:
+        out = trusted_arena(target, places, sizes)
+    return _new(BatchOpened, (out, status))
 
 
 def put(arena: PacketArena, arrays: Arrays, index: int, payload: bytes, code: int) -> None:
@@ -295,12 +316,12 @@ def put(arena: PacketArena, arrays: Arrays, index: int, payload: bytes, code: in
     places[index], sizes[index], status[index] = place, len(payload), code
 
 
-_WINDOW = struct.Struct("=9Q")
 _WINDOW_AT = 8 * 6
-"""Where in a context the window and the counts lie, in bytes (word `batch_kernel.BASE`)."""
+"""Where in a context the window lies, in bytes (word `batch_kernel.BASE`); behind it the counts."""
 
-_put_window = _WINDOW.pack_into
-_get_window = _WINDOW.unpack_from
+_new = tuple.__new__  # the constructor of a named tuple is written in Python and takes twice as long
+_put_window = struct.Struct("=2Q").pack_into
+_get_results = struct.Struct("=9Q").unpack_from
 
 # The refusals of `batch_kernel`.
 _OUTSIDE, _OVERLAP, _NO_ROOM, _NEED = -1, -2, -3, -4

@@ -75,11 +75,13 @@ class DataCipher:
     ('00000004', 25, b'hello')
     """
 
-    __slots__ = ("_key", "_receive_nonce", "_send_nonce", "authenticated", "context", "initiator")
+    __slots__ = ("_key", "_receive_nonce", "_send_nonce", "authenticated", "batches", "context", "initiator")
 
     _key: Any
     authenticated: bool
     initiator: bool
+    batches: bool
+    """Whether `prestocloud_sec.cjdns.cryptoauth.batch` can use this cipher."""
     context: Any
     """What compiled kernels take in place of this object (`prestocloud_sec.cjdns.cryptoauth.batch`), once made."""
 
@@ -100,6 +102,7 @@ class DataCipher:
         self._send_nonce = send.pack
         self._receive_nonce = receive.pack
         self._key = self._own(raw)
+        self.batches = authenticated and sodium.LIBRARY is not None
         self.context = None
 
     def __repr__(self) -> str:

@@ -65,7 +65,8 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 from prestocloud_sec.cjdns._layout import octets
-from prestocloud_sec.cjdns.cryptoauth.core import FOREVER, NONCES_EXHAUSTED, SESSION_SECONDS, SETUP_SECONDS, SessionCore
+from prestocloud_sec.cjdns.cryptoauth.batch_session import BatchSession
+from prestocloud_sec.cjdns.cryptoauth.core import FOREVER, NONCES_EXHAUSTED, SESSION_SECONDS, SETUP_SECONDS
 from prestocloud_sec.cjdns.cryptoauth.exchange import RECEIVED_HELLO, RECEIVED_KEY, SENT_KEY, Exchange, Phase
 from prestocloud_sec.cjdns.cryptoauth.handshake import (
     CONNECT_TO_ME_FILLER,
@@ -175,7 +176,7 @@ class _Offer(NamedTuple):
     authenticated: bool
 
 
-class Session(SessionCore):
+class Session(BatchSession):
     """One CryptoAuth session: payloads in and packets out on one side, packets in and payloads out on the other.
 
     This is the wrapped interface of the deliverable without the interface: whatever carries bytes to the peer, as best

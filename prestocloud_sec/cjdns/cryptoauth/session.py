@@ -64,7 +64,7 @@ import struct
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
-from prestocloud_sec.cjdns._layout import octets
+from prestocloud_sec.cjdns._layout import octets, view
 from prestocloud_sec.cjdns.cryptoauth.batch_session import BatchSession
 from prestocloud_sec.cjdns.cryptoauth.core import FOREVER, NONCES_EXHAUSTED, SESSION_SECONDS, SETUP_SECONDS
 from prestocloud_sec.cjdns.cryptoauth.exchange import RECEIVED_HELLO, RECEIVED_KEY, SENT_KEY, Exchange, Phase
@@ -243,6 +243,8 @@ class Session(BatchSession):
         SmallOrderError
             If the peer's key is no key.
         """
+        if type(payload) is not bytes:
+            payload = view(payload, "payload")
         live = self._live
         cipher = live.cipher
         at = self._clock() if now is None else now if type(now) is float else self._checked(now)
@@ -256,7 +258,7 @@ class Session(BatchSession):
                 counters.packets_out += 1
                 counters.bytes_out += len(packet)
                 return packet
-        return self._encrypt_slowly(octets(payload, "payload"), self._checked(at))
+        return self._encrypt_slowly(bytes(payload), self._checked(at))
 
     def connect_to_me(self) -> bytes:
         """Return a packet that asks whoever receives it to say hello to us, for when we do not know its key.
@@ -339,25 +341,26 @@ class Session(BatchSession):
         CjdnsMisuseError
             If `packet` is not bytes-like, or `now` no time.
         """
+        data = packet if type(packet) is bytes else octets(packet, "packet")
         live = self._live
         at = self._clock() if now is None else now if type(now) is float else self._checked(now)
         cipher = live.cipher
-        if not live.established or cipher is None or type(packet) is not bytes or len(packet) < cipher.overhead:
-            return self._decrypt_slowly(octets(packet, "packet"), self._checked(at), None)
-        (nonce,) = _word(packet)
+        if not live.established or cipher is None or len(data) < cipher.overhead:
+            return self._decrypt_slowly(data, self._checked(at), None)
+        (nonce,) = _word(data)
         if nonce < FIRST_DATA_NONCE or nonce == CONNECT_TO_ME:
-            return self._decrypt_slowly(packet, self._checked(at), None)
+            return self._decrypt_slowly(data, self._checked(at), None)
         try:
-            payload = cipher.open(packet)
+            payload = cipher.open_as(nonce, data)
         except DecryptionError as refused:
-            return self._decrypt_slowly(packet, self._checked(at), refused)
+            return self._decrypt_slowly(data, self._checked(at), refused)
         if not live.window.accept(nonce):
             raise self._refusal(_replayed(nonce))
         if self._heard < at < FOREVER:
             self._heard = at
         counters = self._counters
         counters.packets_in += 1
-        counters.bytes_in += len(packet)
+        counters.bytes_in += len(data)
         return payload
 
     def _decrypt_slowly(self, packet: bytes, now: float, refused: DecryptionError | None) -> bytes:

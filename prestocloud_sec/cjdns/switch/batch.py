@@ -199,7 +199,10 @@ def _headers(array: NDArray[np.uint8]) -> PacketArena:
 
 def _interfaces(given: ArrayLike, count: int) -> NDArray[np.int32]:
     """Make int32, contiguous and one for each packet of where the packets came from."""
-    array = np.asarray(given)
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError) as error:
+        raise CjdnsMisuseError("no array", where="forward_batch.interfaces", expected="integers") from error
     if array.dtype.kind not in "iu" and array.size:
         raise CjdnsMisuseError(f"{array.dtype}", where="forward_batch.interfaces", expected="integers")
     if array.ndim == 0:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import cached_property
+from operator import index
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, LabelError
@@ -64,7 +65,17 @@ class NumberCompress:
         """The widths of directors in bits, in the order of the forms."""
 
     def director_of(self, number: int, form: EncodingForm) -> int | None:
-        """Return the director of a number without its prefix, or None where the form cannot hold the number."""
+        """Return the director of a number without its prefix, or None where the form cannot hold the number.
+
+        Raises
+        ------
+        CjdnsMisuseError
+            If `number` is not an integer.
+        """
+        try:
+            number = index(number)
+        except TypeError as error:
+            raise CjdnsMisuseError(f"a {type(number).__name__}", where="interface", expected="an int") from error
         if self._scheme.is_358:
             if form.bit_count == self._scheme.forms[0].bit_count:
                 director = number ^ 1 if number < 2 else number
@@ -150,11 +161,10 @@ class NumberCompress:
         return tuple(self._entry(low) for low in range(1 << TABLE_BITS))
 
     def _entry(self, low: int) -> tuple[int, int]:
-        try:
-            form = self._scheme.forms[self._scheme.form_of(low)]
-        except LabelError:
-            return self.widths[0], self.count
-        return form.width, self.number_of(form.decode(low), form)
+        for form in self._scheme.forms:
+            if form.matches(low):
+                return form.width, self.number_of(form.decode(low), form)
+        return self.widths[0], self.count
 
     @cached_property
     def returns(self) -> tuple[dict[int, int], ...]:

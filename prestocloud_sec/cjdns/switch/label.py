@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, LabelError
@@ -265,11 +266,19 @@ class RouteLabel(int):
         ------
         LabelError
             If an interface has no director in its scheme, or the directors take more than 59 bits.
+        CjdnsMisuseError
+            If `interfaces` are not integers, or `schemes` is empty.
         """
         value, used = 0, 0
         in_turn = iter(_each(schemes))
         scheme = next(in_turn)
-        for number in interfaces:
+        try:
+            numbers = iter(interfaces)
+        except TypeError as error:
+            raise CjdnsMisuseError(
+                f"a {type(interfaces).__name__}", where="RouteLabel.from_path", expected="interface numbers"
+            ) from error
+        for number in numbers:
             width = scheme.numbers.width_for(number)
             value |= scheme.numbers.compress(number, width) << used
             used += width
@@ -300,9 +309,9 @@ class RouteLabel(int):
 
 
 def _each(schemes: EncodingScheme | Iterable[EncodingScheme]) -> Sequence[EncodingScheme]:
-    """Make a non-empty sequence of one scheme or many."""
+    """Make a non-empty sequence of one scheme or many; no label has more directors than bits."""
     try:
-        many = (schemes,) if hasattr(schemes, "numbers") else tuple(schemes)
+        many = (schemes,) if hasattr(schemes, "numbers") else tuple(islice(schemes, LABEL_BITS))
     except TypeError as error:
         raise CjdnsMisuseError(
             f"a {type(schemes).__name__}", where="schemes", expected="an EncodingScheme, or several"

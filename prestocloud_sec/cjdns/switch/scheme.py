@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from prestocloud_sec.cjdns._layout import view
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, LabelError, SchemeError
 from prestocloud_sec.cjdns.switch.compress import NumberCompress
 from prestocloud_sec.cjdns.switch.label import MAX_ROUTE_BITS, RouteLabel
-from prestocloud_sec.wire import view_of
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -344,10 +344,11 @@ class EncodingScheme:
         CjdnsMisuseError
             If `data` is not bytes-like.
         """
-        raw = bytes(view_of(data, name="scheme")).rstrip(b"\0")
+        given = view(data, "scheme")
+        raw = bytes(given).rstrip(b"\0")
         if len(raw) > MAX_SERIALIZED:
             raise SchemeError(f"{len(raw)} bytes", where="scheme", expected=f"at most {MAX_SERIALIZED}")
-        left, value = 8 * len(view_of(data)), int.from_bytes(raw, "little")
+        left, value = 8 * len(given), int.from_bytes(raw, "little")
         forms: list[EncodingForm] = []
         while value:
             prefix_length = value & _LARGEST_FIELD

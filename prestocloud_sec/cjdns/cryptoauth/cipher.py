@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any
 from nacl import bindings
 from nacl.exceptions import CryptoError
 
+from prestocloud_sec.cjdns._layout import octets, view
 from prestocloud_sec.cjdns.cryptoauth import sodium
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, DecryptionError, RuntError
-from prestocloud_sec.wire import view_of
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -102,9 +102,9 @@ class DataCipher:
         return object.__new__(cls)
 
     def __init__(self, secret: BytesLike, *, initiator: bool, authenticated: bool = True) -> None:
-        raw = view_of(secret, name="secret")
+        raw = view(secret, "secret")
         if len(raw) != sodium.KEY_BYTES:
-            raise CjdnsMisuseError(f"{len(raw)} bytes", where="DataCipher.secret", expected=f"{sodium.KEY_BYTES} bytes")
+            raise CjdnsMisuseError(f"{len(raw)} bytes", where="secret", expected=f"{sodium.KEY_BYTES} bytes")
         self.initiator = initiator
         self.authenticated = authenticated
         self.overhead = _WIRE_NONCE.size + (sodium.TAG_BYTES if authenticated else 0)
@@ -141,7 +141,7 @@ class DataCipher:
             raise _bad_nonce(nonce) from None
         if nonce < _FIRST_DATA_NONCE:
             raise _bad_nonce(nonce)
-        boxed = bindings.crypto_box_afternm(bytes(view_of(payload, name="payload")), inner, self._secret())
+        boxed = bindings.crypto_box_afternm(octets(payload, "payload"), inner, self._secret())
         return head + (boxed if self.authenticated else boxed[sodium.TAG_BYTES :])
 
     def open(self, packet: BytesLike) -> bytes:
@@ -158,7 +158,7 @@ class DataCipher:
         CjdnsMisuseError
             If the packet is not bytes-like, or the cipher was wiped.
         """
-        source = bytes(view_of(packet, name="packet"))
+        source = octets(packet, "packet")
         if len(source) < self.overhead:
             raise _runt(len(source), self.overhead)
         return self.open_as(_WIRE_NONCE.unpack_from(source)[0], source)
@@ -212,7 +212,7 @@ class _SodiumCipher(DataCipher):
         self._write_nonces = (_INITIATOR_NONCES if initiator else _RESPONDER_NONCES).pack_into
 
     def seal(self, nonce: int, payload: BytesLike) -> bytes:
-        source: Any = payload if type(payload) is bytes else _from_buffer(view_of(payload, name="payload"))
+        source: Any = payload if type(payload) is bytes else _from_buffer(view(payload, "payload"))
         size = len(source)
         key = self._key
         if size > _LARGEST or key is None:
@@ -227,15 +227,15 @@ class _SodiumCipher(DataCipher):
             scratch = _pop()
         except IndexError:
             scratch = _new_scratch()
-        inner, box, view = scratch
-        self._write_nonces(view, 0, nonce, head)
+        inner, box, memory = scratch
+        self._write_nonces(memory, 0, nonce, head)
         _seal(box, source, size, inner, key)
-        packet: bytes = view[24 : size + 44]
+        packet: bytes = memory[24 : size + 44]
         _push(scratch)
         return packet
 
     def open(self, packet: BytesLike) -> bytes:
-        source = packet if type(packet) is bytes else bytes(view_of(packet, name="packet"))
+        source = packet if type(packet) is bytes else octets(packet, "packet")
         if len(source) < 20:
             raise _runt(len(source), 20)
         return self.open_as(_read_wire_nonce(source)[0], source)
@@ -249,12 +249,12 @@ class _SodiumCipher(DataCipher):
             scratch = _pop()
         except IndexError:
             scratch = _new_scratch()
-        _, box, view = scratch
+        _, box, memory = scratch
         # Cutting the nonce off copies the packet, and still takes a third of the time of a cffi pointer into it.
         if _open(box, packet[4:], size - 4, self._receive_nonce(nonce), key):
             _push(scratch)
             raise _refused()
-        payload: bytes = view[28 : size + 8]
+        payload: bytes = memory[28 : size + 8]
         _push(scratch)
         return payload
 

@@ -145,9 +145,7 @@ class Writer:
     def uint(self, value: int, size: int, field: str) -> Writer:
         """Append `value` as a big-endian unsigned integer of `size` bytes."""
         if not 0 <= value < 1 << (8 * size):
-            raise MisuseError(
-                f"{value} does not fit", where=f"{self._name}.{field}", expected=f"0..2**{8 * size} - 1"
-            )
+            raise MisuseError(f"{value} does not fit", where=f"{self._name}.{field}", expected=f"0..2**{8 * size} - 1")
         self._buffer += value.to_bytes(size, "big")
         return self
 

@@ -376,12 +376,23 @@ class Router:
         return self._step(out.search, now)
 
     def _heard(self, message: Query | Reply, address: Address, key: PublicKey, label: RouteLabel, now: float) -> None:
+        """Take note of who sent a message, unless it tells nothing that is not known."""
+        known = self.store.get(address)
+        scheme = message.encoding_scheme
+        if (
+            known is not None
+            and known.label == label
+            and known.key is not None
+            and known.version == message.version
+            and known.scheme == scheme
+        ):
+            return
         self.store.discover(
             address,
             label,
             key=key,
             version=message.version,
-            scheme=message.encoding_scheme,
+            scheme=scheme,
             inverse_form=message.form,
             now=now,
         )

@@ -368,7 +368,9 @@ class Search:
         if not may_name(address.metric, ask.address.metric, self._point, self._reading):
             self.faults.rule_one += 1
             return
-        node = self._store.discover(address, path, key=entry.key, version=entry.version, now=now)
+        node = self._store.get(address)
+        if node is None or node.label.bit_length() > path.bit_length():  # news: a new node, or a shorter way to it
+            node = self._store.discover(address, path, key=entry.key, version=entry.version, now=now)
         if node is not None and node.label.bit_length() < path.bit_length():
             path = node.label
         self._add(address, entry.key, path, ask.address)

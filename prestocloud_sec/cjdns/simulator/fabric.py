@@ -137,6 +137,11 @@ class Fabric:
         self._check(node)
         return [self._wires[node][interface][0] for interface in sorted(self._wires[node])]
 
+    def ends(self, node: int) -> list[tuple[int, int, int]]:
+        """Return (peer, own interface, its interface) for a node's links, in the order of its interfaces."""
+        self._check(node)
+        return [(peer, interface, other) for interface, (peer, other, _) in sorted(self._wires[node].items())]
+
     def links(self) -> list[Link]:
         """Return every link once."""
         return [

@@ -116,7 +116,8 @@ NODE_COLUMNS = np.dtype(
         ("bytes", np.int64),
     ]
 )
-"""A row for a node: number; whether it is there; its links; nodes in its table; messages and bytes it sent."""
+"""A row for a node: number; whether it is there; its links; nodes in its table (-1: of a warm network, and not met with
+yet); messages and bytes it sent."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,7 +199,7 @@ def tables(nodes: Sequence[SimulatedNode], records: Iterable[SearchRecord], fabr
                     node.number,
                     node.alive,
                     len(fabric.peers(node.number)),
-                    len(node.router.store),
+                    len(node.router.store) if node.made else -1,
                     node.messages_sent,
                     node.bytes_sent,
                 )

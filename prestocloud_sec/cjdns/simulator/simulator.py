@@ -4,8 +4,8 @@
 Theory of operation
 -------------------
 Every node is a `Router` with its `NodeStore`, and a `Switch` in the `Fabric`. Events wait in a heap, ordered by time
-and then by the order in which they were made; the only sources of chance are generators seeded from the simulator's seed.
-So the same calls with the same seed give the same events, which `Simulator.trace` (a hash over all of them) shows.
+and then by the order in which they were made; the only sources of chance are generators seeded from the simulator's
+seed. So the same calls with the same seed give the same events, as `Simulator.trace` (a hash over all of them) shows.
 
 There are two kinds of event: a message arrives at a node, or a node has something to do on its own (a question times
 out, a round of maintenance is due). What a node does in answer is walked through the fabric at once (see `fabric`) and
@@ -22,9 +22,9 @@ import heapq
 import struct
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from random import Random
 
+from prestocloud_sec.cjdns.constants import PROTOCOL_VERSION
 from prestocloud_sec.cjdns.errors import CjdnsError, CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import Address, PublicKey
 from prestocloud_sec.cjdns.routing.messages import Query, Reply, decode_message
@@ -36,6 +36,7 @@ from prestocloud_sec.cjdns.simulator.fabric import Arrival, Fabric, Link
 from prestocloud_sec.cjdns.simulator.keyring import Keyring
 from prestocloud_sec.cjdns.simulator.liars import Lie, LyingResponder
 from prestocloud_sec.cjdns.simulator.metrics import Metrics, SearchRecord, tables
+from prestocloud_sec.cjdns.simulator.warm import Tables, sample
 from prestocloud_sec.cjdns.switch import V3X5X8, RouteLabel
 
 __all__ = ["SimulatedNode", "Simulator"]
@@ -46,7 +47,6 @@ _MAX_RECORDS = 1_000_000
 _PROGRESS_EVERY = 4096
 
 
-@dataclass(slots=True)
 class SimulatedNode:
     """One node of a simulated network.
 
@@ -56,21 +56,38 @@ class SimulatedNode:
         What the simulator calls it.
     key : PublicKey
     address : Address
-    router : Router
     alive : bool
         False once it was removed.
-    bytes_sent, messages_sent : int
+    messages_sent, bytes_sent : int
         What it sent; bytes are counted only where the simulator encodes messages (``wire=True``).
+    tick_at : float
+        When it next does something on its own; infinity for never.
     """
 
-    number: int
-    key: PublicKey
-    address: Address
-    router: Router
-    alive: bool = True
-    messages_sent: int = 0
-    bytes_sent: int = 0
-    tick_at: float = float("inf")
+    __slots__ = ("_make", "_router", "address", "alive", "bytes_sent", "key", "messages_sent", "number", "tick_at")
+
+    def __init__(self, number: int, key: PublicKey, address: Address, make: Callable[[SimulatedNode], Router]) -> None:
+        self.number = number
+        self.key = key
+        self.address = address
+        self.alive = True
+        self.messages_sent = 0
+        self.bytes_sent = 0
+        self.tick_at = float("inf")
+        self._make = make
+        self._router: Router | None = None
+
+    @property
+    def made(self) -> bool:
+        """Whether its router has been used yet."""
+        return self._router is not None
+
+    @property
+    def router(self) -> Router:
+        """Its router, with its table; made when it is first used."""
+        if self._router is None:
+            self._router = self._make(self)
+        return self._router
 
 
 class Simulator:
@@ -142,6 +159,8 @@ class Simulator:
         self._capacity = capacity
         self._heap: list[tuple[float, int, int, int, int, RouteLabel | None, Query | Reply | bytes | None]] = []
         self._made = 0
+        self._tables: Tables | None = None
+        self._bytes = self._generator("routers").randbytes
         self._hash = hashlib.blake2b(digest_size=16)
         self._by_address: dict[Address, int] = {}
         self._wanted: dict[tuple[int, int], float] = {}  # (node, search id) of searches to record -> when they began
@@ -178,20 +197,74 @@ class Simulator:
             raise CjdnsMisuseError(f"{address} is there already", where="add_node", expected="another key")
         number = self.fabric.add()
         self._by_address[address] = number
-        self.nodes.append(self._make_node(number, key, address))
-        self._reschedule(self.nodes[number])
+        self.nodes.append(SimulatedNode(number, key, address, self._make_router))
+        if self._maintain:
+            self._reschedule(self.nodes[number])
         return number
 
-    def _make_node(self, number: int, key: PublicKey, address: Address) -> SimulatedNode:
+    def _make_router(self, node: SimulatedNode) -> Router:
+        """Make a node's router, and fill its table where the network is warm."""
         router = Router(
-            key,
-            store=NodeStore(address, capacity=self._capacity),
+            node.key,
+            store=NodeStore(node.address, capacity=self._capacity),
             reading=self._reading,
-            random=self._generator(f"node {number}").randbytes,
+            random=self._bytes,
             address_of=self.keyring.address_of,
             maintain=self._maintain,
         )
-        return SimulatedNode(number, key, address, router)
+        if self._tables is not None and node.number < len(self._tables.counts):
+            for link in (self.fabric.between(node.number, peer) for peer in self.fabric.peers(node.number)):
+                self._meet(router, link)
+            for number, label, form in self._tables.of(node.number):
+                known = self.nodes[number]
+                router.store.discover(
+                    known.address, label, key=known.key, version=PROTOCOL_VERSION, inverse_form=form, now=0.0
+                )
+        return router
+
+    @classmethod
+    def warm(
+        cls,
+        edges: Iterable[tuple[int, int]],
+        *,
+        seed: int = 0,
+        latency: float | Callable[[int, int], float] = 0.01,
+        per_bucket: int = 8,
+        progress: Callable[[int, int], None] | None = None,
+        keys: str = "registered",
+        wire: bool = False,
+        loss: float = 0.0,
+        reading: str = "closer",
+        capacity: int = 128,
+    ) -> Simulator:
+        """Make a network whose tables are as after a long time; see `warm`. Nodes do not maintain them any more.
+
+        Parameters
+        ----------
+        edges : iterable of (int, int)
+            As `topology` gives them.
+        seed, keys, wire, loss, reading, capacity
+            As of `Simulator`.
+        latency : float or callable
+            As of `build`.
+        per_bucket : int
+            How many nodes of each bucket a table has.
+        progress : callable, optional
+            Called with the number of tables done and their total.
+
+        Notes
+        -----
+        What a node knows is computed at once for all nodes; its table is filled from that when the node is first met
+        with. So a network of ten thousand nodes costs memory for those that something happens to.
+        """
+        made = cls(seed, keys=keys, wire=wire, loss=loss, maintain=False, reading=reading, capacity=capacity)
+        for a, b in edges:
+            while len(made.nodes) <= max(a, b):
+                made.add_node()
+            made.fabric.link(a, b, latency(a, b) if callable(latency) else latency)
+        addresses = [node.address for node in made.nodes]
+        made._tables = sample(made.fabric, addresses, per_bucket=per_bucket, progress=progress)
+        return made
 
     def build(self, edges: Iterable[tuple[int, int]], *, latency: float | Callable[[int, int], float] = 0.01) -> None:
         """Add the nodes that edges name and that are not there yet, and link them.
@@ -224,22 +297,31 @@ class Simulator:
             If they cannot be linked.
         """
         one, other = self._alive(a), self._alive(b)
-        found = self.fabric.link(a, b, latency)
-        label_a = self.fabric.switches[a].label_of(found.interface_a)
-        label_b = self.fabric.switches[b].label_of(found.interface_b)
-        self._meet(one, other, label_a, label_b)
-        self._meet(other, one, label_b, label_a)
-        return found
+        routers = (one.router, other.router)  # a warm table is made from the links there were at first
+        link = self.fabric.link(a, b, latency)
+        self._meet(routers[0], link)
+        self._meet(routers[1], self.fabric.between(b, a))
+        self._reschedule(one)
+        self._reschedule(other)
+        return link
 
-    def _meet(self, node: SimulatedNode, peer: SimulatedNode, label: RouteLabel, back: RouteLabel) -> None:
-        node.router.store.discover(
-            peer.address, label, key=peer.key, version=21, inverse_form=V3X5X8.form_of(back), now=self.now
+    def _meet(self, router: Router, link: Link) -> None:
+        """Let a router know the direct peer at the other end of a link."""
+        peer = self.nodes[link.b]
+        router.store.discover(
+            peer.address,
+            self.fabric.switches[link.a].label_of(link.interface_a),
+            key=peer.key,
+            version=PROTOCOL_VERSION,
+            inverse_form=V3X5X8.form_of(self.fabric.switches[link.b].label_of(link.interface_b)),
+            now=self.now,
         )
-        self._reschedule(node)
 
     def unlink(self, a: int, b: int) -> None:
         """Take a link away: both ends forget every route that begins with it. CjdnsMisuseError if there is none."""
         found = self.fabric.between(a, b)
+        self._alive(a)
+        self._alive(b)
         for node, interface in ((a, found.interface_a), (b, found.interface_b)):
             label = self.fabric.switches[node].label_of(interface)
             self.nodes[node].router.store.purge(label)

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 
-__all__ = ["SHAPES", "Edges", "geometric", "line", "ring", "scale_free", "small_world", "star", "tree"]
+__all__ = ["SHAPES", "Edges", "geometric", "line", "regular", "ring", "scale_free", "small_world", "star", "tree"]
 
 Edges: TypeAlias = list[tuple[int, int]]
 
@@ -74,6 +74,33 @@ def small_world(n: int, *, degree: int = 6, rewired: float = 0.2, seed: int = 0)
                 linked[a].add(b)
                 linked[b].add(a)
     return sorted((a, b) for a in range(n) for b in linked[a] if a < b)
+
+
+def regular(n: int, *, degree: int = 7, seed: int = 0) -> Edges:
+    """Join nodes at random, each to `degree` others or one less: no place is special, and nobody is far away.
+
+    Seven links are the most for which every director of a v3x5x8 switch takes 4 bits, so this is the shape in which
+    labels reach furthest. A ring through all nodes keeps the network connected.
+    """
+    _check(n, 3)
+    if not 2 <= degree < n:
+        raise CjdnsMisuseError(f"{degree}", where="degree", expected=f"2..{n - 1}")
+    random = Random(seed)  # noqa: S311 - a shape, not a secret
+    around = list(range(n))
+    random.shuffle(around)
+    edges = {(min(pair), max(pair)) for pair in zip(around, around[1:] + around[:1], strict=True)}
+    free = [node for node in range(n) for _ in range(degree - 2)]
+    for _ in range(8):  # each round joins what can be joined of what the last one left
+        random.shuffle(free)
+        left: list[int] = []
+        for a, b in zip(free[::2], free[1::2], strict=False):
+            pair = (min(a, b), max(a, b))
+            if a == b or pair in edges:
+                left += (a, b)
+            else:
+                edges.add(pair)
+        free = left
+    return sorted(edges)
 
 
 def scale_free(n: int, *, links: int = 2, seed: int = 0) -> Edges:
@@ -145,6 +172,7 @@ def _joined(n: int, edges: set[tuple[int, int]]) -> set[tuple[int, int]]:
 SHAPES: dict[str, Callable[..., Edges]] = {
     "line": line,
     "ring": ring,
+    "regular": regular,
     "star": star,
     "tree": tree,
     "small_world": small_world,

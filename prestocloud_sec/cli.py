@@ -12,7 +12,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -378,11 +378,13 @@ _PROCESSES = ("edge", "relay", "gateway", "wire")
 
 
 class _Board:
-    """What the processes of the demo tell: a live table on a terminal, a line for each event elsewhere."""
+    """What the processes of the demo tell: a line for each event, and on a terminal a live table below them."""
+
+    _COUNTED = ("datagrams_in", "datagrams_out", "bytes_in", "bytes_out", "switched", "delivered", "refused")
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._rows: dict[str, tuple[str, int]] = dict.fromkeys(_PROCESSES, ("starting", 0))
+        self._counters: dict[str, Mapping[str, int]] = {name: {} for name in _PROCESSES}
         self._live = Live(console=console, get_renderable=self._table) if console.is_terminal else None
 
     def __enter__(self) -> _Board:
@@ -395,18 +397,16 @@ class _Board:
             self._live.stop()
 
     def report(self, event: Event) -> None:
+        if event.kind == "counters":
+            self._counters[event.process] = event.data
         told = _TOLD.get(event.kind)
-        text, packets = self._rows[event.process]
         if told is not None:
-            text = told(event.data)
-        self._rows[event.process] = (text, packets + (event.kind in ("steps", "overheard")))
-        if self._live is None and told is not None:
-            self._console.print(f"{event.process:<8} {text}")
+            self._console.print(f"{event.process:<8} {told(event.data)}")
 
     def _table(self) -> Table:
-        table = Table("process", "events of packets", "last")
-        for name, (text, packets) in self._rows.items():
-            table.add_row(name, str(packets), text)
+        table = Table("process", *(name.replace("_", " ") for name in self._COUNTED))
+        for name, counted in self._counters.items():
+            table.add_row(name, *(f"{counted[key]:,}" if key in counted else "" for key in self._COUNTED))
         return table
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import importlib
 import json
 import subprocess
 import sys
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "prestocloud_sec"
 
 FLOORS: dict[str, int] = {
-    **dict.fromkeys(("", "errors", "wire", "arena", "_jit"), 0),
+    **dict.fromkeys(("", "errors", "wire", "arena", "_jit", "_lazy"), 0),
     **dict.fromkeys(("cjdns", "bpf", "tpm"), 1),
     **dict.fromkeys(("perimeter", "onboarding", "credentials", "authorization", "risk", "placement"), 2),
     **dict.fromkeys(("demo", "agent"), 3),
@@ -284,3 +285,22 @@ def bare_raises(node: ast.AST, function: str = "") -> Iterator[tuple[int, str]]:
 def test_every_error_is_one_of_ours() -> None:
     wrong = refusals(f"{module}:{line} {what}" for module in modules() for line, what in bare_raises(tree(module)))
     assert not wrong, wrong
+
+
+@pytest.mark.parametrize("package", [m for m, path in modules().items() if "_HOMES: dict" in path.read_text()])
+def test_lazy_packages_tell_type_checkers_the_same_as_everybody(package: str) -> None:
+    """What a lazy package imports under ``TYPE_CHECKING`` is what its table finds at run time."""
+    told = {
+        alias.name: statement.module.removeprefix(f"{package}.")
+        for block in tree(package).body
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for statement in block.body
+        if isinstance(statement, ast.ImportFrom) and statement.module is not None
+        for alias in statement.names
+    }
+    loaded = importlib.import_module(package)
+    assert told == loaded._HOMES
+    for name in told:
+        assert getattr(loaded, name) is not None
+    with pytest.raises(AttributeError):
+        _ = loaded.no_such_name

@@ -25,7 +25,7 @@ def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object
         From public name to the module below the package that defines it.
     """
 
-    def __getattr__(name: str) -> object:
+    def __getattr__(name: str) -> object:  # noqa: N807  (PEP 562)
         home = homes.get(name)
         if home is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
@@ -33,7 +33,7 @@ def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object
         setattr(sys.modules[package], name, value)
         return value
 
-    def __dir__() -> list[str]:
+    def __dir__() -> list[str]:  # noqa: N807
         return sorted({*vars(sys.modules[package]), *homes})
 
     return __getattr__, __dir__

@@ -4,8 +4,8 @@
 `seal_batch` and `open_batch` do to a `PacketArena` what a loop of `DataCipher.seal`, or of `DataCipher.open` and
 `ReplayWindow.accept`, does to its packets; the loop is their oracle in the tests. The work itself is in
 `prestocloud_sec.cjdns.cryptoauth.batch_kernel`, compiled with numba at first use and kept on disk. They know nothing of
-handshakes, times and counters: that is the session's, for which `seal_run`, `seal_each`, `prepare`, `open_run` and
-`put` are the pieces.
+handshakes, times and counters: that is the session's, for which `seal_run`, `seal_each`, `begin`, `open_run` and `put`
+are the pieces.
 
 Output goes to one of three places:
 
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,10 +42,9 @@ __all__ = [
     "HANDSHAKE",
     "LAST_NONCE",
     "BatchOpened",
+    "begin",
     "open_batch",
     "open_run",
-    "opened",
-    "prepare",
     "put",
     "seal_batch",
     "seal_each",
@@ -63,9 +62,6 @@ _BYTE = np.dtype(np.uint8)
 _WORD = np.dtype(np.int64)
 _GUESS = 1 << 20
 """Up to this size (bytes) an output buffer is as large as could be needed for packets that share no bytes."""
-
-Arrays: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]
-"""Where a batch is opened to: buffer, offsets, lengths, status."""
 
 
 class BatchOpened(NamedTuple):
@@ -116,7 +112,7 @@ def seal_batch(cipher: DataCipher, first_nonce: int, arena: PacketArena, out: Pa
         raise CjdnsMisuseError(
             f"nonces {first_nonce!r} and on for {count} packets", where="first_nonce", expected=f"4 to {LAST_NONCE:#x}"
         )
-    return seal_run(cipher, first_nonce, arena, out)[0]
+    return seal_run(cipher, Counters(), first_nonce, arena, out)
 
 
 def open_batch(
@@ -152,37 +148,35 @@ def open_batch(
     _check(cipher, arena)
     if not isinstance(window, ReplayWindow):
         raise CjdnsMisuseError(f"{type(window).__name__}", where="window", expected="a ReplayWindow")
-    arrays = prepare(arena, out)
-    open_run(cipher, window, Counters(), arena, arrays)
-    return opened(arrays, out)
+    return open_run(cipher, window, Counters(), arena, out)[0]
 
 
 def seal_run(
-    cipher: DataCipher, first_nonce: int, arena: PacketArena, out: PacketArena | None
-) -> tuple[PacketArena, int]:
-    """Seal as `seal_batch` does, but take the cipher and nonces on trust; return the packets and their bytes in all."""
+    cipher: DataCipher, counters: Counters, first_nonce: int, arena: PacketArena, out: PacketArena | None
+) -> PacketArena:
+    """Seal as `seal_batch` does, but take all on trust except the layout of `out`, and count."""
     context = cipher.context
     if context is None:
         context = _context(cipher)
     buffer, offsets, lengths = arena.buffer, arena.offsets, arena.lengths
     count = len(offsets)
-    if out is not None:
-        target, places, sizes = _arrays(out, count)
-        written = _seal(context, first_nonce, buffer, offsets, lengths, target, places, sizes)
-        if written < 0:
-            raise _refusal(written)
-        return out, written
-    room = len(buffer)
-    if room > _GUESS:
-        room = _total(lengths)
-    target, places, sizes = np.empty(room + _HEADER * count, _BYTE), np.empty(count, _WORD), np.empty(count, _WORD)
-    written = _seal(context, first_nonce, buffer, offsets, lengths, target, places, sizes)
-    if written <= _NEED:  # packets that share bytes need more
-        target = np.empty(_NEED - written, _BYTE)
-        written = _seal(context, first_nonce, buffer, offsets, lengths, target, places, sizes)
-    if written < 0:
-        raise _refusal(written)
-    return trusted_arena(target, places, sizes), written
+    if out is None:
+        room = len(buffer)
+        if room > _GUESS:
+            room = int(lengths.sum())
+        target, places, sizes = np.empty(room + _HEADER * count, _BYTE), np.empty(count, _WORD), np.empty(count, _WORD)
+    else:
+        _check_output(out, count)
+        target, places, sizes = out.buffer, out.offsets, out.lengths
+    size = _seal(context, first_nonce, buffer, offsets, lengths, target, places, sizes)
+    if size <= _NEED and out is None:  # packets share bytes and need more room than the guess
+        target = np.empty(_NEED - size, _BYTE)
+        size = _seal(context, first_nonce, buffer, offsets, lengths, target, places, sizes)
+    if size < 0:
+        raise _refusal(size)
+    counters.packets_out += count
+    counters.bytes_out += size
+    return trusted_arena(target, places, sizes) if out is None else out
 
 
 def seal_each(
@@ -208,7 +202,8 @@ def seal_each(
         raise _not_an_arena("arena", arena)
     if out is None:
         return PacketArena.pack([seal(payload) for payload in arena])
-    target, places, sizes = _arrays(out, len(arena))
+    _check_output(out, len(arena))
+    target, places, sizes = out.buffer, out.offsets, out.lengths
     _check_layout(arena, target, most)
     in_place, end = _same_memory(arena.buffer, target), 0
     for index in range(len(arena)):
@@ -221,16 +216,67 @@ def seal_each(
     return out
 
 
-def prepare(arena: PacketArena, out: PacketArena | None, least: int | None = None) -> Arrays:
-    """Return the arrays to open a batch into: new ones, or those of `out`.
+def open_run(
+    cipher: DataCipher,
+    window: ReplayWindow,
+    counters: Counters,
+    arena: PacketArena,
+    out: PacketArena | None,
+    begun: BatchOpened | None = None,
+    start: int = 0,
+    stop: int = 0,
+) -> tuple[BatchOpened, int, int]:
+    """Open packets to the end, or with ``stop=1`` up to the next packet that is no data.
+
+    Parameters
+    ----------
+    cipher, window, arena, out
+        As for `open_batch`, taken on trust but for the layout of `out`.
+    counters : Counters
+        Counts the packets accepted and refused.
+    begun, start : BatchOpened, int
+        Results so far, and how many packets they hold, to go on from there.
+
+    Returns
+    -------
+    opened, reached, accepted : BatchOpened, int, int
+        The results, the first packet not looked at, and how many were accepted now.
+    """
+    context = cipher.context
+    if context is None:
+        context = _context(cipher)
+    buffer, offsets, lengths = arena.buffer, arena.offsets, arena.lengths
+    if begun is None:
+        begun = _begin(arena, out)
+    results, status = begun
+    target, places, sizes = results.buffer, results.offsets, results.lengths
+    _put_window(context, _WINDOW_AT, window.base, window.bits)
+    reached = _open(context, start, stop, buffer, offsets, lengths, target, places, sizes, status)
+    if reached < 0:
+        if reached > _NEED or out is not None:
+            raise _refusal(reached)
+        # Packets share bytes and need more room than the guess. Nothing was written.
+        results = trusted_arena(np.empty(_NEED - reached, _BYTE), places, sizes)
+        return open_run(cipher, window, counters, arena, None, _new(BatchOpened, (results, status)), start, stop)
+    window.base, window.bits, accepted, size, lost, twice, below, runts, forged = _get_results(context, _WINDOW_AT)
+    counters.packets_in += accepted
+    counters.bytes_in += size
+    if lost:
+        window.lost = (window.lost + lost) & 0xFFFFFFFF
+    if accepted != reached - start:
+        _count_refused(window, counters, twice, below, runts, forged)
+    return begun, reached, accepted
+
+
+def begin(arena: PacketArena, out: PacketArena | None, least: int) -> BatchOpened:
+    """Return where to open a batch to whose first packet is to be decrypted alone.
 
     Parameters
     ----------
     arena, out
         As for `open_batch`.
-    least : int, optional
-        Refuse an `out` that does not fit, if payloads are at least so many bytes shorter than packets. For batches that
-        begin with packets decrypted alone; `open_run` looks by itself.
+    least : int
+        How many bytes shorter a payload is than its packet, at least; `out` must have room for the rest.
 
     Raises
     ------
@@ -239,48 +285,24 @@ def prepare(arena: PacketArena, out: PacketArena | None, least: int | None = Non
     """
     if not isinstance(arena, PacketArena):
         raise _not_an_arena("arena", arena)
-    count = len(arena.offsets)
+    begun = _begin(arena, out)
     if out is not None:
-        target, places, sizes = _arrays(out, count)
-        if least is not None:
-            _check_layout(arena, target, -least)
-        return target, places, sizes, np.empty(count, _BYTE)
-    room = int(arena.lengths.sum()) if least is not None else _total(arena.lengths)
-    return np.empty(room, _BYTE), np.empty(count, _WORD), np.empty(count, _WORD), np.empty(count, _BYTE)
+        _check_layout(arena, out.buffer, -least)
+        return begun
+    target = np.empty(int(arena.lengths.sum()), _BYTE)
+    return BatchOpened(trusted_arena(target, begun.arena.offsets, begun.arena.lengths), begun.status)
 
 
-def open_run(
-    cipher: DataCipher,
-    window: ReplayWindow,
-    counters: Counters,
-    arena: PacketArena,
-    arrays: Arrays,
-    start: int = 0,
-    stop: int = 0,
-) -> tuple[int, int]:
-    """Open packets from index `start` to the end, or with ``stop=1`` up to the next packet that is no data.
-
-    Returns
-    -------
-    reached, accepted : int
-        The first packet not looked at, and how many were accepted. `counters` has counted these, and those refused.
-    """
-    context = cipher.context
-    if context is None:
-        context = _context(cipher)
-    _put_window(context, _WINDOW_AT, window.base, window.bits)
-    target, places, sizes, status = arrays
-    reached = _open(context, start, stop, arena.buffer, arena.offsets, arena.lengths, target, places, sizes, status)
-    if reached < 0:
-        raise _refusal(reached)
-    window.base, window.bits, accepted, size, lost, twice, below, runts, forged = _get_results(context, _WINDOW_AT)
-    counters.packets_in += accepted
-    counters.bytes_in += size
-    if lost:
-        window.lost = (window.lost + lost) & 0xFFFFFFFF
-    if accepted != reached - start:
-        _count_refused(window, counters, twice, below, runts, forged)
-    return reached, accepted
+def _begin(arena: PacketArena, out: PacketArena | None) -> BatchOpened:
+    count = len(arena.offsets)
+    if out is None:
+        room = len(arena.buffer)
+        if room > _GUESS:
+            room = int(arena.lengths.sum())
+        out = trusted_arena(np.empty(room, _BYTE), np.empty(count, _WORD), np.empty(count, _WORD))
+    else:
+        _check_output(out, count)
+    return _new(BatchOpened, (out, np.empty(count, _BYTE)))
 
 
 def _count_refused(
@@ -294,17 +316,10 @@ def _count_refused(
             counts[kind.__name__] = counts.get(kind.__name__, 0) + count
 
 
-def opened(arrays: Arrays, out: PacketArena | None) -> BatchOpened:
-    """Return what was opened into `arrays`."""
-    target, places, sizes, status = arrays
-    if out is None:
-        out = trusted_arena(target, places, sizes)
-    return _new(BatchOpened, (out, status))
-
-
-def put(arena: PacketArena, arrays: Arrays, index: int, payload: bytes, code: int) -> None:
+def put(arena: PacketArena, begun: BatchOpened, index: int, payload: bytes, code: int) -> None:
     """Store the outcome of a packet that was decrypted alone: its payload, or the code of the refusal."""
-    target, places, sizes, status = arrays
+    results, status = begun
+    target, places, sizes = results.buffer, results.offsets, results.lengths
     place, length = int(arena.offsets[index]), int(arena.lengths[index])
     if not _same_memory(arena.buffer, target):
         place = int(places[index - 1] + sizes[index - 1]) if index else 0
@@ -331,20 +346,16 @@ _seal: Any = None
 _open: Any = None
 
 
-def _total(lengths: NDArray[np.int64]) -> int:
-    return int(lengths.sum())
-
-
 def _context(cipher: DataCipher) -> Any:
     """Make the array that kernels take in place of a cipher; `DataCipher.wipe` forgets it with the secret."""
-    global _open, _seal, _total
+    global _open, _seal
     if not cipher.authenticated:
         raise CjdnsMisuseError("packets without a tag", where="cipher", expected="an authenticated cipher")
     library = sodium.library()
     from prestocloud_sec.cjdns.cryptoauth import batch_kernel as kernels
 
     if _seal is None:
-        _seal, _open, _total = kernels.compiled()
+        _seal, _open = kernels.compiled()
     context = np.zeros(kernels.CONTEXT_WORDS, np.uint64)
     context[kernels.SEAL], context[kernels.SEAL_PADDED] = library.seal_address, library.seal_padded_address
     context[kernels.OPEN] = library.open_address
@@ -361,15 +372,13 @@ def _check(cipher: object, arena: object) -> None:
         raise _not_an_arena("arena", arena)
 
 
-def _arrays(out: PacketArena, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+def _check_output(out: PacketArena, count: int) -> None:
     if not isinstance(out, PacketArena):
         raise _not_an_arena("out", out)
-    target, places, sizes = out.buffer, out.offsets, out.lengths
-    if len(places) != count:
-        raise CjdnsMisuseError(f"{len(places)} packets", where="out", expected=f"{count}, as in the batch")
-    if not (target.flags.writeable and places.flags.writeable and sizes.flags.writeable):
+    if len(out.offsets) != count:
+        raise CjdnsMisuseError(f"{len(out.offsets)} packets", where="out", expected=f"{count}, as in the batch")
+    if not (out.buffer.flags.writeable and out.offsets.flags.writeable and out.lengths.flags.writeable):
         raise CjdnsMisuseError("a read-only array", where="out", expected="three arrays to write to")
-    return target, places, sizes
 
 
 def _same_memory(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:

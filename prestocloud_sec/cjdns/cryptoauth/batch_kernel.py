@@ -50,7 +50,6 @@ __all__ = [
     "compiled",
     "open_packets",
     "seal_packets",
-    "total",
 ]
 
 # Words of a context: addresses and places, the replay window, and what one call of `open_packets` counts.
@@ -349,17 +348,8 @@ def open_packets(
     return reached
 
 
-@kernel()
-def total(lengths: Any) -> int:
-    """Return the sum of int64[k]."""
-    size: int = 0
-    for i in range(len(lengths)):
-        size += lengths[i]
-    return size
-
-
-def compiled() -> tuple[Any, Any, Any]:
-    """Return `seal_packets`, `open_packets` and `total` for batches, as functions that look at no types.
+def compiled() -> tuple[Any, Any]:
+    """Return `seal_packets` and `open_packets` as functions that look at no types.
 
     numba's dispatcher finds out the types of eight arguments before each call, which takes as long as sealing a small
     packet. A `PacketArena` has checked them already, so each kernel is compiled for its one signature here, and its
@@ -369,7 +359,6 @@ def compiled() -> tuple[Any, Any, Any]:
     return (
         _entry(seal_packets, (_CONTEXT, types.int64, *outputs, *outputs)),
         _entry(open_packets, (_CONTEXT, types.int64, types.int64, *outputs, *outputs, _BYTES)),
-        _entry(total, (_PLACES,)),
     )
 
 

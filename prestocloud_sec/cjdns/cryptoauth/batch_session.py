@@ -13,13 +13,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.arena import PacketArena
-from prestocloud_sec.cjdns.cryptoauth.batch import BatchOpened, open_run, opened, prepare, put, seal_each, seal_run
+from prestocloud_sec.cjdns.cryptoauth.batch import BatchOpened, begin, open_run, put, seal_each, seal_run
 from prestocloud_sec.cjdns.cryptoauth.core import FOREVER, NONCES_EXHAUSTED, SESSION_SECONDS, SETUP_SECONDS, SessionCore
 from prestocloud_sec.cjdns.cryptoauth.handshake import HANDSHAKE_SIZE
 from prestocloud_sec.cjdns.errors import CjdnsError
 
 if TYPE_CHECKING:
-    from prestocloud_sec.cjdns.cryptoauth.cipher import DataCipher
     from prestocloud_sec.wire import BytesLike
 
 __all__ = ["NOT_A_NODE", "BatchSession"]
@@ -72,11 +71,8 @@ class BatchSession(SessionCore):
             if nonce + count <= NONCES_EXHAUSTED and (
                 idle < SETUP_SECONDS or (idle < SESSION_SECONDS and live.established)
             ):
-                packets, size = seal_run(cipher, nonce, arena, out)
+                packets = seal_run(cipher, self._counters, nonce, arena, out)
                 live.next_nonce = nonce + count
-                counters = self._counters
-                counters.packets_out += count
-                counters.bytes_out += size
                 return packets
         return seal_each(lambda payload: self.encrypt(payload, now=at), HANDSHAKE_SIZE, arena, out)
 
@@ -107,30 +103,46 @@ class BatchSession(SessionCore):
             If an argument has the wrong type, or `out` does not fit; nothing was decrypted then.
         """
         at = self._clock() if now is None else now if type(now) is float else self._checked(now)
-        cipher = self._quick_cipher()
-        arrays = prepare(arena, out, None if cipher is not None else 20 if self._authenticate else 4)
-        index, count = 0, len(arena.offsets)
-        while index < count:
-            if cipher is not None:
-                index, accepted = open_run(cipher, self._live.window, self._counters, arena, arrays, index, 1)
-                if accepted and self._heard < at < FOREVER:
-                    self._heard = at
-                if index == count:
-                    break
+        live = self._live
+        cipher = live.cipher
+        if (
+            live.established
+            and self._pending is None
+            and self._authenticate
+            and cipher is not None
+            and cipher.batches
+            and isinstance(arena, PacketArena)
+        ):
+            opened, index, accepted = open_run(cipher, live.window, self._counters, arena, out, None, 0, 1)
+            if accepted and self._heard < at < FOREVER:
+                self._heard = at
+            if index == len(opened.status):
+                return opened
+        else:
+            opened, index = begin(arena, out, 20 if self._authenticate else 4), 0
+        self._open_on(arena, opened, index, at)
+        return opened
+
+    def _open_on(self, arena: PacketArena, opened: BatchOpened, index: int, at: float) -> None:
+        """Go on at packet `index`, which must be decrypted alone; and so on to the end."""
+        while index < len(opened.status):
             try:
                 payload, code = self.decrypt(bytes(arena[index]), now=at), 0
             except CjdnsError as error:
                 payload, code = b"", getattr(error, "code", NOT_A_NODE)
-            put(arena, arrays, index, payload, code)
+            put(arena, opened, index, payload, code)
             index += 1
-            cipher = self._quick_cipher()
-        return opened(arrays, out)
-
-    def _quick_cipher(self) -> DataCipher | None:
-        """Return the cipher if data packets need nothing else, as things stand."""
-        live = self._live
-        if live.established and self._pending is None and self._authenticate:
+            live = self._live
             cipher = live.cipher
-            if cipher is not None and cipher.batches:
-                return cipher
-        return None
+            if (
+                live.established
+                and self._pending is None
+                and self._authenticate
+                and cipher is not None
+                and cipher.batches
+            ):
+                _, index, accepted = open_run(
+                    cipher, live.window, self._counters, arena, opened.arena, opened, index, 1
+                )
+                if accepted and self._heard < at < FOREVER:
+                    self._heard = at

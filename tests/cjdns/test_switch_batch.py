@@ -158,6 +158,8 @@ def test_an_interface_that_is_not_there_changes_nothing(bad: int) -> None:
     before = headers.copy()
     with pytest.raises(CjdnsMisuseError, match="no interface"):
         switch.forward_batch(headers, np.array([0, 0, bad], dtype=np.int64))
+    with pytest.raises(CjdnsMisuseError, match="no interface"):
+        switch.forward_batch(headers, np.array([0, 0, bad % 2**64], dtype=np.uint64))
     assert (headers == before).all()
     assert switch.counters.total == 0
 

@@ -34,10 +34,7 @@ if TYPE_CHECKING:
 
     from prestocloud_sec.cjdns.switch.scheme import EncodingScheme
 
-__all__ = ["COUNTED", "BatchForwarded", "Plan", "make_plan"]
-
-COUNTED = (0, 1, 8, 10, -1, -2, -3, -4)
-"""The statuses that `Plan.forward` counts, in its order: forwarded, the switch's errors, the reasons for a drop."""
+__all__ = ["BatchForwarded", "Plan", "make_plan"]
 
 _CLASS_WORDS, _ROWS, _ROW_WORDS = 1 << TABLE_BITS, 1 << 16, 16
 _REFUSED, _LAST_HOP, _LAST_HOP_BITS = 0xFFFF0000, 0x4000, 4
@@ -148,21 +145,20 @@ class Plan:
         self._attached = (np.frombuffer(bytes(states[:-1]), dtype=np.uint8) != 0).astype(np.uint8)
 
     def forward(
-        self, packets: PacketArena | NDArray[np.uint8], interfaces: ArrayLike
-    ) -> tuple[BatchForwarded, list[int]]:
-        """Forward a batch in place; also return how many packets had each status, in the order of `COUNTED`.
+        self, packets: PacketArena | NDArray[np.uint8], interfaces: ArrayLike, counts: NDArray[np.int64]
+    ) -> BatchForwarded:
+        """Forward a batch in place, as `Switch.forward_batch`; add to `counts` how many packets had which status.
 
-        Arguments and errors are those of `Switch.forward_batch`.
+        `counts` has 16 places: a status is counted at its own index, a drop's reason 10 above its amount.
         """
         arena = packets if isinstance(packets, PacketArena) else _headers(packets)
         if not arena.buffer.flags.writeable:
             raise CjdnsMisuseError(
                 "read-only", where="forward_batch.packets", expected="a buffer to rewrite headers in"
             )
-        count = len(arena)
+        count = len(arena.offsets)
         source = _interfaces(interfaces, count)
         out, status = np.empty(count, dtype=np.int32), np.empty(count, dtype=np.int8)
-        counts = np.zeros(len(COUNTED), dtype=np.int64)
         fault = self._kernel.forward(
             arena.buffer, arena.offsets, arena.lengths, source, self._attached, self._tables, out, status, counts
         )
@@ -171,7 +167,7 @@ class Plan:
             raise CjdnsMisuseError(f"no interface {wrong}", where="forward_batch", expected="attached interfaces")
         if fault == self._kernel.OUTSIDE:
             raise CjdnsMisuseError("a packet lies outside the buffer", where="forward_batch.packets")
-        return BatchForwarded(out, status), counts.tolist()
+        return BatchForwarded(out, status)
 
 
 def _headers(array: NDArray[np.uint8]) -> PacketArena:
@@ -199,6 +195,8 @@ def _headers(array: NDArray[np.uint8]) -> PacketArena:
 
 def _interfaces(given: ArrayLike, count: int) -> NDArray[np.int32]:
     """Make int32, contiguous and one for each packet of where the packets came from."""
+    if type(given) is np.ndarray and given.dtype == np.int32 and given.shape == (count,) and given.flags.c_contiguous:
+        return given
     try:
         array = np.asarray(given)
     except (TypeError, ValueError) as error:
@@ -211,7 +209,6 @@ def _interfaces(given: ArrayLike, count: int) -> NDArray[np.int32]:
         raise CjdnsMisuseError(
             f"shape {array.shape}", where="forward_batch.interfaces", expected=f"one interface, or {count}"
         )
-    if array.dtype == np.int32:
-        return np.ascontiguousarray(array)
-    clipped = np.clip(array, -1, np.iinfo(np.int32).max) if array.size else array
-    return clipped.astype(np.int32)
+    # Beyond 32 bits nothing is attached, so the nearest number of 32 bits is refused as well.
+    near = np.clip(array.astype(np.int64), -1, np.iinfo(np.int32).max)
+    return np.ascontiguousarray(near, dtype=np.int32)

@@ -73,7 +73,8 @@ def _writer(bits: int, order: str = sys.byteorder) -> Any:
 _read_label, _write_label = _reader(64, "big"), _writer(64, "big")
 # The last 4 bytes of a header, lowest byte first: suppress errors in bit 0, label shift in 8..13, class in 16..31.
 _read_tail, _write_tail = _reader(32, "little"), _writer(32, "little")
-_read_64, _read_32, _read_16, _write_32 = _reader(64), _reader(32), _reader(16), _writer(32)
+_read_64, _read_32, _read_16 = _reader(64), _reader(32), _reader(16)
+_write_64, _write_32, _write_8 = _writer(64), _writer(32), _writer(8)
 
 # The layout of a plan (see `prestocloud_sec.cjdns.switch.batch`), in bytes, and of its words, in bits.
 _ROWS, _ROW_BITS, _CLASS = 1 << 16, 5, 30
@@ -81,8 +82,8 @@ _LOW, _STATE, _WIDTH, _LAST_HOP = 0x3FF, 0xF, 0xF00, 0x4000
 _SUPPRESS, _SHIFT, _OVERFLOW = 1, 0x3F00, 0x4000
 _TRAFFIC_CLASS = 0xFFFF0000
 _RETURN_PATH = 10
-_NOWHERE = -1 << 16
-_RUNT, _SHIFTED_OUT, _SUPPRESSED, _TOO_SHORT = (_NOWHERE | reason << 4 for reason in (1, 2, 3, 4))
+_RUNT, _SHIFTED_OUT, _SUPPRESSED, _TOO_SHORT = -1, -2, -3, -4
+_COUNTED_DROPS = 10  # a drop's reason, negative, is counted this far above 0
 
 
 @kernel()
@@ -118,10 +119,10 @@ def _fault(
 
 
 @kernel()
-def _one(header: np.uint64, length: np.int64, row: np.uint64, plan: np.uint64) -> np.int64:
-    """Forward one packet by the rules, one after the other: interface to leave by or -1 in bits 16.., state below."""
+def _one(header: np.uint64, length: np.int64, row: np.uint64, plan: np.uint64) -> tuple[np.int64 | int, np.int64 | int]:
+    """Forward one packet by the rules, one after the other: (interface to leave by or -1, status)."""
     if length < _LEAST:
-        return np.int64(_RUNT)
+        return -1, _RUNT
     label, tail = _read_label(header), _read_tail(header + _U(8))
     step = _read_32(plan + _read_16(row + _U(_CLASS)) + ((label & _U(_LOW)) << _U(2)))
     width, state = (step & _U(_WIDTH)) >> _U(8), np.int64(step & _U(_STATE))
@@ -129,13 +130,13 @@ def _one(header: np.uint64, length: np.int64, row: np.uint64, plan: np.uint64) -
         state = np.int64(_RETURN_PATH)
     if state:
         if length < _REPORTED:
-            return np.int64(_TOO_SHORT)
-        return np.int64(_SUPPRESSED) if tail & _U(_SUPPRESS) else np.int64(_NOWHERE | state)
+            return -1, _TOO_SHORT
+        return -1, np.int64(_SUPPRESSED) if tail & _U(_SUPPRESS) else state
     if (tail & _U(_SHIFT)) + (step & _U(_WIDTH)) > _U(_SHIFT):
-        return np.int64(_SHIFTED_OUT)
+        return -1, _SHIFTED_OUT
     _write_label(header, (label >> width) | (_read_16(row + (width << _U(1))) << _U(48)))
     _write_tail(header + _U(8), (tail | _U(_TRAFFIC_CLASS)) + (step & _U(_WIDTH)))
-    return np.int64(step & _U(0xFFFF0000))
+    return np.int64(step >> _U(16)), 0
 
 
 @kernel()
@@ -147,6 +148,8 @@ def _run(
     interfaces: np.uint64,
     plan: np.uint64,
     out: np.uint64,
+    status: np.uint64,
+    counts: np.uint64,
 ) -> np.uint64:
     """Forward packets from `first` on until one that only `_one` can judge; return its index, or `count`."""
     i = first
@@ -160,10 +163,14 @@ def _run(
         if ((tail & _W(_SHIFT | _SUPPRESS)) + shifted) & _W(_SUPPRESS | _OVERFLOW | _OVERFLOW << 1):
             break
         width = _U(shifted >> _W(8))
-        refused = _W(np.int32(step) >> np.int32(31))
+        leaves_by = _W(np.int32(step) >> np.int32(16))
         _write_label(header, (label >> width) | (_read_16(row + (width << _U(1)) + _U(_ROWS)) << _U(48)))
-        _write_tail(header + _U(8), _U((tail | (~refused & _W(_TRAFFIC_CLASS))) + shifted))
-        _write_32(out + (i << _U(2)), _U(step))
+        # An interface number has zeros in its upper half, the -1 of a refusal has not.
+        _write_tail(header + _U(8), _U((tail | (~leaves_by & _W(_TRAFFIC_CLASS))) + shifted))
+        _write_32(out + (i << _U(2)), _U(leaves_by))
+        _write_8(status + i, _U(step))
+        counter = counts + (_U(step & _W(_STATE)) << _U(3))
+        _write_64(counter, _read_64(counter) + _U(1))
         i += _U(1)
     return i
 
@@ -177,42 +184,25 @@ def _walk(
     interfaces: np.uint64,
     plan: np.uint64,
     out: np.uint64,
+    status: np.uint64,
+    counts: np.uint64,
     ordinary: bool,
 ) -> None:
-    """Forward `count` packets, none shorter than 16 bytes if `ordinary`; `out` gets the words that `_settle` splits."""
+    """Forward `count` packets, none of them shorter than 16 bytes if `ordinary`."""
     i = _U(0)
     while i < count:
         if ordinary:
-            i = _run(i, count, base, offsets, interfaces, plan, out)
+            i = _run(i, count, base, offsets, interfaces, plan, out, status, counts)
         if i < count:
             header = base + _read_64(offsets + (i << _U(3)))
             length = np.int64(_read_64(lengths + (i << _U(3))))
             row = plan + (_read_32(interfaces + (i << _U(2))) << _U(_ROW_BITS)) + _U(_ROWS)
-            _write_32(out + (i << _U(2)), _U(_one(header, length, row, plan)))
+            leaves_by, state = _one(header, length, row, plan)
+            _write_32(out + (i << _U(2)), _U(leaves_by))
+            _write_8(status + i, _U(state))
+            counter = counts + (_U(state if state >= 0 else _COUNTED_DROPS - state) << _U(3))
+            _write_64(counter, _read_64(counter) + _U(1))
             i += _U(1)
-
-
-@kernel()
-def _settle(out: NDArray[np.int32], status: NDArray[np.int8], counts: NDArray[np.int64]) -> None:
-    """Split the words in `out` into interfaces and states, and count the states by the bits they differ in."""
-    malformed, return_path, undeliverable, drops = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
-    for i in range(len(out)):
-        word = out[i]
-        out[i] = word >> np.int32(16)
-        status[i] = np.int8((word & np.int32(_STATE)) - ((word >> np.int32(4)) & np.int32(7)))
-        malformed = np.int32(malformed + (word & np.int32(1)))
-        return_path = np.int32(return_path + ((word >> np.int32(1)) & np.int32(1)))
-        undeliverable = np.int32(undeliverable + ((word >> np.int32(3)) & np.int32(1)))
-        drops |= word & np.int32(0x70)
-    counts[0] = len(out) - malformed - undeliverable
-    counts[1] = malformed
-    counts[2] = undeliverable - return_path
-    counts[3] = return_path
-    if drops:
-        for i in range(len(status)):
-            if status[i] < 0:
-                counts[3 - status[i]] += 1
-        counts[0] -= counts[4:].sum()
 
 
 @kernel()
@@ -245,8 +235,8 @@ def forward(
         Gets the interface that each packet leaves by, -1 where it does not.
     status : int8[k]
         Gets 0, the number of the error, or the (negative) reason that the packet is dropped for.
-    counts : int64[8]
-        Gets how many packets had status 0, 1, 8, 10, -1, -2, -3, -4. Must be zero.
+    counts : int64[16]
+        At the index of each status, or 10 above a negative one's amount, is increased by how many packets had it.
 
     Returns
     -------
@@ -263,7 +253,8 @@ def forward(
             _U(interfaces.ctypes.data),
             _U(plan.ctypes.data),
             _U(out.ctypes.data),
+            _U(status.ctypes.data),
+            _U(counts.ctypes.data),
             shortest >= _REPORTED,
         )
-        _settle(out, status, counts)
     return fault

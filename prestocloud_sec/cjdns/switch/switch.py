@@ -216,6 +216,7 @@ class Switch:
         self._states[ROUTER] = InterfaceState.UP
         self._returns = {ROUTER: self._all_returns[ROUTER]}
         self._counts = dict.fromkeys((0, *_ERRORS, *DropReason), 0)
+        self._batch_counts: NDArray[np.int64] | None = None
         self._plan: Plan | None = None
 
     # -- interfaces ----------------------------------------------------------------------------------------------------
@@ -427,22 +428,31 @@ class Switch:
         >>> headers[0].tobytes().hex()
         'c0000000000000150044ffff'
         """
-        if self._plan is None:
-            from prestocloud_sec.cjdns.switch.batch import Plan
+        if self._plan is None or self._batch_counts is None:
+            self._plan, self._batch_counts = self._prepare()
+        return self._plan.forward(packets, interfaces, self._batch_counts)
 
-            self._plan = Plan(self.scheme, self._states)
-        result, counts = self._plan.forward(packets, interfaces)
-        for status, count in zip(self._counts, counts, strict=True):
-            self._counts[status] += count
-        return result
+    def _prepare(self) -> tuple[Plan, NDArray[np.int64]]:
+        """Lay the switch out for batches as it is now; numpy and numba are not needed before."""
+        import numpy as np
+
+        from prestocloud_sec.cjdns.switch.batch import Plan
+
+        counts = np.zeros(16, dtype=np.int64) if self._batch_counts is None else self._batch_counts
+        return Plan(self.scheme, self._states), counts
 
     @property
     def counters(self) -> SwitchCounters:
         """A snapshot of the counts, of `forward` and `forward_batch` together."""
+        counts = dict(self._counts)
+        if self._batch_counts is not None:
+            # A status stands at its own index, a reason to drop, which is negative, 10 above its amount.
+            in_batches = self._batch_counts.tolist()
+            counts = {n: count + in_batches[n if n >= 0 else 10 - n] for n, count in counts.items()}
         return SwitchCounters(
-            self._counts[0],
-            MappingProxyType({error: self._counts[error] for error in _ERRORS}),
-            MappingProxyType({reason: self._counts[reason] for reason in DropReason}),
+            counts[0],
+            MappingProxyType({error: counts[error] for error in _ERRORS}),
+            MappingProxyType({reason: counts[reason] for reason in DropReason}),
         )
 
     def __repr__(self) -> str:

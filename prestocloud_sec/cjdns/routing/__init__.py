@@ -7,8 +7,9 @@ does not.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from prestocloud_sec._lazy import lazy
 
 if TYPE_CHECKING:
     from prestocloud_sec.cjdns.routing.metric import bucket as bucket
@@ -29,15 +30,4 @@ _HOMES: dict[str, str] = {
 
 __all__ = list(_HOMES)
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__ = lazy(__name__, _HOMES)

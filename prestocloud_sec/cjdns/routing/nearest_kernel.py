@@ -118,7 +118,7 @@ def _walk(words: Keys, starts: Starts, shift: int, high: Any, low: Any) -> Any:
 
 @kernel()
 def _few(starts: Starts, shift: int, high: Any) -> Any:
-    """Return where the keys of the smallest block around `high` that has any begin, -1 if they do not fit the window."""
+    """Return where the smallest block around `high` that has keys begins, -1 if they do not fit the window."""
     begin, end = _block(starts, shift, high, 1)
     return begin if end - begin <= WINDOW else np.int64(-1)
 

@@ -11,95 +11,28 @@ alike: whoever tells a path lies on it, and could break it anyway. What nobody c
 single-hop path that leads to a peer leads to nobody else until it is purged. Our own address is never taken in, nor a
 path that visits a node twice.
 
-What goes when it is full
--------------------------
-Direct peers do not count and never go. Of the others, those that no path leads to go first. Then goes the worst: the
-one for which the first 32 bits of its distance from us, as a number, plus the cost of its path is highest, among those
-that carry nobody else's best path and are not among the best four of their bucket (cjdns v21.1, ``NodeStore.c``,
-``getWorstNode``). A *bucket* is what shares the same number of leading bits with our own address.
-
-Keys can be ground so that their addresses fall into one bucket, and the rule above favours a bucket that is close to
-us. Therefore, unlike in the C code, a newcomer whose bucket already holds an eighth of the store can only replace a
-node of the same bucket. However many keys of one bucket somebody makes, they displace at most an eighth of the store,
-and never the best four of another bucket.
+`eviction` has the rules for a full store.
 """
 
 from __future__ import annotations
 
-import html
 import math
-from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import Address, PublicKey
+from prestocloud_sec.cjdns.routing.eviction import spare_links, worst
+from prestocloud_sec.cjdns.routing.known import KnownLink, Node, table, view
 from prestocloud_sec.cjdns.routing.linkgraph import Entry, Link, LinkGraph
-from prestocloud_sec.cjdns.routing.metric import ADDRESS_BITS, bucket_of_metrics, metric
+from prestocloud_sec.cjdns.routing.metric import bucket_of_metrics, metric
 from prestocloud_sec.cjdns.switch.label import RouteLabel
 from prestocloud_sec.cjdns.switch.scheme import V3X5X8, EncodingScheme
 
 if TYPE_CHECKING:
     from prestocloud_sec.cjdns.routing.metric import AddressLike
 
-__all__ = ["BUCKET_SIZE", "KnownLink", "Node", "NodeStore"]
-
-BUCKET_SIZE = 4
-"""How many nodes of each bucket stay when the store is full."""
-
-_PREFIX_SHIFT = ADDRESS_BITS - 32  # what ranks nodes is the first 32 bits of their distance, as ``Address_getPrefix``
-_SHARE = 8  # a bucket may take one part in so many from the others
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A known node, as it was when it was asked for.
-
-    Attributes
-    ----------
-    address : Address
-    key : PublicKey or None
-        Its permanent key, where known.
-    label : RouteLabel
-        The best path from us to it.
-    version : int
-        The protocol version it said it speaks, 0 if it did not.
-    scheme : EncodingScheme
-        How its switch writes interfaces into labels.
-    cost : int
-        The cost of the path: the sum over its links of 1024 .. 2**32 - 1.
-    """
-
-    address: Address
-    key: PublicKey | None
-    label: RouteLabel
-    version: int
-    scheme: EncodingScheme
-    cost: int
-
-
-@dataclass(frozen=True, slots=True)
-class KnownLink:
-    """A known way from one node to another, as it was when it was asked for.
-
-    Attributes
-    ----------
-    parent, child : Address
-        Where it begins and ends.
-    label : RouteLabel
-        The route from `parent` to `child`, the first director canonical in the scheme of `parent`.
-    inverse_form : int
-        The form, in the scheme of `child`, of the director that leads back.
-    cost : int
-        1024 .. 2**32 - 1.
-    """
-
-    parent: Address
-    child: Address
-    label: RouteLabel
-    inverse_form: int
-    cost: int
+__all__ = ["KnownLink", "Node", "NodeStore"]
 
 
 class NodeStore:
@@ -168,7 +101,7 @@ class NodeStore:
         """Return a node that a path leads to, or None."""
         _expect(address, Address, "address")
         entry = self._graph.entries.get(address)
-        return _view(entry) if entry is not None and entry.label else None
+        return view(entry) if entry is not None and entry.label else None
 
     def by_path(self, label: int) -> Node | None:
         """Return the node that a path from us leads to, with its best path, or None if that is not known.
@@ -179,7 +112,7 @@ class NodeStore:
             If `label` is no 64-bit number.
         """
         at, rest, taken = self._graph.follow(RouteLabel(label))
-        return _view(at) if rest == 1 and taken and at.label else None
+        return view(at) if rest == 1 and taken and at.label else None
 
     def peers(self) -> list[Node]:
         """Return the direct peers in the order of their labels; `label` and `cost` are those of the direct link."""
@@ -200,18 +133,20 @@ class NodeStore:
 
     def heard(self, address: Address) -> float | None:
         """Return the time at which a node was last discovered or replied, or None if it is not known."""
+        _expect(address, Address, "address")
         entry = self._graph.entries.get(address)
         return entry.heard if entry is not None else None
 
     def latency(self, address: Address) -> float | None:
         """Return the rolling mean of a node's reply times in seconds, or None if it never replied."""
+        _expect(address, Address, "address")
         entry = self._graph.entries.get(address)
         return entry.latency if entry is not None else None
 
     def least_recently_heard(self) -> Node | None:
         """Return the node to ping next: the one not heard of for longest; None if there is none."""
         known = self._graph.reachable.values()
-        return _view(min(known, key=lambda entry: (entry.heard, entry.metric))) if known else None
+        return view(min(known, key=lambda entry: (entry.heard, entry.metric))) if known else None
 
     # -- lookups -------------------------------------------------------------------------------------------------------
 
@@ -232,9 +167,9 @@ class NodeStore:
         reachable = self._graph.reachable
         order = sorted(reachable, key=point.__xor__)
         if exclude:
-            left_out = {address.metric for address in exclude}
+            left_out = _metrics(exclude)
             order = [each for each in order if each not in left_out]
-        return [_view(reachable[each]) for each in order[:count]]
+        return [view(reachable[each]) for each in order[:count]]
 
     def next_hop(self, destination: AddressLike) -> Node | None:
         """Choose the node to hand a packet to: a search of our own table with a single result.
@@ -256,7 +191,7 @@ class NodeStore:
         if not reachable:
             return None
         best = min(reachable, key=point.__xor__)
-        return _view(reachable[best]) if best ^ point < self._graph.root.metric ^ point else None
+        return view(reachable[best]) if best ^ point < self._graph.root.metric ^ point else None
 
     # -- news ----------------------------------------------------------------------------------------------------------
 
@@ -466,47 +401,15 @@ class NodeStore:
             entry.scheme = scheme
         return entry
 
-    # -- what goes when it is full -------------------------------------------------------------------------------------
-
     def _shrink(self, newcomer: Entry) -> None:
+        """Make room; `eviction` says at whose expense."""
         graph = self._graph
         if graph.link_count > self.link_capacity:
-            self._drop_links()
-        if len(graph.entries) <= self.capacity:
-            return
-        counted = [entry for entry in graph.entries.values() if not graph.is_peer(entry)]
-        if len(counted) > self.capacity:
-            graph.forget(self._worst(counted, newcomer))
-
-    def _drop_links(self) -> None:
-        """Drop the dearest links that carry no best path and lead to no direct peer; then any dear one."""
-        root = self._graph.root
-        surplus = self._graph.link_count - self.link_capacity
-        idle = [link for link in self._graph.links() if link.parent is not root or link.multi_hop]
-        idle.sort(key=lambda link: (link.child.best is not link, link.cost, link.serial), reverse=True)
-        self._graph.detach(idle[:surplus])
-
-    def _worst(self, counted: list[Entry], newcomer: Entry) -> Entry:
-        """Return the node that goes; see the module."""
-        own = self._graph.root.metric
-
-        def badness(entry: Entry) -> tuple[int, int]:
-            away = entry.metric ^ own
-            return (away >> _PREFIX_SHIFT) + entry.cost, away
-
-        unreachable = [entry for entry in counted if not entry.label]
-        if unreachable:
-            return max(unreachable, key=badness)
-        carrying = {entry.best.parent for entry in self._graph.reachable.values() if entry.best is not None}
-        if Counter(entry.bucket for entry in counted)[newcomer.bucket] * _SHARE > self.capacity:
-            same = [entry for entry in counted if entry.bucket == newcomer.bucket]
-            return max([entry for entry in same if entry not in carrying] or [newcomer], key=badness)
-        buckets: dict[int, list[Entry]] = defaultdict(list)
-        for entry in sorted(counted, key=badness):
-            buckets[entry.bucket].append(entry)
-        spare = [entry for each in buckets.values() for entry in each[BUCKET_SIZE:] if entry not in carrying]
-        ends = [entry for entry in counted if entry not in carrying]
-        return max(spare or ends or counted, key=badness)
+            graph.detach(spare_links(graph, graph.link_count - self.link_capacity))
+        if len(graph.entries) > self.capacity:
+            counted = [entry for entry in graph.entries.values() if not graph.is_peer(entry)]
+            if len(counted) > self.capacity:
+                graph.forget(worst(graph, counted, newcomer, self.capacity))
 
     # -- for people ----------------------------------------------------------------------------------------------------
 
@@ -516,28 +419,7 @@ class NodeStore:
 
     def _repr_html_(self) -> str:
         """Show the store as a table in a notebook."""
-        names = ("address", "label", "cost", "bucket", "version", "reply time", "peer")
-        rows = []
-        for node in self:
-            entry = self._graph.entries[node.address]
-            latency = "" if entry.latency is None else f"{entry.latency * 1000:.0f} ms"
-            cells = (node.address, node.label, node.cost, entry.bucket, node.version or "", latency)
-            shown = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells)
-            rows.append(f"<tr>{shown}<td>{'yes' if self._graph.is_peer(entry) else ''}</td></tr>")
-        head = "".join(f"<th>{name}</th>" for name in names)
-        return (
-            f"<table><caption>{html.escape(repr(self))}</caption>"
-            f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        )
-
-
-def _view(entry: Entry) -> Node:
-    """Return the public face of an entry that a path leads to."""
-    view = entry.view
-    if not isinstance(view, Node):
-        label = RouteLabel(entry.label)
-        view = entry.view = Node(entry.address, entry.key, label, entry.version, entry.scheme, entry.cost)
-    return view
+        return table(repr(self), self._graph, [self._graph.entries[node.address] for node in self])
 
 
 def _expect(value: object, kind: type, where: str) -> None:
@@ -553,3 +435,12 @@ def _whole(value: object, where: str, least: int) -> None:
 def _time(value: object, where: str = "now") -> None:
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise CjdnsMisuseError(f"{value!r}", where=where, expected="a finite number of seconds")
+
+
+def _metrics(addresses: Collection[Address]) -> set[int]:
+    try:
+        return {address.metric for address in addresses}
+    except (TypeError, AttributeError) as error:
+        raise CjdnsMisuseError(
+            f"a {type(addresses).__name__}", where="exclude", expected="a collection of Address"
+        ) from error

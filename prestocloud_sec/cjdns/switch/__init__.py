@@ -10,19 +10,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.cjdns.switch.compress import ROUTER, NumberCompress
+from prestocloud_sec.cjdns.switch.form import EncodingForm
 from prestocloud_sec.cjdns.switch.label import SELF, Hop, RouteLabel, bit_reverse_64
-from prestocloud_sec.cjdns.switch.scheme import F4, F8, V3X5X8, V4X8, EncodingForm, EncodingScheme, label_for
-from prestocloud_sec.cjdns.switch.switch import (
+from prestocloud_sec.cjdns.switch.outcome import (
     Drop,
     DropReason,
     ErrorReply,
     Forward,
     InterfaceState,
     Outcome,
-    Switch,
     SwitchCounters,
     error_packet,
 )
+from prestocloud_sec.cjdns.switch.scheme import F4, F8, V3X5X8, V4X8, EncodingScheme, label_for
+from prestocloud_sec.cjdns.switch.switch import Switch
 
 if TYPE_CHECKING:
     from prestocloud_sec.cjdns.switch.batch import BatchForwarded

@@ -27,7 +27,7 @@ from prestocloud_sec.cjdns.constants import ErrorType
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.cjdns.headers import SwitchHeader
 from prestocloud_sec.cjdns.switch.compress import ROUTER, TABLE_BITS
-from prestocloud_sec.cjdns.switch.switch import LEAST_REPORTED, InterfaceState
+from prestocloud_sec.cjdns.switch.outcome import LEAST_REPORTED, InterfaceState
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

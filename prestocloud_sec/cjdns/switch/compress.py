@@ -23,7 +23,8 @@ from prestocloud_sec.cjdns.errors import CjdnsMisuseError, LabelError
 from prestocloud_sec.cjdns.switch.label import bit_reverse_64
 
 if TYPE_CHECKING:
-    from prestocloud_sec.cjdns.switch.scheme import EncodingForm, EncodingScheme
+    from prestocloud_sec.cjdns.switch.form import EncodingForm
+    from prestocloud_sec.cjdns.switch.scheme import EncodingScheme
 
 __all__ = ["ROUTER", "TABLE_BITS", "NumberCompress"]
 

@@ -12,106 +12,22 @@ The rules are those of cjdns v21.1, ``switch/EncodingScheme.c`` and ``NumberComp
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.cjdns._layout import view
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, LabelError, SchemeError
 from prestocloud_sec.cjdns.switch.compress import NumberCompress
+from prestocloud_sec.cjdns.switch.form import FIELD_BITS, LARGEST_FIELD, EncodingForm, as_forms, fault
 from prestocloud_sec.cjdns.switch.label import MAX_ROUTE_BITS, RouteLabel
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
 
-__all__ = ["F4", "F8", "MAX_SERIALIZED", "V3X5X8", "V4X8", "EncodingForm", "EncodingScheme", "label_for"]
+__all__ = ["F4", "F8", "MAX_SERIALIZED", "V3X5X8", "V4X8", "EncodingScheme", "label_for"]
 
-_FIELD_BITS = 5
-"""Bits of each of the two counts in a serialised form."""
-
-_LARGEST_FIELD = (1 << _FIELD_BITS) - 1
-
-MAX_SERIALIZED = -(-_LARGEST_FIELD * (2 * _FIELD_BITS + _LARGEST_FIELD) // 8)
+MAX_SERIALIZED = -(-LARGEST_FIELD * (2 * FIELD_BITS + LARGEST_FIELD) // 8)
 """Longest serialised scheme in bytes: bit counts rise from form to form, so there are at most 31 of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class EncodingForm:
-    """One way to write a director: `prefix` in the lowest bits, the director proper above it.
-
-    Attributes
-    ----------
-    bit_count : int
-        Bits of the director without its prefix.
-    prefix_length : int
-        Bits of the prefix; 0 in a fixed-width scheme.
-    prefix : int
-        The prefix as a number.
-
-    Notes
-    -----
-    Any non-negative numbers are accepted here; what a scheme may be made of is `EncodingScheme`'s to judge.
-
-    Raises
-    ------
-    SchemeError
-        If a number is negative.
-    CjdnsMisuseError
-        If one is not an integer.
-    """
-
-    bit_count: int
-    prefix_length: int = 0
-    prefix: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("bit_count", "prefix_length", "prefix"):
-            value = getattr(self, name)
-            if not isinstance(value, int):
-                raise CjdnsMisuseError(f"a {type(value).__name__}", where=f"EncodingForm.{name}", expected="an int")
-            if value < 0:
-                raise SchemeError(f"{value}", where=f"EncodingForm.{name}", expected="0 or more")
-
-    @property
-    def width(self) -> int:
-        """Bits of the whole director, prefix included."""
-        return self.bit_count + self.prefix_length
-
-    def matches(self, label: int) -> bool:
-        """Tell whether a label's first director is in this form."""
-        return (label ^ self.prefix) & ((1 << self.prefix_length) - 1) == 0
-
-    def encode(self, director: int) -> int:
-        """Put the prefix below a director."""
-        return director << self.prefix_length | self.prefix
-
-    def decode(self, label: int) -> int:
-        """Take the director, without its prefix, out of a label that begins with this form."""
-        return label >> self.prefix_length & ((1 << self.bit_count) - 1)
-
-
-def _fault(forms: tuple[EncodingForm, ...]) -> str | None:
-    """Say why these forms are no sane scheme; None if they are one."""
-    if not forms:
-        return "no forms"
-    if len(forms) == 1:
-        if forms[0].prefix_length or forms[0].prefix:
-            return "a fixed-width form with a prefix"
-        return None if 1 <= forms[0].bit_count <= _LARGEST_FIELD else f"a form of {forms[0].bit_count} bits"
-    for index, form in enumerate(forms):
-        if not 1 <= form.prefix_length <= _LARGEST_FIELD:
-            return f"form {index} has a prefix of {form.prefix_length} bits"
-        if form.prefix >> form.prefix_length:
-            return f"form {index}: prefix {form.prefix:#x} does not fit in {form.prefix_length} bits"
-        if not 1 <= form.bit_count <= _LARGEST_FIELD or form.width > MAX_ROUTE_BITS:
-            return f"form {index} has {form.bit_count} bits"
-        if index and form.bit_count <= forms[index - 1].bit_count:
-            return f"form {index} is not wider than the one before it"
-        for other in forms[:index]:
-            shared = min(form.prefix_length, other.prefix_length)
-            if (form.prefix ^ other.prefix) & ((1 << shared) - 1) == 0:
-                return f"the prefix of form {index} cannot be told from an earlier one"
-    return None
 
 
 class EncodingScheme:
@@ -140,10 +56,10 @@ class EncodingScheme:
     forms: tuple[EncodingForm, ...]
 
     def __init__(self, forms: Iterable[EncodingForm]) -> None:
-        many = _as_forms(forms)
-        fault = _fault(many)
-        if fault is not None:
-            raise SchemeError(fault, where="EncodingScheme", expected="a sane list of forms")
+        many = as_forms(forms)
+        wrong = fault(many)
+        if wrong is not None:
+            raise SchemeError(wrong, where="EncodingScheme", expected="a sane list of forms")
         self.__dict__["forms"] = many
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -155,7 +71,7 @@ class EncodingScheme:
     @staticmethod
     def is_sane(forms: Iterable[EncodingForm]) -> bool:
         """Tell whether these forms make a scheme (cjdns v21.1, ``EncodingScheme_isSane``)."""
-        return _fault(_as_forms(forms)) is None
+        return fault(as_forms(forms)) is None
 
     def __len__(self) -> int:
         return len(self.forms)
@@ -330,7 +246,7 @@ class EncodingScheme:
         value, used = 0, 0
         for form in self.forms:
             value |= (form.prefix_length | form.bit_count << 5 | form.prefix << 10) << used
-            used += 2 * _FIELD_BITS + form.prefix_length
+            used += 2 * FIELD_BITS + form.prefix_length
         return value.to_bytes(-(-used // 8), "little")
 
     @classmethod
@@ -351,33 +267,20 @@ class EncodingScheme:
         left, value = 8 * len(given), int.from_bytes(raw, "little")
         forms: list[EncodingForm] = []
         while value:
-            prefix_length = value & _LARGEST_FIELD
-            size = 2 * _FIELD_BITS + prefix_length
+            prefix_length = value & LARGEST_FIELD
+            size = 2 * FIELD_BITS + prefix_length
             if size > left:
                 raise SchemeError(f"form {len(forms)} needs {size} bits, {left} are left", where="scheme")
             forms.append(
                 EncodingForm(
-                    value >> _FIELD_BITS & _LARGEST_FIELD,
+                    value >> FIELD_BITS & LARGEST_FIELD,
                     prefix_length,
-                    value >> 2 * _FIELD_BITS & ((1 << prefix_length) - 1),
+                    value >> 2 * FIELD_BITS & ((1 << prefix_length) - 1),
                 )
             )
             value >>= size
             left -= size
         return cls(forms)
-
-
-def _as_forms(forms: Iterable[EncodingForm]) -> tuple[EncodingForm, ...]:
-    try:
-        many = tuple(forms)
-    except TypeError as error:
-        raise CjdnsMisuseError(
-            f"a {type(forms).__name__}", where="EncodingScheme", expected="an iterable of EncodingForm"
-        ) from error
-    for form in many:
-        if not isinstance(form, EncodingForm):
-            raise CjdnsMisuseError(f"a {type(form).__name__}", where="EncodingScheme", expected="EncodingForm")
-    return many
 
 
 _V3X5X8_FORMS = (EncodingForm(3, 1, 0b1), EncodingForm(5, 2, 0b10), EncodingForm(8, 2, 0b00))

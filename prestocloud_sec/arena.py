@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prestocloud_sec.errors import MisuseError
-from prestocloud_sec.wire import view_of
+from prestocloud_sec.wire import view_of, whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
 
 __all__ = ["PacketArena"]
+
+_MOST = 1 << 48
+"""Bytes, or packets: more than any machine has room for, and so few that three sizes added do not overflow."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,14 +82,18 @@ class PacketArena:
     @classmethod
     def pack(cls, packets: Iterable[BytesLike], *, headroom: int = 0, tailroom: int = 0) -> PacketArena:
         """Copy packets one after another into a new buffer, leaving room around each (in bytes)."""
-        if headroom < 0 or tailroom < 0:
-            raise MisuseError("negative room", where="PacketArena.pack")
-        views = [view_of(p, name="packet") for p in packets]
+        room = _size(headroom, "headroom") + _size(tailroom, "tailroom")
+        try:
+            views = [view_of(p, name="packet") for p in packets]
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise MisuseError(
+                f"{type(packets).__name__} cannot be gone through", where="PacketArena.pack", expected="packets"
+            ) from error
         lengths = np.fromiter((len(v) for v in views), dtype=np.int64, count=len(views))
-        slots = lengths + (headroom + tailroom)
+        slots = lengths + room
         ends = np.cumsum(slots, dtype=np.int64)
-        offsets = ends - slots + headroom
-        buffer = np.zeros(int(ends[-1]) if len(ends) else 0, dtype=np.uint8)
+        offsets = ends - slots + int(headroom)
+        buffer = _zeros(sum(map(len, views)) + room * len(views))
         flat = buffer.data
         for start, view in zip(offsets.tolist(), views, strict=True):
             flat[start : start + len(view)] = view
@@ -95,11 +102,14 @@ class PacketArena:
     @classmethod
     def uniform(cls, count: int, length: int, *, headroom: int = 0, tailroom: int = 0) -> PacketArena:
         """Make `count` zeroed packets of `length` bytes each, with room around each."""
-        if count < 0 or length < 0 or headroom < 0 or tailroom < 0:
-            raise MisuseError("negative size", where="PacketArena.uniform")
-        slot = headroom + length + tailroom
-        offsets = np.arange(count, dtype=np.int64) * slot + headroom
-        return cls(np.zeros(count * slot, dtype=np.uint8), offsets, np.full(count, length, dtype=np.int64))
+        count, length = _size(count, "count"), _size(length, "length")
+        slot = _size(headroom, "headroom") + length + _size(tailroom, "tailroom")
+        try:
+            offsets = np.arange(count, dtype=np.int64)
+        except (MemoryError, ValueError) as error:
+            raise _too_large(f"{count} packets") from error
+        buffer = _zeros(count * slot)
+        return cls(buffer, offsets * slot + int(headroom), np.full(count, length, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -107,8 +117,8 @@ class PacketArena:
     def __getitem__(self, index: int) -> memoryview:
         """Return packet `index` as a view of the buffer."""
         count = len(self.offsets)
-        if not -count <= index < count:
-            raise MisuseError(f"no packet {index}", where="PacketArena", expected=f"an index below {count}")
+        if type(index) is not int or not -count <= index < count:
+            index = whole(index, "PacketArena index", -count, count - 1)
         start = int(self.offsets[index])
         return self.buffer.data[start : start + int(self.lengths[index])]
 
@@ -118,6 +128,21 @@ class PacketArena:
     def __repr__(self) -> str:
         total = int(self.lengths.sum())
         return f"PacketArena({len(self)} packets, {total} bytes in a buffer of {len(self.buffer)})"
+
+
+def _size(value: object, name: str) -> int:
+    return whole(value, f"PacketArena {name}", 0, _MOST)
+
+
+def _zeros(size: int) -> NDArray[np.uint8]:
+    try:
+        return np.zeros(size, dtype=np.uint8)
+    except (MemoryError, ValueError, OverflowError) as error:
+        raise _too_large(f"{size} bytes") from error
+
+
+def _too_large(what: str) -> MisuseError:
+    return MisuseError(what, where="PacketArena", expected="what fits into memory")
 
 
 class _Unchecked:

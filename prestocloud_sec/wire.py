@@ -8,6 +8,7 @@ protocol.
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, TypeAlias
 
 from prestocloud_sec.errors import MisuseError, TrailingBytesError, TruncatedError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     BytesLike: TypeAlias = Buffer | NDArray[Any]
 
-__all__ = ["BytesLike", "Reader", "Writer", "view_of"]
+__all__ = ["BytesLike", "Reader", "Writer", "shown", "view_of", "whole"]
 
 
 def __getattr__(name: str) -> object:
@@ -49,6 +50,67 @@ def view_of(data: BytesLike, *, name: str = "data") -> memoryview:
         ) from error
 
 
+_SHOWN_BITS = 256
+_SHOWN_CHARACTERS = 60
+
+
+def shown(value: object) -> str:
+    """Return a value as an error message shows it: on one short line, whatever it is.
+
+    Python refuses to write out integers of more than 4300 digits; here they are told by their size.
+
+    >>> shown(-7), shown(1 << 70000), shown("x" * 1000)[:10]
+    ('-7', 'an integer of 70001 bits', "'xxxxxxxxx")
+    """
+    if isinstance(value, int):
+        bits = int.bit_length(value)
+        return repr(value) if bits <= _SHOWN_BITS else f"an integer of {bits} bits"
+    if isinstance(value, str | bytes):
+        # Cut before it is written out: a hundred million characters make a message of thirty.
+        text = repr(value[: _SHOWN_CHARACTERS + 1])
+    else:
+        try:
+            text = repr(value)
+        except Exception:  # whatever a foreign __repr__ raises (or a huge integer in a tuple) must not hide the error
+            text = f"a {type(value).__name__}"
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+
+def whole(
+    value: object,
+    name: str,
+    low: int | None = 0,
+    high: int | None = None,
+    *,
+    error: type[MisuseError] = MisuseError,
+) -> int:
+    """Return `value` as an ``int`` if it is an integer (numpy's too) from `low` to `high`.
+
+    Parameters
+    ----------
+    value : object
+        What the caller gave.
+    name : str
+        What the error calls it.
+    low, high : int
+        The least and the greatest that are allowed; None for no limit.
+    error : type
+        The error to raise.
+
+    Raises
+    ------
+    MisuseError
+        Or `error`, if `value` is no integer, or out of range.
+    """
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError as wrong:
+        raise error(f"{type(value).__name__} is not an integer", where=name, expected="an int") from wrong
+    if (low is not None and number < low) or (high is not None and number > high):
+        raise error(shown(number), where=name, expected=f"{low} or more" if high is None else f"{low} to {high}")
+    return int(number)
+
+
 class Reader:
     """A cursor over bytes; each method takes the name of the field it reads, for the error message.
 
@@ -66,9 +128,10 @@ class Reader:
     def __init__(self, data: BytesLike, *, name: str = "input", offset: int = 0) -> None:
         self._view = view_of(data, name=name)
         self._name = name
-        if not 0 <= offset <= len(self._view):
-            raise TruncatedError(f"{len(self._view)} bytes in all", where=name, expected=f"at least {offset}")
-        self._offset = offset
+        start = whole(offset, f"{name}.offset", None)
+        if not 0 <= start <= len(self._view):
+            raise TruncatedError(f"{len(self._view)} bytes in all", where=name, expected=f"at least {shown(start)}")
+        self._offset = start
 
     @property
     def offset(self) -> int:
@@ -82,11 +145,11 @@ class Reader:
 
     def view(self, size: int, field: str) -> memoryview:
         """Take `size` bytes as a view of the input (no copy)."""
-        if size < 0:
-            raise MisuseError(f"negative size {size}", where=f"{self._name}.{field}")
+        if type(size) is not int or size < 0:
+            size = whole(size, f"{self._name}.{field}")
         if size > self.remaining:
             raise TruncatedError(
-                f"{self.remaining} bytes left", where=f"{self._name}.{field}", offset=self._offset, expected=f"{size}"
+                f"{self.remaining} bytes left", where=f"{self._name}.{field}", offset=self._offset, expected=shown(size)
             )
         start = self._offset
         self._offset = start + size
@@ -126,6 +189,9 @@ class Reader:
             raise TrailingBytesError(f"{self.remaining} bytes too many", where=self._name, offset=self._offset)
 
 
+_WIDEST = 1 << 16  # bytes of an integer field; none that is meant is wider
+
+
 class Writer:
     """Collects big-endian fields; each method refuses a value that its field cannot hold.
 
@@ -144,9 +210,12 @@ class Writer:
 
     def uint(self, value: int, size: int, field: str) -> Writer:
         """Append `value` as a big-endian unsigned integer of `size` bytes."""
-        if not 0 <= value < 1 << (8 * size):
-            raise MisuseError(f"{value} does not fit", where=f"{self._name}.{field}", expected=f"0..2**{8 * size} - 1")
-        self._buffer += value.to_bytes(size, "big")
+        number, width = whole(value, f"{self._name}.{field}"), whole(size, f"size of {self._name}.{field}", 0, _WIDEST)
+        if number.bit_length() > 8 * width:
+            raise MisuseError(
+                f"{shown(number)} does not fit", where=f"{self._name}.{field}", expected=f"0..2**{8 * width} - 1"
+            )
+        self._buffer += number.to_bytes(width, "big")
         return self
 
     def u8(self, value: int, field: str) -> Writer:
@@ -168,8 +237,8 @@ class Writer:
     def put(self, data: BytesLike, size: int | None, field: str) -> Writer:
         """Append bytes; `size`, where given, is the exact length the field must have."""
         view = view_of(data, name=field)
-        if size is not None and len(view) != size:
-            raise MisuseError(f"{len(view)} bytes", where=f"{self._name}.{field}", expected=f"{size} bytes")
+        if size is not None and len(view) != whole(size, f"size of {self._name}.{field}"):
+            raise MisuseError(f"{len(view)} bytes", where=f"{self._name}.{field}", expected=f"{shown(size)} bytes")
         self._buffer += view
         return self
 

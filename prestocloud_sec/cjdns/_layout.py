@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, HeaderError
 from prestocloud_sec.errors import MisuseError
-from prestocloud_sec.wire import view_of
+from prestocloud_sec.wire import shown, view_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -129,7 +129,9 @@ class Number(Field):
             except TypeError as error:
                 raise CjdnsMisuseError(f"{type(value).__name__} is not an integer", where=where) from error
         if not 0 <= value < 1 << self.bits:
-            raise CjdnsMisuseError(f"{int(value)} does not fit", where=where, expected=f"0..{(1 << self.bits) - 1}")
+            raise CjdnsMisuseError(
+                f"{shown(int(value))} does not fit", where=where, expected=f"0..{(1 << self.bits) - 1}"
+            )
         return value if self.kind is None else self.take(value, where, 0)
 
     def text(self, value: Any) -> str:
@@ -153,7 +155,7 @@ class Flag(Field):
 
     def admit(self, value: Any, where: str) -> bool:
         if not isinstance(value, int) or value not in (0, 1):
-            raise CjdnsMisuseError(f"{value!r} is not a flag", where=where, expected="True or False")
+            raise CjdnsMisuseError(f"{shown(value)} is not a flag", where=where, expected="True or False")
         return bool(value)
 
     def text(self, value: Any) -> str:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar
 
-from prestocloud_sec.cjdns._layout import Fixed, Layout, Nested, Number, Octets, Structure, Tail, octets, view
+from prestocloud_sec.cjdns._layout import Fixed, Flag, Layout, Nested, Number, Octets, Structure, Tail, octets, view
 from prestocloud_sec.cjdns.checksum import checksum_holds, internet_checksum
 from prestocloud_sec.cjdns.constants import PROTOCOL_VERSION, ErrorType
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, HeaderError
@@ -51,6 +51,7 @@ __all__ = [
 
 _HEAD = 4
 _ONES = 0xFFFF
+_ONES_CHECKSUM = Flag("ones_checksum")
 
 
 class ControlType(IntEnum):
@@ -120,6 +121,7 @@ class ControlFrame(Structure):
                 "a control frame needs a type", where="ControlFrame", hint="use one of its subclasses"
             )
         self.LAYOUT.admit(self)
+        object.__setattr__(self, "ones_checksum", _ONES_CHECKSUM.admit(self.ones_checksum, "ones_checksum"))
         if self.ones_checksum and self._checksum():
             raise CjdnsMisuseError("this frame's checksum is not 0", where=f"{self.LAYOUT.name}.ones_checksum")
 

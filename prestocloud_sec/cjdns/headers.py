@@ -26,6 +26,8 @@ from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING, ClassVar
 
 from prestocloud_sec.cjdns._layout import Flag, Layout, Nested, Number, Octets, Structure, view
+from prestocloud_sec.cjdns.errors import CjdnsMisuseError
+from prestocloud_sec.wire import whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -47,6 +49,8 @@ __all__ = [
 IP6_CONTENT_MAX = 255
 """Content types up to here are IPv6 next-header numbers; the payload is what follows the 40-byte IPv6 header."""
 
+_LABEL_MAX = (1 << 64) - 1
+
 AVAILABLE_CONTENT = 0x8000
 """Content types from here on are free for agreements between nodes; those below, down to 258, are reserved."""
 
@@ -65,7 +69,8 @@ class ContentType(IntEnum):
 
 
 def content_name(content_type: int) -> str:
-    """Return what a human calls a content type: a name, or the range it falls into."""
+    """Return what a human calls a content type: a name, or the range it falls into; CjdnsMisuseError unless 16 bits."""
+    content_type = whole(content_type, "content_type", 0, 0xFFFF, error=CjdnsMisuseError)
     try:
         return ContentType(content_type).name
     except ValueError:
@@ -76,8 +81,8 @@ def content_name(content_type: int) -> str:
 
 
 def label_text(label: int) -> str:
-    """Return a 64-bit label as cjdns prints it, ``0000.0000.0000.0013``."""
-    digits = f"{label:016x}"
+    """Return a 64-bit label as cjdns prints it, ``0000.0000.0000.0013``; CjdnsMisuseError unless 64 bits."""
+    digits = f"{whole(label, 'label', 0, _LABEL_MAX, error=CjdnsMisuseError):016x}"
     return ".".join(digits[at : at + 4] for at in range(0, 16, 4))
 
 
@@ -133,7 +138,7 @@ class SwitchHeader(Structure):
         CjdnsMisuseError
             Unless 0 to 127.
         """
-        stored = 1 if congestion == 0 else congestion
+        stored = whole(congestion, "congestion", 0, 127, error=CjdnsMisuseError) or 1
         return SwitchHeader(
             self.label, stored, self.suppress_errors, self.version, self.label_shift, self.traffic_class
         )

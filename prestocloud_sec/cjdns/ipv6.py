@@ -193,6 +193,7 @@ def upper_layer_checksum_holds(
         If an argument has the wrong type or size.
     """
     raw = octets(segment, "segment")
+    summed = pseudo_header(source, destination, protocol, len(raw)) + raw
     if protocol == _UDP and raw[6:8] == b"\0\0":
         return False
-    return checksum_holds(pseudo_header(source, destination, protocol, len(raw)) + raw)
+    return checksum_holds(summed)

@@ -67,7 +67,8 @@ def _message(data: BytesLike) -> bytes:
 def drawn(random: Random, size: int) -> bytes:
     """Take `size` bytes from an injected random source, and hold it to its promise."""
     data = random(size) if callable(random) else None
-    if not isinstance(data, bytes) or len(data) != size:
+    # Exactly `bytes`: a subclass can lie about its length.
+    if type(data) is not bytes or len(data) != size:
         raise CjdnsMisuseError(
             "the random source did not return what it was asked for", where="random", expected=f"{size} bytes"
         )

@@ -38,6 +38,7 @@ from prestocloud_sec.cjdns.errors import (
 )
 from prestocloud_sec.cjdns.identity import KEY_SIZE, PublicKey, exact_text
 from prestocloud_sec.cjdns.keys import PrivateKey, Random, drawn
+from prestocloud_sec.wire import shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -302,7 +303,7 @@ def search_vanity(
     """
     mask, wanted, bits = _parse_prefix(prefix)
     if limit is not None and (not isinstance(limit, int) or not 1 <= limit < 1 << 63):
-        raise CjdnsMisuseError(f"{limit!r:.40}", where="limit", expected="an int, 1 to 2**63 - 1")
+        raise CjdnsMisuseError(shown(limit), where="limit", expected="an int, 1 to 2**63 - 1")
     if progress is not None and not callable(progress):
         raise CjdnsMisuseError(f"{type(progress).__name__} is not callable", where="progress", expected="a function")
     secret = _draw_start(random)

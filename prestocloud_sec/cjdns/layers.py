@@ -26,6 +26,7 @@ from prestocloud_sec.cjdns.cryptoauth.handshake import FIRST_DATA_NONCE, HANDSHA
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, HeaderError
 from prestocloud_sec.cjdns.headers import ContentType, DataHeader, SwitchHeader, content_name
 from prestocloud_sec.cjdns.ipv6 import IPv6Header
+from prestocloud_sec.wire import shown
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -144,7 +145,9 @@ class Layers:
         try:
             return self.layers[index]
         except (IndexError, TypeError) as error:
-            raise CjdnsMisuseError(f"no layer {index!r}", where="Layers", expected=f"0..{len(self) - 1}") from error
+            raise CjdnsMisuseError(
+                f"no layer {shown(index)}", where="Layers", expected=f"0..{len(self) - 1}"
+            ) from error
 
     def find(self, name: str) -> Layer | None:
         """Return the first layer of that name."""
@@ -401,8 +404,8 @@ def decode_layers(
            20  magic                   09f91102
            24  version                 21
     """
-    if link not in ("udp", "ethernet"):
-        raise CjdnsMisuseError(f"{link!r}", where="link", expected="'udp' or 'ethernet'")
+    if not isinstance(link, str) or link not in ("udp", "ethernet"):
+        raise CjdnsMisuseError(shown(link), where="link", expected="'udp' or 'ethernet'")
     out: list[Layer] = []
     if datagram is not None:
         (_udp if link == "udp" else _ethernet)(_Walk("datagram", datagram, out))

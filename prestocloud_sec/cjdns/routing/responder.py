@@ -30,7 +30,8 @@ from prestocloud_sec.cjdns.routing.rules import Reading, check_reading, compatib
 from prestocloud_sec.cjdns.switch import SELF, V3X5X8, EncodingScheme
 
 if TYPE_CHECKING:
-    from prestocloud_sec.cjdns.routing.nodestore import Node, NodeStore
+    from prestocloud_sec.cjdns.routing.known import Node
+    from prestocloud_sec.cjdns.routing.nodestore import NodeStore
 
 __all__ = ["Answers", "Responder"]
 

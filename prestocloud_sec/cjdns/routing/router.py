@@ -23,16 +23,19 @@ import os
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from prestocloud_sec.cjdns.constants import PROTOCOL_VERSION
 from prestocloud_sec.cjdns.keys import Address, PublicKey
 from prestocloud_sec.cjdns.routing.messages import GET_PEERS, REPLY_NODES, Query, Reply
-from prestocloud_sec.cjdns.routing.nodestore import Node, NodeStore
+from prestocloud_sec.cjdns.routing.nodestore import NodeStore
 from prestocloud_sec.cjdns.routing.responder import Answers, Responder
 from prestocloud_sec.cjdns.routing.rules import compatible, directors_of
 from prestocloud_sec.cjdns.routing.search import DEFAULT_LIMITS, USER_LIMITS, Faults, Search, SearchLimits, admit
 from prestocloud_sec.cjdns.switch import V3X5X8, EncodingScheme, RouteLabel
+
+if TYPE_CHECKING:
+    from prestocloud_sec.cjdns.routing.known import Node
 
 __all__ = ["MAX_OUT", "MAX_SEARCHES", "MAX_UNLISTED", "Action", "Router", "SearchDone", "Send"]
 

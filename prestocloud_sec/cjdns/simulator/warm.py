@@ -2,7 +2,7 @@
 """Tables as they are after a long time, without waiting for it.
 
 A network of ten thousand nodes takes hours of simulated maintenance, and of real time, to fill its tables. What a
-table then holds is known: the direct peers, and a few nodes of every bucket, the more certainly the closer the bucket is
+table then holds is known: the direct peers, and a few nodes of every bucket, the more surely the closer the bucket is
 to the node itself (Maymounkov, Mazieres, "Kademlia", 2002, section 2.2). `sample` makes that directly: from every node
 it visits the network breadth first and takes the first nodes of each bucket that it meets, with the route by which it
 met them. So all nodes of the closest buckets are there, and of the far ones those that are a few links away, as the

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from prestocloud_sec.cjdns.errors import LabelError
 from prestocloud_sec.cjdns.keys import Address
-from prestocloud_sec.cjdns.routing import NodeStore
+from prestocloud_sec.cjdns.routing import NodeStore, linkgraph
 from prestocloud_sec.cjdns.switch import EncodingScheme, RouteLabel
 from prestocloud_sec.testing.nodes import Network, Way, networks
 
@@ -36,8 +35,9 @@ Best = dict[Address, tuple[int, RouteLabel, int]]
 class Model:
     """Every link that is known, and nothing clever."""
 
-    def __init__(self, own: Address, schemes: dict[Address, EncodingScheme]) -> None:
+    def __init__(self, own: Address, schemes: dict[Address, EncodingScheme], limit: int) -> None:
         self.own = own
+        self.limit = limit
         self.schemes = schemes
         self.known: set[Address] = set()
         self.links: list[PlainLink] = []
@@ -48,19 +48,21 @@ class Model:
         except LabelError:
             return None
 
-    def follow(self, path: RouteLabel) -> tuple[Address, RouteLabel | None, list[PlainLink]]:
-        at, rest, taken = self.own, path, list[PlainLink]()
+    def follow(
+        self, path: RouteLabel, start: Address | None = None
+    ) -> tuple[Address, RouteLabel | None, list[PlainLink]]:
+        at, rest, taken = start or self.own, path, list[PlainLink]()
         while rest != 1:
             canonical = self.canonical(at, rest)
             if canonical is None:
                 return at, None, taken
             rest = canonical
             fitting = [link for link in self.links if link.parent == at and rest.routes_through(link.label)]
+            assert len(fitting) < 2, "of the labels of a node's links none begins with another"
             if not fitting:
                 break
-            link = max(fitting, key=lambda each: each.label.log2)
-            taken.append(link)
-            at, rest = link.child, rest.unsplice(link.label)
+            taken.append(fitting[0])
+            at, rest = fitting[0].child, rest.unsplice(fitting[0].label)
         return at, rest, taken
 
     def priced(self, link: PlainLink, cost: int) -> int:
@@ -83,16 +85,20 @@ class Model:
         if any(link.child == address for link in taken):
             return False
         self.known.add(address)
-        for other in [x for x in self.links if x.parent == at and x.label != rest and x.label.routes_through(rest)]:
-            self.links.remove(other)
-            onward = self.canonical(address, other.label.unsplice(rest))
-            taken_already = any(x.parent == address and x.label == onward for x in self.links)
-            if other.child != address and onward is not None and onward != 1 and not taken_already:
-                moved = PlainLink(address, other.child, onward, other.inverse_form, 0)
-                moved.cost = self.priced(moved, other.cost)
-                self.links.append(moved)
-        self.links.append(PlainLink(at, address, rest, way.inverse_form, 2**20))
+        self.attach(PlainLink(at, address, rest, way.inverse_form, 2**20))
         return True
+
+    def attach(self, link: PlainLink) -> None:
+        at, rest, taken = self.follow(link.label, link.parent)
+        if rest is None or rest == 1 or link.child in {at, *(each.child for each in taken)}:
+            return
+        link.parent, link.label = at, rest
+        link.cost = self.priced(link, link.cost)
+        passing = [other for other in self.links if other.parent == at and other.label.routes_through(rest)]
+        self.links = [other for other in self.links if other not in passing] + [link]
+        for other in reversed(passing):
+            onward = other.label.unsplice(rest)
+            self.attach(PlainLink(link.child, other.child, onward, other.inverse_form, other.cost))
 
     def over(self, best: Best, link: PlainLink) -> tuple[int, RouteLabel] | None:
         cost, label, form_back = best[link.parent]
@@ -100,9 +106,10 @@ class Model:
         try:
             if form_back > scheme.form_of(onward):
                 onward = scheme.convert_label(onward, form_back)
-            return cost + link.cost, onward.splice(label)
+            route = onward.splice(label)
         except LabelError:
             return None
+        return (cost + link.cost, route) if route.log2 <= self.limit else None
 
     def best(self) -> Best:
         found: Best = {self.own: (0, RouteLabel(1), 0)}
@@ -145,12 +152,14 @@ class Model:
 class StoreMachine(RuleBasedStateMachine):
     """Random news about a network that stands still; the store has room for all of it."""
 
+    limit = 59
+
     @initialize(network=networks())
     def start(self, network: Network) -> None:
         self.network = network
         self.index = {address: i for i, address in enumerate(network.addresses)}
         self.store = NodeStore(network.addresses[0], scheme=network.schemes[0])
-        self.model = Model(network.addresses[0], dict(zip(network.addresses, network.schemes, strict=True)))
+        self.model = Model(network.addresses[0], dict(zip(network.addresses, network.schemes, strict=True)), self.limit)
         self.now = 0.0
         self.ways: list[Way] = []
 
@@ -256,8 +265,24 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.store.own not in self.store
 
 
-TestStore = StoreMachine.TestCase
-TestStore.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-TestStore = pytest.mark.slow(TestStore)
+class TightStoreMachine(StoreMachine):
+    """The same with labels so short that many a path cannot be extended."""
+
+    limit = 20
+
+    def __init__(self) -> None:
+        super().__init__()
+        linkgraph.MAX_ROUTE_BITS = self.limit
+
+    def teardown(self) -> None:
+        linkgraph.MAX_ROUTE_BITS = 59
+
+
+class TestStore(StoreMachine.TestCase):
+    settings = settings(
+        max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+
+
+class TestTightStore(TightStoreMachine.TestCase):
+    settings = TestStore.settings

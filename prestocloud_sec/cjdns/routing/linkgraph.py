@@ -7,9 +7,9 @@ A `Link` says: from `parent`, the route `label` leads to `child`, at a certain c
 encoding scheme, the first director in its smallest (canonical) form; it usually is one hop, but may be several as long
 as nobody told which nodes lie in between. The root of the graph is this node itself.
 
-A path from us is *followed* through the graph by taking, at each node, the longest link label that the rest of the path
-begins with. What is left where no link fits any more hangs below the last node as a new link; and a link that passes
-through a node learnt later is split there.
+A path from us is *followed* through the graph by taking, at each node, the link whose label the rest of the path begins
+with. What is left where no link fits any more hangs below the last node as a new link; and a link that passes through a
+node learnt later is split there. So of the labels of a node's links none begins with another, and no two links fit.
 
 The *best path* to a node is the cheapest row of links from the root whose labels can be spliced into one. Splicing has
 two limits. A label holds 59 bits of directors. And every switch writes the director of the way back into the room that
@@ -157,8 +157,8 @@ class LinkGraph:
 
     # -- following a path ----------------------------------------------------------------------------------------------
 
-    def follow(self, path: int) -> tuple[Entry, int, list[Link]]:
-        """Walk a path from us over known links.
+    def follow(self, path: int, start: Entry | None = None) -> tuple[Entry, int, list[Link]]:
+        """Walk a path over known links, from us or from another node.
 
         Returns
         -------
@@ -170,10 +170,10 @@ class LinkGraph:
         list of Link
             The links taken.
         """
-        at, rest, taken = self.root, path, list[Link]()
+        at, rest, taken = start or self.root, path, list[Link]()
         while rest > 1:
             rest = _canonical(at.scheme, rest)
-            link = _first_link(at, rest)
+            link = _fitting_link(at, rest)
             if link is None:
                 break
             taken.append(link)
@@ -187,25 +187,27 @@ class LinkGraph:
         """Take a node in; no link leads to it yet."""
         self.entries[entry.address] = entry
 
-    def attach(self, parent: Entry, child: Entry, label: int, inverse_form: int) -> Link:
-        """Add a link and let it split those that pass through its child. `label` is canonical and not yet in use.
+    def attach(self, parent: Entry, child: Entry, label: int, inverse_form: int) -> None:
+        """Add a link, and let it split those that pass through its child. Best paths are settled.
 
-        Best paths are settled.
+        It hangs below the last known node on its route, and is left out where that leads to a known node anyway, or
+        through its own child.
         """
-        link = self._insert(Link(parent, child, label, inverse_form, INITIAL_COST))
-        width = label.bit_length() - 1
-        first = (1 << width) - 1
-        longer = (other for other in parent.outgoing.values() if other.label.bit_length() - 1 > width)
-        passing = [other for other in longer if (other.label ^ label) & first == 0]
-        touched = {child: None}
-        for other in passing:
-            self._take_out(other)
-            touched[other.child] = None
-            rest = _canonical(child.scheme, other.label >> width)
-            if other.child is not child and rest > 1 and rest not in child.outgoing:
-                self._insert(Link(child, other.child, rest, other.inverse_form, other.cost))
+        touched: dict[Entry, None] = {}
+        waiting = [(parent, child, label, inverse_form, INITIAL_COST)]
+        while waiting:  # every round takes links out and puts shorter ones up, so the rounds end
+            parent, child, label, inverse_form, cost = waiting.pop()
+            at, rest, taken = self.follow(label, parent)
+            touched[child] = None
+            if rest < 2 or at is child or any(link.child is child for link in taken):
+                continue
+            width = rest.bit_length() - 1
+            longer = (other for other in at.outgoing.values() if other.label.bit_length() - 1 > width)
+            for other in [other for other in longer if (other.label ^ rest) & ((1 << width) - 1) == 0]:
+                self._take_out(other)
+                waiting.append((child, other.child, other.label >> width, other.inverse_form, other.cost))
+            self._insert(Link(at, child, rest, inverse_form, cost))
         self.settle(touched)
-        return link
 
     def detach(self, links: Iterable[Link]) -> None:
         """Remove links. Best paths are settled."""
@@ -223,12 +225,11 @@ class LinkGraph:
         del self.entries[entry.address]
         self.detach(gone)
 
-    def _insert(self, link: Link) -> Link:
+    def _insert(self, link: Link) -> None:
         link.serial = self.serial = self.serial + 1
         link.parent.outgoing[link.label] = link
         link.child.incoming.append(link)
         self.link_count += 1
-        return link
 
     def _take_out(self, link: Link) -> None:
         del link.parent.outgoing[link.label]
@@ -291,11 +292,11 @@ def _canonical(scheme: EncodingScheme, label: int) -> int:
         return 0
 
 
-def _first_link(at: Entry, rest: int) -> Link | None:
-    """Return the link out of a node with the longest label that `rest` begins with."""
+def _fitting_link(at: Entry, rest: int) -> Link | None:
+    """Return the link out of a node whose label `rest` begins with."""
     outgoing = at.outgoing
     if outgoing and rest:
-        for width in range(rest.bit_length() - 1, 0, -1):
+        for width in range(at.scheme.forms[0].width, rest.bit_length()):
             link = outgoing.get(rest & ((1 << width) - 1) | 1 << width)
             if link is not None:
                 return link

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchForwarded", "Plan", "make_plan"]
 
+_INT32 = np.dtype(np.int32)
 _CLASS_WORDS, _ROWS, _ROW_WORDS = 1 << TABLE_BITS, 1 << 16, 16
 _REFUSED, _LAST_HOP, _LAST_HOP_BITS = 0xFFFF0000, 0x4000, 4
 
@@ -195,7 +196,7 @@ def _headers(array: NDArray[np.uint8]) -> PacketArena:
 
 def _interfaces(given: ArrayLike, count: int) -> NDArray[np.int32]:
     """Make int32, contiguous and one for each packet of where the packets came from."""
-    if type(given) is np.ndarray and given.dtype == np.int32 and given.shape == (count,) and given.flags.c_contiguous:
+    if type(given) is np.ndarray and given.dtype == _INT32 and given.shape == (count,) and given.flags.c_contiguous:
         return given
     try:
         array = np.asarray(given)

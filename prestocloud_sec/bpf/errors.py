@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that can be wrong in BPF input, each with a type of its own.
+
+Bytes, text, packets and map operations from outside raise below `BpfError`; calls that break a rule of this library
+raise `BpfMisuseError`. Map errors carry the errno that the kernel gives for the same operation.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+
+from prestocloud_sec.errors import InputError, MisuseError
+
+__all__ = [
+    "AssemblyError",
+    "BpfError",
+    "BpfMisuseError",
+    "ClassicError",
+    "DecodeError",
+    "FaultError",
+    "JumpTargetError",
+    "MapError",
+    "ProgramError",
+    "errno_symbol",
+]
+
+ENOTSUPP = 524
+"""The kernel's "operation is not supported", which has no number in user space's ``errno.h``."""
+
+
+def errno_symbol(number: int) -> str:
+    """Return the symbolic name of an errno, such as ``ENOENT``; ``E<number>`` where it has none.
+
+    >>> errno_symbol(2), errno_symbol(524)
+    ('ENOENT', 'ENOTSUPP')
+    """
+    return "ENOTSUPP" if number == ENOTSUPP else _errno.errorcode.get(number, f"E{number}")
+
+
+class BpfError(InputError):
+    """Base of all errors that BPF input can cause."""
+
+
+class BpfMisuseError(MisuseError):
+    """A BPF object was called in a way its documentation forbids."""
+
+
+class ProgramError(BpfError):
+    """A program as a whole breaks a rule."""
+
+
+class DecodeError(ProgramError):
+    """Bytes that are not an eBPF instruction of RFC 9669 or of Linux.
+
+    Attributes
+    ----------
+    instruction : int or None
+        Slot of the instruction (position in units of eight bytes), where known.
+    field : str or None
+        The field that breaks the rule: ``opcode``, ``dst``, ``src``, ``off``, ``imm``, or ``next`` and such a name for
+        the second half of a 64-bit load.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        instruction: int | None = None,
+        field: str | None = None,
+        expected: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.instruction = instruction
+        self.field = field
+        parts = [f"instruction {instruction}"] if instruction is not None else []
+        parts += [f"field {field}"] if field is not None else []
+        super().__init__(what, where=", ".join(parts) or None, expected=expected, hint=hint)
+
+
+class JumpTargetError(DecodeError):
+    """A jump or local call leads outside the program, or into the second half of a 64-bit load."""
+
+
+class AssemblyError(BpfError):
+    """Text that is not BPF assembler.
+
+    Attributes
+    ----------
+    line, column : int or None
+        Where the offending word starts, counted from 1.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        line: int | None = None,
+        column: int | None = None,
+        expected: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.line = line
+        self.column = column
+        parts = [f"line {line}"] if line is not None else []
+        parts += [f"column {column}"] if column is not None else []
+        super().__init__(what, where=", ".join(parts) or None, expected=expected, hint=hint)
+
+
+class ClassicError(ProgramError):
+    """A classic BPF program or its text that the kernel would refuse.
+
+    Attributes
+    ----------
+    instruction : int or None
+        Index of the instruction, where one is to blame.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        instruction: int | None = None,
+        expected: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.instruction = instruction
+        where = f"instruction {instruction}" if instruction is not None else None
+        super().__init__(what, where=where, expected=expected, hint=hint)
+
+
+class MapError(BpfError):
+    """A map operation that the kernel refuses with the same errno.
+
+    Attributes
+    ----------
+    errno : int
+        The positive number, as in ``errno.h`` (524 for ENOTSUPP).
+    symbol : str
+        Its name.
+    """
+
+    def __init__(
+        self,
+        errno: int,
+        what: str,
+        *,
+        where: str | None = None,
+        expected: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.errno = errno
+        self.symbol = errno_symbol(errno)
+        super().__init__(f"{what} [{self.symbol}]", where=where, expected=expected, hint=hint)
+
+
+class FaultError(BpfError):
+    """A program did what no program may do, and was stopped; raised where a caller asks for errors, not for results.
+
+    Attributes
+    ----------
+    kind : str
+        What happened, such as ``"read"`` or ``"limit"``.
+    instruction : int or None
+        Index of the instruction that did it.
+    region : str or None
+        The memory region concerned.
+    offset, size : int or None
+        The bytes of the region that were asked for.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        kind: str,
+        instruction: int | None = None,
+        region: str | None = None,
+        offset: int | None = None,
+        size: int | None = None,
+        expected: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.kind = kind
+        self.instruction = instruction
+        self.region = region
+        self.size = size
+        parts = [f"instruction {instruction}"] if instruction is not None else []
+        parts += [f"region {region}"] if region is not None else []
+        super().__init__(what, where=", ".join(parts) or None, expected=expected, hint=hint)
+        self.offset = offset

@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A program: decoded once, the same object for the assembler, the machine, the compiler and the loader.
+
+Positions are of two kinds. An *index* counts instructions; a *slot* counts units of eight bytes, of which a 64-bit load
+takes two. Jump offsets count slots (RFC 9669, section 4.3), and the kernel's messages do, too; `Program.slot_of` and
+`Program.index_at` translate.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from prestocloud_sec.bpf.errors import BpfMisuseError, JumpTargetError
+from prestocloud_sec.bpf.isa import (
+    Branch,
+    CallLocal,
+    ImmKind,
+    Instruction,
+    Jump,
+    LoadImm64,
+    MayGoto,
+    decode,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from prestocloud_sec.wire import BytesLike
+
+__all__ = ["Program", "ProgramType", "Symbols", "target_slot"]
+
+
+class ProgramType(IntEnum):
+    """Program types by the kernel's number (Linux ``include/uapi/linux/bpf.h``, ``enum bpf_prog_type``)."""
+
+    UNSPEC = 0
+    SOCKET_FILTER = 1
+    KPROBE = 2
+    SCHED_CLS = 3
+    SCHED_ACT = 4
+    TRACEPOINT = 5
+    XDP = 6
+    PERF_EVENT = 7
+    CGROUP_SKB = 8
+    CGROUP_SOCK = 9
+    LWT_IN = 10
+    LWT_OUT = 11
+    LWT_XMIT = 12
+    SOCK_OPS = 13
+    SK_SKB = 14
+    CGROUP_DEVICE = 15
+    SK_MSG = 16
+    RAW_TRACEPOINT = 17
+    CGROUP_SOCK_ADDR = 18
+    LWT_SEG6LOCAL = 19
+    LIRC_MODE2 = 20
+    SK_REUSEPORT = 21
+    FLOW_DISSECTOR = 22
+    CGROUP_SYSCTL = 23
+    RAW_TRACEPOINT_WRITABLE = 24
+    CGROUP_SOCKOPT = 25
+    TRACING = 26
+    STRUCT_OPS = 27
+    EXT = 28
+    LSM = 29
+    SK_LOOKUP = 30
+    SYSCALL = 31
+    NETFILTER = 32
+
+
+def _frozen(mapping: Mapping[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(dict(mapping))
+
+
+@dataclass(frozen=True, slots=True)
+class Symbols:
+    """Names that bytes do not carry.
+
+    Attributes
+    ----------
+    labels : mapping of str to int
+        Name of a place, and its slot.
+    functions : mapping of str to int
+        Name of a local function, and the slot it starts at.
+    maps : mapping of int to str
+        Index of a 64-bit load, and the name of the map it refers to. The load's number is then a placeholder: the
+        position of the name among the program's map names.
+    """
+
+    labels: Mapping[str, int] = field(default_factory=dict)
+    functions: Mapping[str, int] = field(default_factory=dict)
+    maps: Mapping[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("labels", "functions", "maps"):
+            object.__setattr__(self, name, _frozen(getattr(self, name)))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Symbols, (dict(self.labels), dict(self.functions), dict(self.maps)))
+
+    @property
+    def map_names(self) -> tuple[str, ...]:
+        """The names of the maps, each once, in the order of their first use."""
+        return tuple(dict.fromkeys(self.maps[index] for index in sorted(self.maps)))
+
+
+def target_slot(instruction: Instruction, slot: int) -> int | None:
+    """Return the slot that an instruction at `slot` may jump to, call, or take the address of; None if it does not.
+
+    Jumps and local calls count from the instruction's end, the address of a function from the load's second slot, which
+    is the same rule: one past the first slot (Linux ``kernel/bpf/verifier.c``, ``add_subprog_and_kfunc``).
+    """
+    match instruction:
+        case Jump() | Branch() | MayGoto() | CallLocal():
+            return slot + 1 + instruction.offset
+        case LoadImm64(kind=ImmKind.FUNCTION):
+            return slot + 1 + instruction.value
+        case _:
+            return None
+
+
+class Program:
+    """An immutable eBPF program.
+
+    Equality and hash are those of its bytes; names and type do not count. Any decodable bytes make a program, also one
+    that no machine would run: whether jumps lead anywhere is what `targets` checks.
+
+    Parameters
+    ----------
+    instructions : iterable of Instruction
+        The program.
+    type : ProgramType, optional
+        Where it is meant to run.
+    name, license : str
+        As the kernel takes them; may be empty.
+    symbols : Symbols, optional
+        Names of places, functions and maps.
+
+    Raises
+    ------
+    BpfMisuseError
+        If an element is not an instruction, or a symbol lies outside the program.
+
+    Examples
+    --------
+    >>> program = Program.from_bytes(bytes.fromhex("b7000000010000009500000000000000"))
+    >>> program
+    <Program: 2 instructions in 2 slots>
+    >>> program.to_bytes().hex()
+    'b7000000010000009500000000000000'
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_by_slot",
+        "_bytes",
+        "_starts",
+        "_targets",
+        "instructions",
+        "license",
+        "name",
+        "symbols",
+        "type",
+    )
+
+    instructions: tuple[Instruction, ...]
+    type: ProgramType | None
+    name: str
+    license: str
+    symbols: Symbols
+
+    def __init__(
+        self,
+        instructions: Iterable[Instruction],
+        *,
+        type: ProgramType | None = None,
+        name: str = "",
+        license: str = "",
+        symbols: Symbols | None = None,
+    ) -> None:
+        decoded = tuple(instructions)
+        starts: list[int] = []
+        slot = 0
+        self._bytes: bytes = encode(decoded)
+        for instruction in decoded:
+            starts.append(slot)
+            slot += instruction.slots
+        by_slot = dict(zip(starts, range(len(starts)), strict=True))
+        self._starts: tuple[int, ...] = tuple(starts)
+        self._by_slot: dict[int, int] = by_slot
+        self._targets: tuple[int | None, ...] | None = None
+        symbols = symbols if symbols is not None else Symbols()
+        self._check_symbols(symbols, decoded)
+        for attribute, value in {
+            "instructions": decoded,
+            "type": type,
+            "name": name,
+            "license": license,
+            "symbols": symbols,
+        }.items():
+            object.__setattr__(self, attribute, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not name.startswith("_"):
+            raise AttributeError(f"programs do not change: cannot set {name!r}")
+        object.__setattr__(self, name, value)
+
+    def _check_symbols(self, symbols: Symbols, instructions: tuple[Instruction, ...]) -> None:
+        for what in ("labels", "functions"):
+            for name, slot in getattr(symbols, what).items():
+                if slot not in self._by_slot and slot != len(self):
+                    raise BpfMisuseError(
+                        f"{name!r} is at slot {slot!r}", where=f"symbols.{what}", expected="the slot of an instruction"
+                    )
+        for index in symbols.maps:
+            if not (0 <= index < len(instructions) and isinstance(instructions[index], LoadImm64)):
+                raise BpfMisuseError(
+                    f"instruction {index!r} refers to no map", where="symbols.maps", expected="the index of a load"
+                )
+
+    @classmethod
+    def from_bytes(
+        cls,
+        data: BytesLike,
+        *,
+        type: ProgramType | None = None,
+        name: str = "",
+        license: str = "",
+        symbols: Symbols | None = None,
+    ) -> Program:
+        """Decode a program from slots of eight bytes, little-endian.
+
+        Raises
+        ------
+        DecodeError
+            If some bytes are no instruction; it says which slot and which field.
+        """
+        return cls(decode(data), type=type, name=name, license=license, symbols=symbols)
+
+    def to_bytes(self) -> bytes:
+        """Return the program's bytes; the inverse of `from_bytes`."""
+        return self._bytes
+
+    def slot_of(self, index: int) -> int:
+        """Return the slot that the instruction with this index starts at.
+
+        Raises
+        ------
+        BpfMisuseError
+            If there is no such instruction.
+        """
+        if not 0 <= index < len(self._starts):
+            raise BpfMisuseError(f"no instruction {index}", expected=f"0..{len(self._starts) - 1}")
+        return self._starts[index]
+
+    def index_at(self, slot: int) -> int | None:
+        """Return the index of the instruction that starts at `slot`; None within a 64-bit load or outside."""
+        return self._by_slot.get(slot)
+
+    @property
+    def targets(self) -> tuple[int | None, ...]:
+        """For each instruction, the index of the one it may jump to, call or take the address of, or None.
+
+        Raises
+        ------
+        JumpTargetError
+            If some target is outside the program or within a 64-bit load.
+        """
+        if self._targets is None:
+            self._targets = tuple(map(self._target, range(len(self.instructions))))
+        return self._targets
+
+    def _target(self, index: int) -> int | None:
+        slot = self._starts[index]
+        target = target_slot(self.instructions[index], slot)
+        if target is None:
+            return None
+        found = self._by_slot.get(target)
+        if found is None:
+            inside = 0 <= target < len(self)
+            raise JumpTargetError(
+                f"it leads to slot {target}, " + ("within a 64-bit load" if inside else "outside the program"),
+                instruction=slot,
+                field="imm" if getattr(self.instructions[index], "wide", True) else "off",
+                expected=f"the slot of an instruction, 0..{len(self) - 1}",
+            )
+        return found
+
+    def disassemble(self, *, syntax: str = "kernel") -> str:
+        """Return the program as text; see `prestocloud_sec.bpf.disassembler.disassemble`."""
+        from prestocloud_sec.bpf.disassembler import disassemble
+
+        return disassemble(self, syntax=syntax)
+
+    def run(
+        self, packet: BytesLike = b"", *, ctx: Any = None, maps: Any = None, engine: str = "auto", **options: Any
+    ) -> Any:
+        """Run the program once; see `prestocloud_sec.bpf.vm.run`, which this calls."""
+        vm = importlib.import_module("prestocloud_sec.bpf.vm")
+        return vm.run(self, packet, ctx=ctx, maps=maps, engine=engine, **options)
+
+    def run_batch(self, arena: Any, *, maps: Any = None, engine: str = "auto", **options: Any) -> Any:
+        """Run the program over every packet of an arena; see `prestocloud_sec.bpf.vm.run_batch`, which this calls."""
+        vm = importlib.import_module("prestocloud_sec.bpf.vm")
+        return vm.run_batch(self, arena, maps=maps, engine=engine, **options)
+
+    def __len__(self) -> int:
+        return len(self._bytes) // 8
+
+    def __iter__(self) -> Iterator[Instruction]:
+        return iter(self.instructions)
+
+    def __eq__(self, other: object) -> bool:
+        return self._bytes == other._bytes if isinstance(other, Program) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._bytes)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (self._bytes, self.type, self.name, self.license, self.symbols))
+
+    def __repr__(self) -> str:
+        title = "Program" + (f" {self.name!r}" if self.name else "") + (f" {self.type.name}" if self.type else "")
+        return f"<{title}: {len(self.instructions)} instructions in {len(self)} slots>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.disassemble())}</pre>"
+
+
+def _rebuild(data: bytes, type: ProgramType | None, name: str, license: str, symbols: Symbols) -> Program:
+    return Program.from_bytes(data, type=type, name=name, license=license, symbols=symbols)

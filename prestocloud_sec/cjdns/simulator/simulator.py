@@ -77,6 +77,11 @@ class SimulatedNode:
         self._make = make
         self._router: Router | None = None
 
+    def forget(self) -> None:
+        """Drop its router and what that learnt; a new one is made when it is next used (filled, in a warm network)."""
+        self._router = None
+        self.tick_at = float("inf")
+
     @property
     def made(self) -> bool:
         """Whether its router has been used yet."""
@@ -343,11 +348,21 @@ class Simulator:
         node : int
         lie : Lie or str
             Which ones; see `liars.Lie`.
+
+        Raises
+        ------
+        CjdnsMisuseError
+            If there is no such node or lie.
         """
         liar = self._alive(node)
+        try:
+            lie = Lie(lie)
+        except ValueError as error:
+            known = ", ".join(each.value for each in Lie)
+            raise CjdnsMisuseError(f"{lie!r}", where="lie", expected=f"one of {known}") from error
         liar.router.answers = LyingResponder(
             liar.router.answers,
-            Lie(lie),
+            lie,
             random=self._generator(f"liar {node}"),
             keyring=self.keyring,
             others=self.nodes,

@@ -81,11 +81,16 @@ class SessionCore:
         random: Callable[[int], bytes] = os.urandom,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        for name, value, kind in (("peer_key", peer_key, PublicKey), ("users", users, Users)):
-            if value is not None and not isinstance(value, kind):
-                raise CjdnsMisuseError(f"{type(value).__name__}", where=name, expected=kind.__name__)
         if not isinstance(private_key, PrivateKey):
-            raise CjdnsMisuseError(f"{type(private_key).__name__}", where="private_key", expected="PrivateKey")
+            raise _wrong_type("private_key", private_key, "PrivateKey")
+        if peer_key is not None and not isinstance(peer_key, PublicKey):
+            raise _wrong_type("peer_key", peer_key, "PublicKey")
+        if users is not None and not isinstance(users, Users):
+            raise _wrong_type("users", users, "Users")
+        if not callable(random) or not callable(clock):
+            raise _wrong_type("clock" if callable(random) else "random", None, "a callable")
+        if type(max_derivations) is not int:
+            raise _wrong_type("max_derivations", max_derivations, "int")
         variant = profile_of(profile)
         if not authenticate and not variant.plain_data:
             raise CjdnsMisuseError("packets always carry authenticators", where="authenticate", expected="True")
@@ -110,7 +115,7 @@ class SessionCore:
         self._pending: Pending | None = None
         self._live = Exchange(authenticated=authenticate)
         self._peer.credentials = _credentials(password, login, derivations, variant)
-        self._heard = self._time(None)
+        self._heard = self._checked(clock())
 
     # --- what a caller sees
 
@@ -288,6 +293,10 @@ class SessionCore:
         name = type(error).__name__
         refused[name] = refused.get(name, 0) + 1
         return error
+
+
+def _wrong_type(name: str, value: object, expected: str) -> CjdnsMisuseError:
+    return CjdnsMisuseError(f"{type(value).__name__}", where=name, expected=expected)
 
 
 def _credentials(

@@ -158,16 +158,17 @@ class Exchange:
             secret = peer.pair_with(to).get(peer.private, to, password_secret)
         else:
             secret = self.pair.get(peer.private, self.peer_temporary, password_secret)
-        noise = draw(36)
-        if kind in (INIT, RECEIVED_HELLO):
-            private = draw(32)
+        repeat = kind & 1
+        noise = draw(36 if repeat else 68)
+        if not repeat:
+            private = noise[36:]
             self.temporary_public = sodium.crypto_scalarmult_base(private)
             self.temporary[:] = private
         self.initiator = hello
         self.authenticated |= mine is not None
         self.next_nonce = SENT_HELLO if hello else SENT_KEY
         return handshake.seal(
-            kind, peer.auth_field(noise[:12]), noise[12:], peer.own, self.temporary_public, payload, secret
+            kind, peer.auth_field(noise[:12]), noise[12:36], peer.own, self.temporary_public, payload, secret
         )
 
     def adopt(self, peer_temporary: bytes, authenticated: bool) -> None:

@@ -156,7 +156,7 @@ class ClearHeader(NamedTuple):
 def clear_header(packet: bytes) -> ClearHeader:
     """Take the clear header of a packet of 120 bytes or more apart."""
     matched, derivations, additional, nonce, public_key = _clear(packet)
-    return ClearHeader(matched, derivations, additional > _ADDITIONAL, nonce, public_key)
+    return ClearHeader._make((matched, derivations, additional > _ADDITIONAL, nonce, public_key))
 
 
 def seal(

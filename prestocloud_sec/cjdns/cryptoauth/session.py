@@ -258,7 +258,7 @@ class Session(BatchSession):
                 counters.packets_out += 1
                 counters.bytes_out += len(packet)
                 return packet
-        return self._encrypt_slowly(bytes(payload), self._checked(at))
+        return self._encrypt_slowly(bytes(payload), at if now is None else self._checked(at))
 
     def connect_to_me(self) -> bytes:
         """Return a packet that asks whoever receives it to say hello to us, for when we do not know its key.
@@ -282,7 +282,8 @@ class Session(BatchSession):
         self._time_out(now)
         if self._live.next_nonce >= NONCES_EXHAUSTED:
             self._reset(now)
-        self._expire(now)
+        if self._pending is not None:
+            self._expire(now)
         live, pending = self._live, self._pending
         if pending is not None and pending.owed:
             packet = self._handshake_of(pending.exchange, payload)
@@ -346,10 +347,10 @@ class Session(BatchSession):
         at = self._clock() if now is None else now if type(now) is float else self._checked(now)
         cipher = live.cipher
         if not live.established or cipher is None or len(data) < cipher.overhead:
-            return self._decrypt_slowly(data, self._checked(at), None)
+            return self._decrypt_slowly(data, at if now is None else self._checked(at), None)
         (nonce,) = _word(data)
         if nonce < FIRST_DATA_NONCE or nonce == CONNECT_TO_ME:
-            return self._decrypt_slowly(data, self._checked(at), None)
+            return self._decrypt_slowly(data, at if now is None else self._checked(at), None)
         try:
             payload = cipher.open_as(nonce, data)
         except DecryptionError as refused:
@@ -365,7 +366,8 @@ class Session(BatchSession):
 
     def _decrypt_slowly(self, packet: bytes, now: float, refused: DecryptionError | None) -> bytes:
         """Receive any packet; `refused` is why the live session could not open this one, if that was tried."""
-        self._expire(now)
+        if self._pending is not None:
+            self._expire(now)
         try:
             payload = self._receive(packet, now, refused)
         except CjdnsError as error:

@@ -328,7 +328,7 @@ def test_who_says_dnd_is_learnt_but_not_listed():
     query = Query(kind=FIND_NODE, target=_address(0x91).packed, txid=b"x", version=21, scheme=ES)
     (send,) = router.received(query, address=asker, key=_key(asker), label=_hop(8), now=0.0)
     assert shy in router.store
-    assert send.message.nodes == ()
+    assert send.message.nodes is None
     for number in range(MAX_UNLISTED):
         other = _address(0x1000 + number)
         router.received(hello, address=other, key=_key(other), label=_hop(10), now=0.0)
@@ -391,9 +391,9 @@ def test_questions_of_maintenance_are_bounded_and_peers_come_page_by_page():
     router.tick(0.0)
     router._next_cycle = 1.0
     (send,) = router.tick(1.0)
-    page = tuple(_entry(0x100 + i, _hop(20 + i)) for i in range(8))
+    page = tuple(_entry(0x100 + i, _hop(20 + i)) for i in reversed(range(8)))  # highest first, as C nodes have it
     (more,) = _answer(router, send, page, now=1.1)
-    assert more.message.target == int(page[-1].label).to_bytes(8, "big")
+    assert more.message.target == int(page[0].label).to_bytes(8, "big")
     assert all(_address(0x100 + i) in router.store for i in range(8))
     for pages in range(100):  # a liar has always more
         page = tuple(_entry(0x200 + i, (pages << 12) + 0x1000 + i) for i in range(9))
@@ -403,6 +403,28 @@ def test_questions_of_maintenance_are_bounded_and_peers_come_page_by_page():
         (more,) = following
     assert pages < 60
     assert router.faults.oversize == pages + 1
+
+
+def test_a_node_that_is_among_its_own_peers_does_not_lie():
+    """A C node's first page of peers ends with itself, by the label 1."""
+    router = _router(maintain=True)
+    router.tick(0.0)
+    router._next_cycle = 1.0
+    (send,) = router.tick(1.0)
+    page = (_entry(0x100, _hop(3)), NodeEntry(_key(send.address), 1, 21))
+    _answer(router, send, page, now=1.1)
+    assert _address(0x100) in router.store
+    assert router.faults.lies() == 0
+
+
+def test_another_node_by_the_label_of_the_answerer_is_a_lie():
+    router = _router(maintain=True)
+    router.tick(0.0)
+    router._next_cycle = 1.0
+    (send,) = router.tick(1.0)
+    _answer(router, send, (_entry(0x100, 1),), now=1.1)
+    assert _address(0x100) not in router.store
+    assert router.faults.bad_route == 1
 
 
 @given(st.lists(st.tuples(st.floats(0, 20), st.floats(0, 30)), max_size=60))

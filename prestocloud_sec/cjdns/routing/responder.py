@@ -103,7 +103,8 @@ class Responder:
         Returns
         -------
         Reply
-            With ``nodes`` of at most eight entries, worst first; None for a ping, an unknown kind of question, and a
+            With ``nodes`` of at most eight entries, worst first. None where there is nothing to name (a C node then
+            leaves ``n`` out, and takes an empty one for no answer), for a ping, an unknown kind of question, and a
             ``gp`` for an address (the last step of a search, which only asks whether the target is there).
         """
         entries: tuple[NodeEntry, ...] | None = None
@@ -116,7 +117,7 @@ class Responder:
             elif query.kind == NEXT_HOP:
                 entries = self._next_hop(target, asker, path, query.version)
         return Reply(
-            nodes=entries,
+            nodes=entries or None,
             txid=query.txid,
             version=self._version,
             form=self._directors.form(path),
@@ -149,10 +150,14 @@ class Responder:
             looked_at, wanted = wanted, 2 * wanted
 
     def _peers(self, first: int, asker: Address, path: int, version: int) -> tuple[NodeEntry, ...]:
-        """Return direct peers from a label on, in the order of labels: whoever wants more asks from the last one."""
+        """Return the direct peers next to a label, highest first: whoever wants more asks from the highest one.
+
+        Only the first director of the label counts: C nodes ask with random labels of 32 bits, and answer so.
+        """
+        least = self._directors.first_hop(first) if first > SELF else first
         peers: Iterable[Node] = sorted(self._store.peers(), key=lambda node: node.label)
-        entries = (self._entry(node, asker, path, version) for node in peers if node.label >= first)
-        return tuple([entry for entry in entries if entry is not None][:REPLY_NODES])
+        entries = (self._entry(node, asker, path, version) for node in peers if node.label >= least)
+        return tuple([entry for entry in entries if entry is not None][:REPLY_NODES][::-1])
 
     def _next_hop(self, packed: bytes, asker: Address, path: int, version: int) -> tuple[NodeEntry, ...]:
         """Return the one node by which this node would forward to a target."""

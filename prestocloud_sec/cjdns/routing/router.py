@@ -32,7 +32,7 @@ from prestocloud_sec.cjdns.routing.nodestore import NodeStore
 from prestocloud_sec.cjdns.routing.responder import Answers, Responder
 from prestocloud_sec.cjdns.routing.rules import compatible, directors_of
 from prestocloud_sec.cjdns.routing.search import DEFAULT_LIMITS, USER_LIMITS, Faults, Search, SearchLimits, admit
-from prestocloud_sec.cjdns.switch import V3X5X8, EncodingScheme, RouteLabel
+from prestocloud_sec.cjdns.switch import SELF, V3X5X8, EncodingScheme, RouteLabel
 
 if TYPE_CHECKING:
     from prestocloud_sec.cjdns.routing.known import Node
@@ -53,7 +53,7 @@ _HANDLE_SIZE, _COOKIE_SIZE = 4, 8
 _TXID_SIZE = len(_TXID_PREFIX) + _HANDLE_SIZE + _COOKIE_SIZE
 _CYCLE = 1.0  # seconds between two rounds of maintenance, give or take half
 _SEARCH_EVERY = 4
-_MAX_PAGES = 257 // (REPLY_NODES - 1) + 1  # a page repeats the last peer of the one before; a switch has 257
+_MAX_PAGES = 257 // (REPLY_NODES - 1) + 1  # a page repeats the highest peer of the one before; a switch has 257
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,6 +417,8 @@ class Router:
             self.faults.oversize += 1
             nodes = nodes[:REPLY_NODES]
         for entry in nodes:
+            if entry.label == SELF and entry.key == key:
+                continue  # a C node is among its own peers
             admitted = admit(
                 entry, out.label, own=self.address, store=self.store, faults=self.faults, of=self._address_of
             )
@@ -424,7 +426,7 @@ class Router:
                 self.store.discover(admitted[0], admitted[1], key=entry.key, version=entry.version, now=now)
         if len(nodes) < REPLY_NODES or out.pages >= _MAX_PAGES:
             return []
-        return self._ask_peers(out.address, key, out.label, nodes[-1].label, now, out.pages + 1)
+        return self._ask_peers(out.address, key, out.label, max(entry.label for entry in nodes), now, out.pages + 1)
 
     def _unlist(self, address: Address) -> None:
         self._unlisted[address] = None

@@ -119,6 +119,11 @@ class Directors:
         """Return the index of the form that a label begins with."""
         return self.widths.index(self._table[label & 1023][0])
 
+    def first_hop(self, label: int) -> int:
+        """Return the one-hop route out of the interface that a label begins with, in the form it begins with."""
+        width = self._table[label & 1023][0]
+        return label & ((1 << width) - 1) | 1 << width
+
     def widen(self, label: int, back: int) -> int:
         """Return `label` with a first director at least as wide as that of `back`, or 0 where it would not fit.
 

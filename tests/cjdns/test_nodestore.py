@@ -72,6 +72,21 @@ def test_a_long_path_hangs_below_the_last_known_node_and_is_split_by_those_in_be
     assert store.get(d).label == path(0, 2, 3, 4)
 
 
+def test_a_split_link_that_leads_nowhere_is_dropped() -> None:
+    """Back to the node that splits it, or on by a director that is none in that node's scheme."""
+    store = NodeStore(US)
+    store.discover(node(1), path(0, 2, 3), now=0.0)
+    store.discover(node(1), path(0), now=0.0)
+    assert [(x.parent, x.child, x.label) for x in store.links()] == [(US, node(1), path(0))]
+    store.discover(node(2), path(5, 6), now=0.0)
+    store.discover(node(3), path(5), scheme=F8, now=0.0)
+    assert [(x.parent, x.child, x.label) for x in store.links()] == [
+        (US, node(1), path(0)),
+        (US, node(3), path(5)),
+    ]
+    assert store.get(node(2)) is None
+
+
 def test_a_director_is_widened_where_the_way_back_needs_the_room() -> None:
     """At b the way back takes 10 bits, so the 4-bit way on to c is written in 10, as a switch requires."""
     store = NodeStore(US)
@@ -218,13 +233,47 @@ def test_a_path_too_long_to_extend_hides_what_lies_behind() -> None:
     assert store.get(y).label == path(100, 101)
     for _ in range(10):
         store.timeout(path(100), now=0.0)
-    assert store.get(y).label == path(100, 101)
-    for _ in range(80):
-        store.reply(path(*long_way[:4]), latency=0.1, now=0.0)
+    while store.get(x).label == path(100):
+        assert store.get(y).label == path(100, 101)
+        assert store.reply(path(*long_way[:4]), latency=0.1, now=0.0)
     assert store.get(x).label == path(*long_way)
     assert store.get(y) is None
     assert store.purge(path(102)) == 4
     assert store.get(y).label == path(100, 101)
+
+
+def test_a_path_that_gets_too_long_is_no_way_on_for_anybody() -> None:
+    """As above, but the news is of z behind y, too, over a known path that is too long once it is wide enough."""
+    store = NodeStore(US)
+    x, y, z = node(20), node(21), node(22)
+    for address, slots in ((x, (100,)), (y, (100, 101)), (z, (100, 101, 99))):
+        store.discover(address, path(*slots), now=0.0)
+    near = path(102, 103, 104, 105)
+    *_, last = chain(store, 102, 103, 104, 105, first=30)
+    store.discover(last, near, inverse_form=2, now=0.0)
+    store.discover(x, path(106).splice(near), now=0.0)
+    to_z = path(2, 107).splice(near)
+    assert (to_z.log2, store.discover(z, to_z, now=0.0).label) == (54, path(100, 101, 99))
+    for _ in range(10):
+        store.timeout(path(100), now=0.0)
+    while store.get(x).label == path(100):
+        assert store.get(z).label == path(100, 101, 99)
+        assert store.reply(to_z, latency=0.1, now=0.0)
+    assert store.get(x).label == path(106).splice(near)
+    assert (store.get(y), store.get(z)) == (None, None)
+
+
+def test_of_paths_that_cost_the_same_the_smaller_label_wins() -> None:
+    store = NodeStore(US)
+    t, c = node(2), node(3)
+    chain(store, 6, 7, first=10)
+    store.discover(node(5), path(200), now=0.0)
+    store.discover(t, path(6, 7, 8), now=0.0)
+    store.discover(c, path(6, 7, 8, 9), now=0.0)
+    store.discover(c, path(200, 2), now=0.0)
+    assert (store.get(c).label, store.get(c).cost) == (path(200, 2), 2 * 2**20)
+    store.discover(t, path(3), now=0.0)
+    assert (store.get(c).label, store.get(c).cost) == (path(3, 9), 2 * 2**20)
 
 
 # -- what goes ---------------------------------------------------------------------------------------------------------
@@ -434,7 +483,14 @@ def test_the_node_to_ping_is_the_one_not_heard_of_for_longest() -> None:
 # -- the rest ----------------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(0, 2**64 - 1), st.sampled_from(["discover", "reply", "timeout", "purge", "by_path"]))
+@given(
+    st.one_of(
+        st.integers(0, 2**64 - 1),
+        st.integers(0, 2**16),
+        st.integers(0, 2**16).map(lambda n: n << 12 | int(path(0, 2, 3))),
+    ),
+    st.sampled_from(["discover", "reply", "timeout", "purge", "by_path"]),
+)
 def test_any_label_is_survived(label: int, what: str) -> None:
     store = NodeStore(US, capacity=8)
     chain(store, 0, 2, 3)
@@ -451,6 +507,13 @@ def test_any_label_is_survived(label: int, what: str) -> None:
     else:
         store.timeout(label, now=1.0)
     assert {n.address for n in store} <= {node(1), node(2), node(3), node(77)}
+
+
+@pytest.mark.parametrize("label", [2, 3, 0b1001, 0b101110, 0b1011100])
+def test_a_label_that_ends_inside_its_first_director_is_no_path(label: int) -> None:
+    store = NodeStore(US)
+    assert store.discover(node(1), label, now=0.0) is None
+    assert store.links() == []
 
 
 @pytest.mark.parametrize("label", [-1, 1 << 64])

@@ -44,7 +44,10 @@ class Model:
 
     def canonical(self, at: Address, label: RouteLabel) -> RouteLabel | None:
         try:
-            return None if self.schemes[at].is_self_route(label) else self.schemes[at].convert_label(label)
+            ends_inside = label.log2 < label.director_width(self.schemes[at])
+            return (
+                None if ends_inside or self.schemes[at].is_self_route(label) else self.schemes[at].convert_label(label)
+            )
         except LabelError:
             return None
 

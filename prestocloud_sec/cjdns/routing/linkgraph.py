@@ -287,7 +287,8 @@ def _offer(link: Link, waiting: list[tuple[int, int, int, Link]]) -> None:
 def _canonical(scheme: EncodingScheme, label: int) -> int:
     """Return a label with its first director in the smallest form, or 0 if the label is no route out of that switch."""
     try:
-        return 0 if scheme.is_self_route(label) else int(scheme.convert_label(label))
+        whole = label >> scheme.width_of(label) != 0
+        return int(scheme.convert_label(label)) if whole and not scheme.is_self_route(label) else 0
     except LabelError:
         return 0
 

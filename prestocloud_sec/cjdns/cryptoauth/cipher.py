@@ -23,6 +23,7 @@ that belongs to one call at a time.
 
 from __future__ import annotations
 
+import functools
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +40,13 @@ if TYPE_CHECKING:
 __all__ = ["DataCipher"]
 
 _WIRE_NONCE = struct.Struct(">I")
-_RESPONDER_NONCE = struct.Struct("<I20x")
-_INITIATOR_NONCE = struct.Struct("<4xI16x")
+_RESPONDER_NONCE = struct.Struct("<I20x").pack
+_INITIATOR_NONCE = struct.Struct("<4xI16x").pack
+_PACKERS = {
+    True: (_INITIATOR_NONCE, _RESPONDER_NONCE, struct.Struct("<4xI16x4s").pack_into),
+    False: (_RESPONDER_NONCE, _INITIATOR_NONCE, struct.Struct("<I20x4s").pack_into),
+}
+"""By whether we are the initiator: the cipher's nonce of what we send, of what we receive, and ours with the wire's."""
 
 _FIRST_DATA_NONCE = 4
 
@@ -79,6 +85,7 @@ class DataCipher:
         "_key",
         "_receive_nonce",
         "_send_nonce",
+        "_write_nonces",
         "authenticated",
         "batches",
         "context",
@@ -102,17 +109,11 @@ class DataCipher:
         return object.__new__(cls)
 
     def __init__(self, secret: BytesLike, *, initiator: bool, authenticated: bool = True) -> None:
-        raw = view(secret, "secret")
-        if len(raw) != sodium.KEY_BYTES:
-            raise CjdnsMisuseError(f"{len(raw)} bytes", where="secret", expected=f"{sodium.KEY_BYTES} bytes")
+        raw = octets(secret, "secret", sodium.KEY_BYTES)
         self.initiator = initiator
         self.authenticated = authenticated
-        self.overhead = _WIRE_NONCE.size + (sodium.TAG_BYTES if authenticated else 0)
-        send, receive = _INITIATOR_NONCE, _RESPONDER_NONCE
-        if not initiator:
-            send, receive = receive, send
-        self._send_nonce = send.pack
-        self._receive_nonce = receive.pack
+        self.overhead = 20 if authenticated else 4
+        self._send_nonce, self._receive_nonce, self._write_nonces = _PACKERS[bool(initiator)]
         self._key = self._own(raw)
         self.batches = authenticated and sodium.LIBRARY is not None
         self.context = None
@@ -192,7 +193,7 @@ class DataCipher:
         ffi = sodium.library().ffi
         return int(ffi.cast("uintptr_t", ffi.from_buffer(self._key)))
 
-    def _own(self, raw: memoryview) -> Any:
+    def _own(self, raw: bytes) -> Any:
         """Copy the secret into memory that can be wiped."""
         return bytearray(raw)
 
@@ -205,11 +206,7 @@ class DataCipher:
 class _SodiumCipher(DataCipher):
     """The same over cffi, always authenticated."""
 
-    __slots__ = ("_write_nonces",)
-
-    def __init__(self, secret: BytesLike, *, initiator: bool, authenticated: bool = True) -> None:
-        super().__init__(secret, initiator=initiator, authenticated=authenticated)
-        self._write_nonces = (_INITIATOR_NONCES if initiator else _RESPONDER_NONCES).pack_into
+    __slots__ = ()
 
     def seal(self, nonce: int, payload: BytesLike) -> bytes:
         source: Any = payload if type(payload) is bytes else _from_buffer(view(payload, "payload"))
@@ -268,8 +265,8 @@ class _SodiumCipher(DataCipher):
             raise _wiped()
         return int(sodium.library().ffi.cast("uintptr_t", self._key))
 
-    def _own(self, raw: memoryview) -> Any:
-        return sodium.library().ffi.new("unsigned char[32]", bytes(raw))
+    def _own(self, raw: bytes) -> Any:
+        return _new_key(raw)
 
 
 # Scratch memory for one call: the cipher's nonce (24 bytes), the wire's (4), tag and ciphertext, or a payload instead;
@@ -282,9 +279,6 @@ _SCRATCH_BYTES = 1 << 16
 _LARGEST = _SCRATCH_BYTES - 44
 """Larger packets, which no datagram carries, go through the public bindings."""
 
-_INITIATOR_NONCES = struct.Struct("<4xI16x4s")
-_RESPONDER_NONCES = struct.Struct("<I20x4s")
-
 _pop = _SCRATCH.pop
 _push = _SCRATCH.append
 _read_wire_nonce = _WIRE_NONCE.unpack_from
@@ -293,6 +287,7 @@ if sodium.LIBRARY is not None:
     _seal = sodium.LIBRARY.seal
     _open = sodium.LIBRARY.open
     _from_buffer = sodium.LIBRARY.ffi.from_buffer
+    _new_key = functools.partial(sodium.LIBRARY.ffi.new, sodium.LIBRARY.ffi.typeof("unsigned char[32]"))
 
 
 def _new_scratch() -> tuple[Any, Any, Any]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A running cjdroute: its configuration, its process, and its admin interface.
 
-Nothing here needs root: no TUN device is made, nothing listens anywhere but on 127.0.0.1. What a `Cjdroute` starts is in
-a process group of its own, which `Cjdroute.stop` ends.
+Nothing here needs root: no TUN device is made, nothing listens anywhere but on 127.0.0.1. What a `Cjdroute` starts is
+in a process group of its own, which `Cjdroute.stop` ends.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 
 from prestocloud_sec.cjdns.keys import PrivateKey, PublicKey
 from prestocloud_sec.cjdns.routing import bencode
+from prestocloud_sec.cjdns.switch import RouteLabel
 
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 30.0
@@ -127,9 +128,9 @@ class Cjdroute:
     passwords : sequence of dict
         ``authorizedPasswords``: dictionaries of ``password`` and ``user``.
     connect_to : dict
-        ``connectTo`` of its UDP interface: ``"address:port"`` to a dictionary of ``publicKey``, ``password``, ``login``.
+        ``connectTo`` of its UDP interface: ``"address:port"`` to ``publicKey``, ``password`` and perhaps ``login``.
     packets : bool
-        Whether IPv6 packets go to and come from a UNIX socket (`user`) in place of a TUN device; without it, nowhere.
+        Whether IPv6 packets for its user go to a UNIX socket (`user`) in place of a TUN device; without it, nowhere.
     """
 
     def __init__(
@@ -257,8 +258,22 @@ class Cjdroute:
 
     def peer(self, key: PublicKey) -> dict[bytes, Any] | None:
         """Return the entry of ``InterfaceController_peerStats`` for a peer."""
-        peers = self.admin.call("InterfaceController_peerStats", page=0)[b"peers"]
-        return next((peer for peer in peers if peer[b"addr"].endswith(b"." + key.text.encode())), None)
+        name = b"." + key.text.encode()
+        for page in range(64):
+            answer = self.admin.call("InterfaceController_peerStats", page=page)
+            for peer in answer[b"peers"]:
+                if peer[b"addr"].endswith(name):
+                    assert isinstance(peer, dict)
+                    return peer
+            if b"more" not in answer:
+                break
+        return None
+
+    def label_of(self, key: PublicKey) -> RouteLabel:
+        """Return the label by which it reaches a peer."""
+        peer = self.peer(key)
+        assert peer is not None
+        return RouteLabel.parse(peer[b"addr"].decode().split(".", 1)[1][:19])
 
     def version(self) -> int:
         """Return the protocol version it speaks."""
@@ -268,7 +283,7 @@ class Cjdroute:
 
 
 class UserSocket:
-    """The far side of a node's ``SocketInterface``: IPv6 packets, each after a byte of type and 4 of length."""
+    """The far side of a node's ``SocketInterface``: IPv6 packets for its user, each after type (1) and length (4)."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -276,11 +291,6 @@ class UserSocket:
 
     def close(self) -> None:
         self._connection.close()
-
-    def send(self, packet: bytes) -> None:
-        """Give the node a packet as its user would."""
-        framed = bytes.fromhex("000086dd") + packet
-        self._connection.sendall(b"\0" + len(framed).to_bytes(4, "big") + framed)
 
     def receive(self, *, seconds: float) -> bytes | None:
         """Return the next packet for the node's user, or None."""

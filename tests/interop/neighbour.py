@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Our side of the wire: one link to a cjdroute, made of the library's objects and one UDP socket.
 
-A `Neighbour` does what a minimal node does: outer session, switch, answers to control frames, one inner session for each
-far node, a router. It keeps everything that came, so that tests can look at it. There is no thread: time passes only
-while `run` waits for something.
+A `Neighbour` does what a minimal node does: outer session, switch, answers to control frames, one inner session for
+each far node, a router. It keeps everything that came, so that tests can look at it. There is no thread: time passes
+only while `run` waits for something.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Heard:
     control: list[tuple[RouteLabel, ControlFrame]] = field(default_factory=list)
     messages: list[tuple[Address, Query | Reply]] = field(default_factory=list)
     packets: list[bytes] = field(default_factory=list)
+    tunnel: list[bytes] = field(default_factory=list)
     refused: list[CjdnsError] = field(default_factory=list)
     inner_handshakes: list[bytes] = field(default_factory=list)
     searches: list[SearchDone] = field(default_factory=list)
@@ -89,6 +90,11 @@ class Neighbour:
         Whom we let in.
     waits : bool
         Whether the session lets only users in, and does not know who will come.
+
+    Attributes
+    ----------
+    tap : callable
+        Shown what the outer session opens; what it says yes to goes no further.
     """
 
     def __init__(
@@ -108,6 +114,7 @@ class Neighbour:
         self.waits = waits
         self._auth: dict[str, Any] = {"password": password, "login": login, "users": users, "require_auth": waits}
         self._ahead = 0.0
+        self.tap: Callable[[bytes], bool] = lambda _: False
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((LOOPBACK, 0))
         self.socket.setblocking(False)
@@ -165,7 +172,7 @@ class Neighbour:
         every: float = 0.5,
         nudge: Callable[[], object] | None = None,
     ) -> bool:
-        """Receive until something is so, or for some seconds; return whether it is so. `nudge` repeats what was lost."""
+        """Receive until something is so, or for some seconds; return whether it is. `nudge` repeats what was lost."""
         return run([self], until, seconds=seconds, every=every, nudge=nudge)
 
     def tick(self) -> None:
@@ -270,6 +277,8 @@ class Neighbour:
             self.heard.refused.append(refused)
             return
         self.heard.frames.append(frame)
+        if self.tap(frame):
+            return
         if self.outer.established or frame[7:8] == b"\1":
             self._switch(self.slot, frame)
 
@@ -283,7 +292,7 @@ class Neighbour:
                 self._control(ControlFrame.decode(message[4:]), back)
             elif first < SessionState.RECEIVED_KEY:
                 self._inner_handshake(message, back)
-            else:
+            elif first in self.by_handle:  # else it is for a session of before we started over
                 far = self.by_handle[first]
                 self._content(far, far.session.decrypt(message[4:]))
         except CjdnsError as refused:
@@ -314,14 +323,14 @@ class Neighbour:
         if header.content_type <= 255:
             head = rebuild_header(far.address, self.key.address, header.content_type, len(payload))
             self.heard.packets.append(head + bytes(payload))
+        elif header.content_type == ContentType.IPTUN:
+            self.heard.tunnel.append(bytes(payload))
         elif header.content_type == ContentType.CJDHT:
             message = decode_message(payload)
             self.heard.messages.append((far.address, message))
             key = far.session.peer_key
             assert key is not None
-            self._route(
-                self.router.received(message, address=far.address, key=key, label=far.label, now=self.clock())
-            )
+            self._route(self.router.received(message, address=far.address, key=key, label=far.label, now=self.clock()))
 
 
 def run(

@@ -223,7 +223,7 @@ class _SodiumCipher(DataCipher):
         try:
             scratch = _pop()
         except IndexError:
-            scratch = _new_scratch()
+            scratch = sodium.new_scratch()
         inner, box, memory = scratch
         self._write_nonces(memory, 0, nonce, head)
         _seal(box, source, size, inner, key)
@@ -245,7 +245,7 @@ class _SodiumCipher(DataCipher):
         try:
             scratch = _pop()
         except IndexError:
-            scratch = _new_scratch()
+            scratch = sodium.new_scratch()
         _, box, memory = scratch
         # Cutting the nonce off copies the packet, and still takes a third of the time of a cffi pointer into it.
         if _open(box, packet[4:], size - 4, self._receive_nonce(nonce), key):
@@ -269,18 +269,12 @@ class _SodiumCipher(DataCipher):
         return _new_key(raw)
 
 
-# Scratch memory for one call: the cipher's nonce (24 bytes), the wire's (4), tag and ciphertext, or a payload instead;
-# as a pointer to the first, one to behind the second, and a view to copy results from. Sealing straight into a new
-# `bytes` would save that copy but change an immutable object; allocating a cffi buffer for each packet costs ten times
-# as much. `list.pop` and `list.append` are atomic, so no two calls share one. Payloads stay there until overwritten,
-# as they do in Python's own freed memory; keys never go there.
-_SCRATCH: list[tuple[Any, Any, Any]] = []
-_SCRATCH_BYTES = 1 << 16
-_LARGEST = _SCRATCH_BYTES - 44
+# A call's scratch memory holds the cipher's nonce (24 bytes), the wire's (4), tag and ciphertext, or a payload instead.
+_LARGEST = sodium.SCRATCH_BYTES - 44
 """Larger packets, which no datagram carries, go through the public bindings."""
 
-_pop = _SCRATCH.pop
-_push = _SCRATCH.append
+_pop = sodium.SCRATCH.pop
+_push = sodium.SCRATCH.append
 _read_wire_nonce = _WIRE_NONCE.unpack_from
 
 if sodium.LIBRARY is not None:
@@ -288,12 +282,6 @@ if sodium.LIBRARY is not None:
     _open = sodium.LIBRARY.open
     _from_buffer = sodium.LIBRARY.ffi.from_buffer
     _new_key = functools.partial(sodium.LIBRARY.ffi.new, sodium.LIBRARY.ffi.typeof("unsigned char[32]"))
-
-
-def _new_scratch() -> tuple[Any, Any, Any]:
-    ffi = sodium.library().ffi
-    memory = ffi.new("unsigned char[]", _SCRATCH_BYTES)
-    return memory, memory + 28, ffi.buffer(memory)
 
 
 def _bad_nonce(nonce: object) -> CjdnsMisuseError:

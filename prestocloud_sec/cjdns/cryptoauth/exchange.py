@@ -6,9 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import IntEnum
 
-import nacl.bindings as sodium
-
-from prestocloud_sec.cjdns.cryptoauth import handshake
+from prestocloud_sec.cjdns.cryptoauth import handshake, sodium
 from prestocloud_sec.cjdns.cryptoauth.cipher import DataCipher
 from prestocloud_sec.cjdns.cryptoauth.peer import Peer
 from prestocloud_sec.cjdns.cryptoauth.replay import ReplayWindow
@@ -162,7 +160,7 @@ class Exchange:
         noise = draw(36 if repeat else 68)
         if not repeat:
             private = noise[36:]
-            self.temporary_public = sodium.crypto_scalarmult_base(private)
+            self.temporary_public = sodium.public_key(private)
             self.temporary[:] = private
         self.initiator = hello
         self.authenticated |= mine is not None

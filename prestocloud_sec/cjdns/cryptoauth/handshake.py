@@ -28,10 +28,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, NamedTuple
 
-import nacl.bindings as sodium
-from nacl.exceptions import CryptoError
-
 from prestocloud_sec.cjdns._layout import Layout, Nested, Number, Octets, Structure
+from prestocloud_sec.cjdns.cryptoauth import sodium
 from prestocloud_sec.cjdns.cryptoauth.auth import AuthField
 
 __all__ = [
@@ -179,15 +177,14 @@ def seal(
     secret : bytes, 32 bytes
         See `prestocloud_sec.cjdns.cryptoauth.secrets`.
     """
-    box = sodium.crypto_box_afternm(temporary_key + payload, nonce, secret)
+    box = sodium.seal_box(temporary_key + payload, nonce, secret)
     return b"".join((kind.to_bytes(4, "big"), auth, nonce, public_key, box))
 
 
 def open_box(packet: bytes, secret: bytes) -> tuple[bytes, bytes] | None:
     """Return temporary key and payload of a packet of 120 bytes or more, or None if it does not authenticate."""
-    try:
-        content = sodium.crypto_box_open_afternm(packet[_BOX_START:], packet[_NONCE], secret)
-    except CryptoError:
+    content = sodium.open_box(packet[_BOX_START:], packet[_NONCE], secret)
+    if content is None:
         return None
     return content[:_TEMPORARY_KEY], content[_TEMPORARY_KEY:]
 

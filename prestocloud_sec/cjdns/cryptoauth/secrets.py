@@ -31,6 +31,7 @@ import hashlib
 
 import nacl.bindings as sodium
 
+from prestocloud_sec.cjdns.cryptoauth.sodium import beforenm
 from prestocloud_sec.cjdns.errors import KeyFormatError
 
 __all__ = ["PairSecret", "SmallOrderError", "mix_password", "plain_secret", "raw_product", "wipe"]
@@ -68,10 +69,10 @@ def plain_secret(private: bytes, public: bytes) -> bytes:
     SmallOrderError
         If the product is zero.
     """
-    try:
-        return sodium.crypto_box_beforenm(public, private)
-    except RuntimeError as error:
-        raise _small_order() from error
+    secret = beforenm(public, private)
+    if secret is None:
+        raise _small_order()
+    return secret
 
 
 def mix_password(product: bytes, password_secret: bytes) -> bytes:

@@ -9,6 +9,8 @@ place that touches it:
 - `LIBRARY` is the function table, or ``None`` if this PyNaCl does not have the names (it is a private module, so that
   may come); single packets then go through the public bindings (`prestocloud_sec.cjdns.cryptoauth.cipher`).
 - `library` returns the table or says why there is none.
+- `beforenm`, `public_key`, `seal_box` and `open_box` are what a handshake needs of NaCl: by the short way where there
+  is one, otherwise through the public bindings.
 
 Importing ``nacl.bindings`` first is what runs ``sodium_init``, without which libsodium works but with its slow portable
 code. The addresses in the table stay valid for the life of the process: the extension module is never unloaded, and the
@@ -20,11 +22,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import nacl.bindings  # noqa: F401  (runs sodium_init)
+from nacl import bindings  # runs sodium_init
+from nacl.exceptions import CryptoError
 
 from prestocloud_sec.errors import UnavailableError
 
-__all__ = ["KEY_BYTES", "LIBRARY", "NONCE_BYTES", "TAG_BYTES", "Library", "library"]
+__all__ = [
+    "KEY_BYTES",
+    "LIBRARY",
+    "NONCE_BYTES",
+    "SCRATCH",
+    "SCRATCH_BYTES",
+    "TAG_BYTES",
+    "Library",
+    "beforenm",
+    "library",
+    "new_scratch",
+    "open_box",
+    "public_key",
+    "seal_box",
+]
 
 KEY_BYTES = 32
 """Size of the shared secret."""
@@ -48,6 +65,9 @@ class Library:
         ``crypto_box_easy_afternm(out, message, size, nonce, key)`` writes tag and ciphertext (``size + 16`` bytes);
         ``crypto_box_open_easy_afternm(out, boxed, size, nonce, key)`` writes ``size - 16`` bytes and returns 0, or
         returns -1 and writes nothing. ``out`` may lie anywhere: libsodium moves overlapping messages first.
+    beforenm, public_key : cffi functions
+        ``crypto_box_beforenm(out, public, private)`` gives -1 if the public key is a point of small order;
+        ``crypto_scalarmult_base(out, private)``. Both write 32 bytes.
     zero : cffi function
         ``sodium_memzero(pointer, size)``, which the compiler may not leave out.
     seal_address, open_address : int
@@ -60,6 +80,8 @@ class Library:
     ffi: Any
     seal: Any
     open: Any
+    beforenm: Any
+    public_key: Any
     zero: Any
     seal_address: int
     open_address: int
@@ -75,7 +97,13 @@ def _load() -> Library | None:
             for name in ("crypto_box_easy_afternm", "crypto_box_open_easy_afternm", "crypto_box_afternm")
         ]
         return Library(
-            ffi, lib.crypto_box_easy_afternm, lib.crypto_box_open_easy_afternm, lib.sodium_memzero, *addresses
+            ffi,
+            lib.crypto_box_easy_afternm,
+            lib.crypto_box_open_easy_afternm,
+            lib.crypto_box_beforenm,
+            lib.crypto_scalarmult_base,
+            lib.sodium_memzero,
+            *addresses,
         )
     except (ImportError, AttributeError, TypeError):
         return None
@@ -100,3 +128,90 @@ def library() -> Library:
             hint="packets can still be sealed and opened one by one; for batches install PyNaCl 1.6",
         )
     return LIBRARY
+
+
+SCRATCH: list[tuple[Any, Any, Any]] = []
+"""Memory for the output of one call each: a pointer to it, one to byte 28, and a view to copy results from.
+
+A call takes one (`list.pop` and `list.append` are atomic, so no two calls share it) or makes a `new_scratch`, and gives
+it back. Writing straight into a new `bytes` would save that copy but change an immutable object; allocating a cffi
+buffer for each packet costs ten times as much. Payloads stay there until overwritten, as they do in Python's own freed
+memory; keys are overwritten at once.
+"""
+
+SCRATCH_BYTES = 1 << 16
+
+_push = SCRATCH.append
+
+
+def _take() -> tuple[Any, Any, Any]:
+    try:
+        return SCRATCH.pop()
+    except IndexError:
+        return new_scratch()
+
+
+def new_scratch() -> tuple[Any, Any, Any]:
+    """Make scratch memory for `SCRATCH`."""
+    ffi = library().ffi
+    memory = ffi.new("unsigned char[]", SCRATCH_BYTES)
+    return memory, memory + 28, ffi.buffer(memory)
+
+
+def beforenm(public: bytes, private: bytes) -> bytes | None:
+    """Return the 32 bytes of ``crypto_box_beforenm``, or None if `public` is a point of small order.
+
+    Both keys must be 32 bytes.
+    """
+    table = LIBRARY
+    if table is None:
+        try:
+            return bindings.crypto_box_beforenm(public, private)
+        except RuntimeError:
+            return None
+    scratch = _take()
+    memory, _, view = scratch
+    secret: bytes | None = None if table.beforenm(memory, public, private) else view[:KEY_BYTES]
+    table.zero(memory, KEY_BYTES)
+    _push(scratch)
+    return secret
+
+
+def public_key(private: bytes) -> bytes:
+    """Return the public key of a private one (32 bytes each)."""
+    table = LIBRARY
+    if table is None:
+        return bindings.crypto_scalarmult_base(private)
+    scratch = _take()
+    table.public_key(scratch[0], private)
+    public: bytes = scratch[2][:KEY_BYTES]
+    _push(scratch)
+    return public
+
+
+def seal_box(message: bytes, nonce: bytes, secret: bytes) -> bytes:
+    """Return tag and ciphertext of `message`; `nonce` must be 24 bytes, `secret` 32."""
+    table, size = LIBRARY, len(message) + TAG_BYTES
+    if table is None or size > SCRATCH_BYTES:
+        return bindings.crypto_box_afternm(message, nonce, secret)
+    scratch = _take()
+    table.seal(scratch[0], message, len(message), nonce, secret)
+    boxed: bytes = scratch[2][:size]
+    _push(scratch)
+    return boxed
+
+
+def open_box(boxed: bytes, nonce: bytes, secret: bytes) -> bytes | None:
+    """Return the message of a box (16 bytes or more), or None; `nonce` must be 24 bytes, `secret` 32."""
+    table, size = LIBRARY, len(boxed)
+    if table is None or size > SCRATCH_BYTES:
+        try:
+            return bindings.crypto_box_open_afternm(boxed, nonce, secret)
+        except CryptoError:
+            return None
+    scratch = _take()
+    message: bytes | None = None
+    if not table.open(scratch[0], boxed, size, nonce, secret):
+        message = scratch[2][: size - TAG_BYTES]
+    _push(scratch)
+    return message

@@ -122,6 +122,21 @@ def test_connect_to_me_belongs_to_this_profile_and_to_unknown_peers() -> None:
         Session(node_key(1)).decrypt(unknown_peer(0).connect_to_me())
 
 
+def test_the_permanent_key_in_a_key_packet_must_be_there_but_is_not_looked_at() -> None:
+    """The deliverable says so (header type 3); running nodes compare it, and so does the other profile."""
+    for profile in ("deliverable", "cjdns"):
+        pair = SessionPair.make(profile=profile)
+        pair.b.decrypt(pair.a.encrypt(b""))
+        key = pair.b.encrypt(b"payload")
+        noise = key[:40] + SeededRandom("noise")(32) + key[72:]
+        if profile == "deliverable":
+            assert pair.a.decrypt(noise) == b"payload"
+            assert pair.a.peer_key == node_key(1).public
+        else:
+            with pytest.raises(WrongPermanentKeyError):
+                pair.a.decrypt(noise)
+
+
 # --- derivations
 
 

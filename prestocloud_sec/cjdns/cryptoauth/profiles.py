@@ -7,6 +7,7 @@ what                   ``profile="cjdns"``         ``profile="deliverable"``
 connect-to-me          gone; ffffffff is a nonce   ffffffff, 120 bytes, only the permanent key counts
 derivations            always 0                    rounds of SHA-256 beyond the first, chosen by the sender
 A bit                  ignored                     either side sets it: all data packets carry an authenticator
+key packet's key       must be the sender's        filler: present, but not looked at
 data header            20 bytes                    20 bytes, or 4 if neither side sets the A bit or has a password
 =====================  ==========================  ==============================================================
 
@@ -42,6 +43,9 @@ class Profile:
         Whether ffffffff marks a connect-to-me packet.
     derivations : bool
         Whether bytes 12 and 13 of a handshake count rounds of hashing.
+    key_packets_name_sender : bool
+        Whether the permanent key in the clear header of a key packet has to be the sender's. It authenticates nothing:
+        the box does.
     plain_data : bool
         Whether data packets without an authenticator can be agreed on.
     """
@@ -49,13 +53,16 @@ class Profile:
     name: str
     connect_to_me: bool
     derivations: bool
+    key_packets_name_sender: bool
     plain_data: bool
 
 
-CJDNS = Profile("cjdns", connect_to_me=False, derivations=False, plain_data=False)
+CJDNS = Profile("cjdns", connect_to_me=False, derivations=False, key_packets_name_sender=True, plain_data=False)
 """As running nodes do it."""
 
-DELIVERABLE = Profile("deliverable", connect_to_me=True, derivations=True, plain_data=True)
+DELIVERABLE = Profile(
+    "deliverable", connect_to_me=True, derivations=True, key_packets_name_sender=False, plain_data=True
+)
 """As the PrEstoCloud deliverable describes it."""
 
 _PROFILES = {profile.name: profile for profile in (CJDNS, DELIVERABLE)}

@@ -463,6 +463,8 @@ class Session(BatchSession):
         if len(packet) < HANDSHAKE_SIZE:
             raise RuntError(f"{len(packet)} bytes", where="handshake", expected=f"at least {HANDSHAKE_SIZE}")
         header = clear_header(packet)
+        if not hello and peer.key is not None and not peer.profile.key_packets_name_sender:
+            header = header._replace(public_key=peer.key)
         peer.check_key(header.public_key, hello=hello)
         user, password_secret = peer.authenticate_header(header)
         if early is STRAY:

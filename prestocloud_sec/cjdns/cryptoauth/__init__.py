@@ -5,7 +5,8 @@
 `prestocloud_sec.cjdns.cryptoauth.session`. The other modules are its parts, each readable alone:
 
 =============  =====================================================================
-`session`      the state machine
+`session`      the state machine: handshake packets and data
+`core`         what a session holds, its clocks and resets
 `exchange`     the temporary keys, counter and replay window of one handshake
 `pending`      how replayed hellos are kept from ending live sessions
 `peer`         permanent keys, passwords and users of the two ends
@@ -15,6 +16,7 @@
 `users`        who may connect
 `replay`       the replay window
 `cipher`       data packets one by one; `batch` many at once
+`statistics`   what a session counts
 `profiles`     where the PrEstoCloud deliverable differs from running nodes
 =============  =====================================================================
 """

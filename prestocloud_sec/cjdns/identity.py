@@ -50,6 +50,8 @@ _NODE_NAME = re.compile(r"v([1-9][0-9]{0,9})\.((?:[0-9A-Fa-f]{4}\.){4})(.{54})",
 
 def exact_bytes(data: BytesLike, size: int, name: str, error: type[CjdnsError]) -> bytes:
     """Return exactly `size` bytes of a bytes-like object; another length raises `error`."""
+    if type(data) is bytes and len(data) == size:
+        return data
     try:
         view = view_of(data, name=name)
     except MisuseError as wrong:

@@ -19,7 +19,7 @@ import pytest
 
 from benchmarks.conftest import Versus
 from prestocloud_sec.arena import PacketArena
-from prestocloud_sec.cjdns.cryptoauth import Session, sodium
+from prestocloud_sec.cjdns.cryptoauth import Session, secrets, sodium
 from prestocloud_sec.cjdns.keys import PrivateKey
 
 COUNT = 32
@@ -240,27 +240,24 @@ def test_handshake(versus: Versus, monkeypatch: pytest.MonkeyPatch) -> None:
             receiver.decrypt(sender.encrypt(b""))
         return a, b
 
-    calls = {"crypto_scalarmult": 0, "crypto_scalarmult_base": 0, "crypto_box_beforenm": 0}
+    calls = {"beforenm": 0, "raw_product": 0, "public_key": 0}
 
-    def counting(name: str) -> Callable[..., bytes]:
-        real: Callable[..., bytes] = getattr(bindings, name)
-
-        def counted(*arguments: bytes) -> bytes:
+    def counting(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: bytes) -> Any:
             calls[name] += 1
             return real(*arguments)
 
         return counted
 
     with monkeypatch.context() as patch:
-        for name in calls:
-            patch.setattr(bindings, name, counting(name))
+        for module, name in ((secrets, "beforenm"), (secrets, "raw_product"), (sodium, "public_key")):
+            patch.setattr(module, name, counting(name, getattr(module, name)))
         a, b = ours()
     assert a.established
     assert b.established
-    products = calls["crypto_scalarmult"] + calls["crypto_box_beforenm"]
-    bases = calls["crypto_scalarmult_base"]
+    products, bases = calls["beforenm"] + calls["raw_product"], calls["public_key"]
     # Each side computes three secrets (permanent x permanent, the key packet's, temporary x temporary) and draws one
-    # temporary key. Of crypto_box_beforenm only the product counts for the peer, not the HSalsa20 behind it.
+    # temporary key. The peer is the products alone, without the HSalsa20 behind each.
     assert (products, bases) == (6, 2)
     private, public = keys[0].raw, keys[1].public.raw
 

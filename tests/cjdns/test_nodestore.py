@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, LabelError
 from prestocloud_sec.cjdns.keys import Address, PublicKey
 from prestocloud_sec.cjdns.routing import Node, NodeStore, bucket, distance
-from prestocloud_sec.cjdns.switch import F8, SELF, V3X5X8, V4X8, RouteLabel
+from prestocloud_sec.cjdns.routing.linkgraph import Directors
+from prestocloud_sec.cjdns.switch import F4, F8, SELF, V3X5X8, V4X8, EncodingForm, EncodingScheme, RouteLabel
 from prestocloud_sec.testing.nodes import crowded_addresses
 
 US = Address.parse("fc00::")
@@ -509,11 +510,49 @@ def test_any_label_is_survived(label: int, what: str) -> None:
     assert {n.address for n in store} <= {node(1), node(2), node(3), node(77)}
 
 
+def test_a_label_of_more_than_59_bits_is_no_path() -> None:
+    store = NodeStore(US)
+    assert store.discover(node(1), path(*[3] * 14) << 4 | 7, now=0.0) is None
+    assert store.discover(node(1), 1 << 63 | 7, now=0.0) is None
+    assert (store.links(), store.heard(node(1))) == ([], None)
+
+
 @pytest.mark.parametrize("label", [2, 3, 0b1001, 0b101110, 0b1011100])
 def test_a_label_that_ends_inside_its_first_director_is_no_path(label: int) -> None:
     store = NodeStore(US)
     assert store.discover(node(1), label, now=0.0) is None
     assert store.links() == []
+
+
+_EVERY_SCHEME = (
+    V3X5X8,
+    V4X8,
+    F4,
+    F8,
+    EncodingScheme([EncodingForm(12)]),
+    EncodingScheme([EncodingForm(3, 5, 1), EncodingForm(20, 1, 0)]),
+)
+
+
+@given(st.sampled_from(_EVERY_SCHEME), st.integers(0, 58).flatmap(lambda bits: st.integers(0, 1 << bits)))
+def test_remembered_directors_are_the_scheme_s(scheme: EncodingScheme, label: int) -> None:
+    directors = Directors(scheme)
+    try:
+        expected = scheme.convert_label(label) if label >> scheme.width_of(label) else 0
+    except LabelError:
+        expected = 0
+    if scheme.is_self_route(label):
+        expected = 0
+    assert directors.canonical(label) == directors.canonical(label) == expected
+    if expected:
+        assert directors.form_and_width(expected) == (scheme.form_of(expected), scheme.width_of(expected))
+
+
+def test_only_so_many_directors_are_remembered() -> None:
+    wide = Directors(EncodingScheme([EncodingForm(31)]))
+    for label in range(1 << 31, (1 << 31) + 5000):
+        wide.canonical(label << 5 | 2)
+    assert len(wide._known) <= 2048
 
 
 @pytest.mark.parametrize("label", [-1, 1 << 64])

@@ -29,6 +29,7 @@ Behaviour: cjdns v21.1, ``dht/dhtcore/NodeStore.c`` (``extendRoute``, ``discover
 
 from __future__ import annotations
 
+import functools
 import heapq
 from collections.abc import Iterable, Iterator
 
@@ -51,7 +52,60 @@ MULTI_HOP_COST = 1 << 20
 MAXIMUM_COST = (1 << 32) - 1
 """What a link costs at most."""
 
+_REMEMBERED = 2048  # directors of a scheme that are kept recoded: all of v3x5x8, and a bound for wider ones
 _WINDOW = 8  # a reply takes off one part in so many, a timeout adds it again
+
+
+class Directors:
+    """The first directors of labels in one scheme, recoded: what `EncodingScheme` says of them, remembered."""
+
+    __slots__ = ("_known", "_mask", "_scheme")
+
+    def __init__(self, scheme: EncodingScheme) -> None:
+        self._scheme = scheme
+        self._mask = (1 << max(form.width for form in scheme.forms)) - 1
+        self._known: dict[int, tuple[int, int, int, int] | None] = {}
+
+    def canonical(self, label: int) -> int:
+        """Return a label with its first director in the smallest form, or 0 if it is no route out of such a switch."""
+        first = self._first(label)
+        if first is None:
+            return 0
+        width, director, small, _ = first
+        rest = label >> width
+        return rest << small | director if rest else 0
+
+    def form_and_width(self, label: int) -> tuple[int, int]:
+        """Return the form that the first director of a canonical label is in, and its width."""
+        first = self._first(label)
+        return (first[3], first[2]) if first is not None else (0, 0)
+
+    def _first(self, label: int) -> tuple[int, int, int, int] | None:
+        """Return the first director's width, and what it is in the smallest form: the director, its width, the form."""
+        low = label & self._mask
+        try:
+            return self._known[low]
+        except KeyError:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            found = self._known[low] = self._recode(low)
+            return found
+
+    def _recode(self, low: int) -> tuple[int, int, int, int] | None:
+        try:
+            if self._scheme.is_self_route(low):
+                return None
+            width = self._scheme.width_of(low)
+            small = self._scheme.convert_label(low & ((1 << width) - 1) | 1 << width)
+            return width, small ^ 1 << small.log2, small.log2, self._scheme.form_of(small)
+        except LabelError:
+            return None
+
+
+@functools.lru_cache(maxsize=64)
+def directors_of(scheme: EncodingScheme) -> Directors:
+    """Return the directors of a scheme; the nodes of a network share few schemes."""
+    return Directors(scheme)
 
 
 class Entry:
@@ -62,14 +116,14 @@ class Entry:
     """
 
     __slots__ = (
-        "address", "best", "bucket", "cost", "heard", "incoming", "key", "label", "latency", "metric", "outgoing",
-        "scheme", "version", "view",
+        "address", "best", "bucket", "cost", "directors", "heard", "incoming", "key", "label", "latency", "metric",
+        "outgoing", "scheme", "version", "view",
     )  # fmt: skip
 
     def __init__(self, address: Address, scheme: EncodingScheme) -> None:
         self.address = address
         self.metric = address.metric
-        self.scheme = scheme
+        self.set_scheme(scheme)
         self.label = 0
         self.cost = 0
         self.best: Link | None = None
@@ -82,6 +136,11 @@ class Entry:
         self.latency: float | None = None
         self.view: object = None
 
+    def set_scheme(self, scheme: EncodingScheme) -> None:
+        """Set the scheme of the node's switch; no link begins there."""
+        self.scheme = scheme
+        self.directors = directors_of(scheme)
+
 
 class Link:
     """A way from one node to another; see the module. `serial` counts the links of a graph."""
@@ -93,8 +152,8 @@ class Link:
         self.child = child
         self.label = label
         self.inverse_form = inverse_form
-        self.form = parent.scheme.form_of(label)
-        self.multi_hop = label.bit_length() - 1 != parent.scheme.forms[self.form].width
+        self.form, width = parent.directors.form_and_width(label)
+        self.multi_hop = label.bit_length() - 1 != width
         self.serial = 0
         self.set_cost(cost)
 
@@ -172,7 +231,7 @@ class LinkGraph:
         """
         at, rest, taken = start or self.root, path, list[Link]()
         while rest > 1:
-            rest = _canonical(at.scheme, rest)
+            rest = at.directors.canonical(rest)
             link = _fitting_link(at, rest)
             if link is None:
                 break
@@ -282,15 +341,6 @@ def _offer(link: Link, waiting: list[tuple[int, int, int, Link]]) -> None:
         label = link.route()
         if label:
             heapq.heappush(waiting, (link.parent.cost + link.cost, label, link.serial, link))
-
-
-def _canonical(scheme: EncodingScheme, label: int) -> int:
-    """Return a label with its first director in the smallest form, or 0 if the label is no route out of that switch."""
-    try:
-        whole = label >> scheme.width_of(label) != 0
-        return int(scheme.convert_label(label)) if whole and not scheme.is_self_route(label) else 0
-    except LabelError:
-        return 0
 
 
 def _fitting_link(at: Entry, rest: int) -> Link | None:

@@ -26,7 +26,7 @@ from prestocloud_sec.cjdns.routing.eviction import spare_links, worst
 from prestocloud_sec.cjdns.routing.known import KnownLink, Node, table, view
 from prestocloud_sec.cjdns.routing.linkgraph import Entry, Link, LinkGraph
 from prestocloud_sec.cjdns.routing.metric import bucket_of_metrics, metric
-from prestocloud_sec.cjdns.switch.label import RouteLabel
+from prestocloud_sec.cjdns.switch.label import MAX_ROUTE_BITS, RouteLabel
 from prestocloud_sec.cjdns.switch.scheme import V3X5X8, EncodingScheme
 
 if TYPE_CHECKING:
@@ -228,9 +228,9 @@ class NodeStore:
         -------
         Node or None
             The node with its best path, which need not be `path`. None if nothing was learnt: the address is our own,
-            the path leads to ourselves, visits a node twice, cannot be read with the schemes of the nodes on it, is
-            another direct peer's, or says of a nearer node that it has changed its scheme; or the table is full of
-            better nodes.
+            the path leads to ourselves, visits a node twice, is longer than a label may be, cannot be read with the
+            schemes of the nodes on it, is another direct peer's, or says of a nearer node that it has changed its
+            scheme; or the table is full of better nodes.
 
         Raises
         ------
@@ -375,6 +375,8 @@ class NodeStore:
 
     def _place(self, address: Address, path: RouteLabel) -> tuple[Entry, int, Link | None] | None:
         """Return below which node, by which label and instead of which link a path hangs, or None if it must not."""
+        if path.log2 > MAX_ROUTE_BITS:
+            return None
         at, rest, taken = self._graph.follow(path)
         if address == self.own or rest == 0 or not (taken or rest > 1):
             return None
@@ -398,7 +400,7 @@ class NodeStore:
             if entry.label and path.log2 > entry.label.bit_length() - 1:
                 return None
             self._graph.detach(list(entry.outgoing.values()))  # their labels were in the old scheme
-            entry.scheme = scheme
+            entry.set_scheme(scheme)
         return entry
 
     def _shrink(self, newcomer: Entry) -> None:

@@ -271,8 +271,9 @@ class Search:
         self.faults = Faults()
         self.found: Ask | None = None
         self.steps: list[Step] = []
-        for node in store.nearest(target, limits.requests, exclude=frozenset((own,))):
-            self._add(node.address, node.key, node.label, None)
+        for node in reversed(store.nearest(target, limits.requests)):  # a store never holds its own address
+            rank = -(node.address.metric ^ self._point)
+            self._candidates.append(_Candidate(rank, node.label, node.address, node.key, None))
 
     @property
     def pending(self) -> Ask | None:
@@ -365,7 +366,8 @@ class Search:
         if admitted is None:
             return
         address, path = admitted
-        if not may_name(address.metric, ask.address.metric, self._point, self._reading):
+        metric = address.metric
+        if not may_name(metric, ask.address.metric, self._point, self._reading):
             self.faults.rule_one += 1
             return
         node = self._store.get(address)
@@ -373,15 +375,13 @@ class Search:
             node = self._store.discover(address, path, key=entry.key, version=entry.version, now=now)
         if node is not None and node.label.bit_length() < path.bit_length():
             path = node.label
-        self._add(address, entry.key, path, ask.address)
-
-    def _add(self, address: Address, key: PublicKey | None, label: int, source: Address | None) -> None:
         asked = self._asked.get(address)
-        if asked is not None and (asked.answered or label in asked.labels):
-            return
-        candidate = _Candidate(-(address.metric ^ self._point), label, address, key, source)
+        if asked is None or not (asked.answered or path in asked.labels):
+            self._add(_Candidate(-(metric ^ self._point), path, address, entry.key, ask.address))
+
+    def _add(self, candidate: _Candidate) -> None:
         waiting = self._candidates
-        if source is not None and self._failures.get(source, 0) >= _DISTRUST:
+        if candidate.source is not None and self._failures.get(candidate.source, 0) >= _DISTRUST:
             waiting = self._later
         insort(waiting, candidate, key=_rank)
         if len(waiting) > _MAX_CANDIDATES:

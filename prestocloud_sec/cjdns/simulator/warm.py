@@ -29,7 +29,7 @@ from prestocloud_sec.cjdns.switch import V3X5X8
 __all__ = ["Tables", "sample"]
 
 _CHUNK = 256
-_ROWS = 192  # most nodes taken for one table
+_ROWS = 256  # most nodes taken for one table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +40,7 @@ class Tables:
     ----------
     counts : int64[n]
         How many nodes each one knows.
-    nodes, labels, forms : int32[n, 192], uint64[n, 192], uint8[n, 192]
+    nodes, labels, forms : int32[n, 256], uint64[n, 256], uint8[n, 256]
         Which, in the order of the links in between; the route to each; the form of the director that leads back.
     """
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from prestocloud_sec.cjdns.ipv6 import upper_layer_checksum
+from prestocloud_sec.cjdns._layout import octets
+from prestocloud_sec.cjdns.ipv6 import IPv6Header, upper_layer_checksum
 from prestocloud_sec.errors import InputError, TruncatedError
 from prestocloud_sec.wire import view_of
 
@@ -119,12 +120,23 @@ def conversation() -> list[Packet]:
 
 
 def readdress(packet: bytes, source: bytes, destination: bytes) -> bytes:
-    """Return the IPv6 packet with other addresses and its TCP, UDP or ICMPv6 checksum made right for them."""
-    changed = bytearray(packet)
+    """Return the IPv6 packet with other addresses and its TCP, UDP or ICMPv6 checksum made right for them.
+
+    Raises
+    ------
+    TruncatedError
+        If the packet is shorter than its header.
+    MisuseError
+        If an argument is not bytes-like, or an address not 16 bytes.
+    """
+    changed = bytearray(view_of(packet, name="packet"))
+    if len(changed) < IPv6Header.SIZE:
+        raise TruncatedError(f"{len(changed)} bytes", where="IPv6 packet", expected=f"at least {IPv6Header.SIZE}")
+    source, destination = octets(source, "source", 16), octets(destination, "destination", 16)
     changed[8:24], changed[24:40] = source, destination
-    protocol = packet[6]
+    protocol = changed[6]
     at = _CHECKSUM_AT.get(protocol)
-    if at is not None and len(packet) >= 40 + at + 2:
+    if at is not None and len(changed) >= 40 + at + 2:
         changed[40 + at : 42 + at] = b"\0\0"
         value = upper_layer_checksum(source, destination, protocol, changed[40:])
         changed[40 + at : 42 + at] = value.to_bytes(2, "big")

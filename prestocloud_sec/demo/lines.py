@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the demo's processes talk to the one that started them: one JSON object a line, orders in, events out.
 
-A process ends when its standard input does, so that none outlives the run that started it.
+A process ends when its standard input does, so that none outlives the run that started it. An order that cannot be read
+ends it too, with `InputError`.
 """
 
 from __future__ import annotations
@@ -12,15 +13,36 @@ import selectors
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["Lines", "LoopbackPoll", "bind_loopback", "emit"]
+from prestocloud_sec.errors import InputError, PrestoCloudError
+
+__all__ = ["Lines", "LoopbackPoll", "bind_loopback", "emit", "main_loop", "member"]
+
+LONGEST = 1 << 20
+"""Bytes of the longest order."""
+
+T = TypeVar("T")
 
 
 def emit(event: str, **data: Any) -> None:
     """Write one event to standard output."""
     sys.stdout.write(json.dumps({"event": event, **data}, separators=(",", ":")) + "\n")
     sys.stdout.flush()
+
+
+def member(order: object, name: str, kind: type[T]) -> T:
+    """Return a member of an order, which is of that kind.
+
+    Raises
+    ------
+    InputError
+        If it is missing, or of another kind.
+    """
+    value = order.get(name) if isinstance(order, Mapping) else None
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise InputError(f"{type(value).__name__}", where=f"order, {name}", expected=kind.__name__)
+    return value
 
 
 def bind_loopback() -> socket.socket:
@@ -41,13 +63,27 @@ class Lines:
         self.ended = False
 
     def read(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the orders that have arrived; set `ended` at the end of the input."""
+        """Yield the orders that have arrived; set `ended` at the end of the input.
+
+        Raises
+        ------
+        InputError
+            If a line is too long, or is not a JSON object.
+        """
         chunk = os.read(self.descriptor, 65536)
         if not chunk:
             self.ended = True
         *whole, self._rest = (self._rest + chunk).split(b"\n")
+        if len(self._rest) > LONGEST:
+            raise InputError("a line without an end", where="orders", expected=f"at most {LONGEST} bytes")
         for line in whole:
-            yield json.loads(line)
+            try:
+                order = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise InputError("a line that is not JSON", where="orders", expected="an object a line") from error
+            if not isinstance(order, dict):
+                raise InputError(f"{type(order).__name__}", where="orders", expected="an object a line")
+            yield order
 
 
 class LoopbackPoll:
@@ -78,3 +114,16 @@ class LoopbackPoll:
                     break
                 on_datagram(datagram, source)
         return not self._lines.ended
+
+
+def main_loop(name: str, run: Callable[[], None]) -> None:
+    """Run a process of the demo: an error ends it with one line, a reader of its events that went away with none."""
+    try:
+        run()
+    except PrestoCloudError as error:
+        sys.exit(f"{name}: {error}")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:  # orders from a file, which cannot be waited for; no socket left
+        sys.exit(f"{name}: {error.strerror or error}")

@@ -20,8 +20,9 @@ from prestocloud_sec.cjdns.cryptoauth import Users
 from prestocloud_sec.cjdns.keys import Address, PrivateKey, PublicKey
 from prestocloud_sec.cjdns.switch import RouteLabel
 from prestocloud_sec.demo.capture import CAPTURE_EDGE, conversation, readdress
-from prestocloud_sec.demo.lines import LoopbackPoll, bind_loopback, emit
+from prestocloud_sec.demo.lines import LoopbackPoll, bind_loopback, emit, main_loop, member
 from prestocloud_sec.demo.station import Action, Deliver, Send, Station
+from prestocloud_sec.wire import whole
 
 __all__ = ["StationProcess", "main"]
 
@@ -65,34 +66,42 @@ class StationProcess:
     # -- orders ----------------------------------------------------------------------------------------------------
 
     def order(self, order: Mapping[str, Any]) -> None:
-        """Do what the starting process asks."""
-        kind = order["order"]
+        """Do what the starting process asks.
+
+        Raises
+        ------
+        PrestoCloudError
+            If the order lacks a member, or one has the wrong type or form.
+        """
+        kind = member(order, "order", str)
         if kind == "links":
-            self.station.trace = order["trace"]
-            labels = [self._link(link) for link in order["links"]]
+            self.station.trace = member(order, "trace", bool)
+            labels = [self._link(link) for link in member(order, "links", list)]
             emit("labels", labels=[str(label) for label in labels])
         elif kind == "reach":
-            key = PublicKey.parse(order["key"])
-            self.station.reach(key, RouteLabel.parse(order["label"]))
+            key = PublicKey.parse(member(order, "key", str))
+            self.station.reach(key, RouteLabel.parse(member(order, "label", str)))
             self.peer, self.peer_since = key.address, time.monotonic()
             self._act(self.station.greet(self.peer, self.peer_since))
         elif kind == "play":
-            self._prepare(Address.parse(order["edge"]), Address.parse(order["gateway"]))
+            self._prepare(*(Address.parse(member(order, end, str)) for end in ("edge", "gateway")))
             self._speak()
         elif kind == "report":
             self._report()
 
     def _link(self, link: Mapping[str, Any]) -> RouteLabel:
-        password, login = link["password"].encode(), link["login"].encode()
+        password, login = (member(link, name, str).encode("utf-8", "surrogatepass") for name in ("password", "login"))
+        port = whole(member(link, "port", int), "order, port", 1, 0xFFFF)
         if "accept" in link:
             users = Users()
-            users.add(password, login=login, restrict_to=Address.parse(link["accept"]))
+            users.add(password, login=login, restrict_to=Address.parse(member(link, "accept", str)))
             interface = self.station.connect(users=users)
         else:
-            interface = self.station.connect(peer_key=PublicKey.parse(link["peer"]), password=password, login=login)
+            peer = PublicKey.parse(member(link, "peer", str))
+            interface = self.station.connect(peer_key=peer, password=password, login=login)
             self.initiates.add(interface)
-        self.ports[interface] = link["port"]
-        self.interfaces[link["port"]] = interface
+        self.ports[interface] = port
+        self.interfaces[port] = interface
         self.waiting[interface] = time.monotonic()
         return self.station.link_label(interface)
 
@@ -250,7 +259,7 @@ def main() -> None:
     role = sys.argv[1] if len(sys.argv) == 2 else ""
     if role not in {"edge", "relay", "gateway"}:
         sys.exit("usage: python -m prestocloud_sec.demo.process edge|relay|gateway")
-    StationProcess(role).run()
+    main_loop(role, lambda: StationProcess(role).run())
 
 
 if __name__ == "__main__":

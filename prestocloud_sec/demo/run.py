@@ -154,8 +154,11 @@ class _Run:
                 raise DemoError("ended before its time", where=f"{child.name} process")
             *whole, child.rest = (child.rest + chunk).split(b"\n")
             for line in whole:
-                data = json.loads(line)
-                event = Event(child.name, data.pop("event"), data)
+                try:
+                    data = json.loads(line)
+                    event = Event(child.name, data.pop("event"), data)
+                except (ValueError, LookupError, AttributeError, TypeError) as error:
+                    raise DemoError("told something that is no event", where=f"{child.name} process") from error
                 child.events.append(event)
                 self.report(event)
 

@@ -20,15 +20,17 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from prestocloud_sec.cjdns._layout import octets
 from prestocloud_sec.cjdns.constants import CONTROL_HANDLE, PROTOCOL_VERSION
 from prestocloud_sec.cjdns.control import ControlFrame, Ping, Pong
 from prestocloud_sec.cjdns.cryptoauth import Session, SessionState, Users
-from prestocloud_sec.cjdns.errors import CjdnsError, HeaderError
+from prestocloud_sec.cjdns.errors import CjdnsError, CjdnsMisuseError, HeaderError
 from prestocloud_sec.cjdns.headers import ContentType, DataHeader, SwitchHeader
 from prestocloud_sec.cjdns.ipv6 import rebuild_header
 from prestocloud_sec.cjdns.keys import Address, PrivateKey, PublicKey
 from prestocloud_sec.cjdns.routing.messages import Query, Reply, decode_message
 from prestocloud_sec.cjdns.switch import V3X5X8, Drop, ErrorReply, Forward, RouteLabel, Switch
+from prestocloud_sec.wire import shown
 
 __all__ = ["Action", "Deliver", "Send", "Station", "Step"]
 
@@ -194,6 +196,7 @@ class Station:
     def packet_from_user(self, packet: bytes, now: float) -> list[Action]:
         """Encrypt an IPv6 packet for its destination. One without a session is dropped and counted."""
         self._steps = []
+        packet = octets(packet, "packet")
         if len(packet) < 40 or packet[0] >> 4 != 6 or packet[8:24] != self.key.address.packed:
             self.counters.refused += 1
             return []
@@ -210,9 +213,12 @@ class Station:
     def datagram_received(self, interface: int, datagram: bytes, now: float) -> list[Action]:
         """Open a datagram of a link and do what its switch header says. What does not open is counted, not answered."""
         self._steps = []
+        session = self._outer.get(interface) if isinstance(interface, int) else None
+        if session is None:
+            raise CjdnsMisuseError(f"no link {shown(interface)}", where="Station", expected="what connect() returned")
+        datagram = octets(datagram, "datagram")
         self.counters.datagrams_in += 1
         self.counters.bytes_in += len(datagram)
-        session = self._outer[interface]
         try:
             frame = session.decrypt(datagram, now=now)
         except CjdnsError:
@@ -248,6 +254,9 @@ class Station:
         if isinstance(outcome, Forward) and interface != 1:
             self.counters.switched += 1
         session = self._outer[outcome.interface]
+        if session.peer_key is None:  # nobody has said hello on that link: any neighbour can send a frame there
+            self.counters.refused += 1
+            return []
         datagram = session.encrypt(outcome.packet, now=now)
         self.counters.datagrams_out += 1
         self.counters.bytes_out += len(datagram)

@@ -14,7 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from prestocloud_sec.cjdns.keys import PublicKey
-from prestocloud_sec.demo.lines import LoopbackPoll, bind_loopback, emit
+from prestocloud_sec.demo.lines import LoopbackPoll, bind_loopback, emit, main_loop, member
+from prestocloud_sec.errors import InputError
+from prestocloud_sec.wire import whole
 
 __all__ = ["Eavesdropper", "main"]
 
@@ -62,11 +64,12 @@ class Wire:
         self.eavesdropper = Eavesdropper([])
 
     def order(self, order: Mapping[str, Any]) -> None:
-        """``links`` lays the links, ``report`` asks for the totals."""
-        if order["order"] == "links":
-            self.eavesdropper.markers = [bytes.fromhex(marker) for marker in order["markers"]]
-            emit("ready", links=[self._lay(link) for link in order["links"]])
-        elif order["order"] == "report":
+        """``links`` lays the links, ``report`` asks for the totals; InputError for an order that cannot be read."""
+        kind = member(order, "order", str)
+        if kind == "links":
+            self.eavesdropper.markers = [_marker(marker) for marker in member(order, "markers", list)]
+            emit("ready", links=[self._lay(link) for link in member(order, "links", list)])
+        elif kind == "report":
             ear = self.eavesdropper
             emit(
                 "report",
@@ -79,7 +82,11 @@ class Wire:
             )
 
     def _lay(self, link: Mapping[str, Any]) -> list[int]:
-        (name_a, port_a), (name_b, port_b) = link["ends"]
+        ends = member(link, "ends", list)
+        if len(ends) != 2 or not all(isinstance(end, list) and len(end) == 2 for end in ends):
+            raise InputError("not two ends", where="order, ends", expected="a name and a port for each of two")
+        (name_a, port_a), (name_b, port_b) = ends
+        port_a, port_b = (whole(port, "order, port", 1, 0xFFFF) for port in (port_a, port_b))
         socket_a, socket_b = bind_loopback(), bind_loopback()
 
         def carry(way: str, out: Any, port: int, from_port: int) -> Callable[[bytes, tuple[str, int]], None]:
@@ -107,9 +114,16 @@ class Wire:
                 emit("counters", datagrams_in=told, datagrams_out=told, bytes_in=ear.bytes, bytes_out=ear.bytes)
 
 
+def _marker(text: object) -> bytes:
+    try:
+        return bytes.fromhex(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise InputError("not hexadecimal", where="order, markers", expected="hexadecimal digits") from error
+
+
 def main() -> None:
     """Run the wire."""
-    Wire().run()
+    main_loop("wire", lambda: Wire().run())
 
 
 if __name__ == "__main__":

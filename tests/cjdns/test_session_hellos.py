@@ -198,6 +198,27 @@ def test_the_newest_of_two_pending_handshakes_wins_and_nobody_is_locked_out() ->
     assert state_of(pair.a).secret == state_of(pair.b).secret
 
 
+@pytest.mark.parametrize("peer_quirks", [False, True])
+@pytest.mark.parametrize("sent", [0, 1, 3, 200])
+def test_data_of_the_old_session_costs_the_new_one_nothing(peer_quirks: bool, sent: int) -> None:
+    """Seen live: a restarted C node moved its window behind old data, and refused the new session's first packet."""
+    pair = SessionPair.make(a={"quirks": peer_quirks}).establish()
+    restarted(pair, "a", quirks=peer_quirks)
+    pair.b.decrypt(pair.a.encrypt(b"restarted"))
+    assert pair.a.decrypt(pair.b.encrypt(b"key")) == b"key"
+    for _ in range(sent):
+        with pytest.raises(DecryptionError):
+            pair.a.decrypt(pair.b.encrypt(b"of the old session"))
+    assert pair.b.decrypt(pair.a.encrypt(b"data")) == b"data"
+    assert pair.b.statistics.pending_promoted == 1
+    first = pair.b.encrypt(b"first")
+    if not sent:
+        assert first[:4] == bytes((0, 0, 0, 6))
+    assert pair.a.decrypt(first) == b"first"
+    assert pair.a.established
+    assert exchange(pair, 3) == [(True, True)] * 3
+
+
 @pytest.mark.parametrize("quirks", BOTH)
 @pytest.mark.parametrize("side", ["a", "b"])
 @pytest.mark.parametrize("first", ["a", "b"])

@@ -12,6 +12,9 @@ peer is alive is its first data packet under the pending secret, which mixes in 
 that packet promotes the pending handshake to be the session, and the old secrets are wiped.
 
 - A peer that did restart gets its key packet with our next packet and is connected with its own next one, as with C.
+  What we sent of the old session in between is lost, as with C. But a C node in want of its last step (fault 1 at the
+  head of `prestocloud_sec.cjdns.cryptoauth.session`) has moved its replay window behind each such packet that came;
+  the promoted session therefore goes on counting where the old one stopped, or its first packet would be lost too.
 - A replayed hello costs one payload, the one that went into the key packet, which the true peer refuses (it is
   established, or its temporary key is another). The session stays.
 
@@ -63,12 +66,15 @@ class Pending:
         Whether the peer's latest hello is still to be answered.
     until : float
         When it is given up, in seconds.
+    beside : int
+        The nonce that the live session had come to when this began.
     """
 
-    __slots__ = ("exchange", "owed", "until")
+    __slots__ = ("beside", "exchange", "owed", "until")
 
-    def __init__(self, exchange: Exchange, now: float) -> None:
+    def __init__(self, exchange: Exchange, now: float, beside: int) -> None:
         self.exchange = exchange
+        self.beside = beside
         self.hear(now)
 
     def hear(self, now: float) -> None:

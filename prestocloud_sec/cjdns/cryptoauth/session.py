@@ -439,11 +439,14 @@ class Session(BatchSession):
         pending = self._pending
         if pending is None or pending.exchange.next_nonce != SENT_KEY:
             raise refused
-        payload = pending.exchange.data_cipher().open(packet)
+        exchange, reached = pending.exchange, self._live.next_nonce
+        payload = exchange.data_cipher().open(packet)
         self._pending = None
-        self._replace(pending.exchange)
+        self._replace(exchange)
         self._counters.pending_promoted += 1
-        self._establish(pending.exchange, nonce, now)
+        self._establish(exchange, nonce, now)
+        if reached > pending.beside:  # data of the old session went out meanwhile: stay ahead of the peer's window
+            exchange.next_nonce = max(exchange.next_nonce, reached)
         return payload
 
     def _establish(self, exchange: Exchange, nonce: int, now: float) -> None:
@@ -550,7 +553,7 @@ class Session(BatchSession):
             exchange = self._responder(offer)
             if pending is not None:
                 pending.exchange.wipe()
-            self._pending = Pending(exchange, now)
+            self._pending = Pending(exchange, now, self._live.next_nonce)
             self._counters.pending_opened += 1
         elif offer.kind == REPEAT_HELLO:
             pending.hear(now)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.cjdns.routing.metric import closest as closest
     from prestocloud_sec.cjdns.routing.metric import distance as distance
     from prestocloud_sec.cjdns.routing.nearest import NearestIndex as NearestIndex
+    from prestocloud_sec.cjdns.routing.nodestore import KnownLink as KnownLink
     from prestocloud_sec.cjdns.routing.nodestore import Node as Node
     from prestocloud_sec.cjdns.routing.nodestore import NodeStore as NodeStore
 
@@ -24,10 +25,12 @@ _HOMES: dict[str, str] = {
     "closest": "metric",
     "bucket": "metric",
     "NearestIndex": "nearest",
+    "KnownLink": "nodestore",
     "Node": "nodestore",
     "NodeStore": "nodestore",
 }
 
 __all__ = list(_HOMES)
 
-__getattr__, __dir__ = lazy(__name__, _HOMES)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(__name__, _HOMES)

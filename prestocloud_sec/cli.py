@@ -73,9 +73,10 @@ def _fail(error: Exception, message: str, code: ExitCode, *, as_json: bool) -> i
         for part in ("what", "where", "expected", "hint"):
             if getattr(error, part, None) is not None and isinstance(error, PrestoCloudError):
                 told[part] = getattr(error, part)
-        print(json.dumps({"error": told}))
+        print(json.dumps({"error": told}), flush=True)
     else:
-        print(f"{NAME}: {_printable(message)}", file=sys.stderr)
+        with suppress(OSError):  # nobody is left to tell
+            print(f"{NAME}: {_printable(message)}", file=sys.stderr)
     return int(code)
 
 
@@ -109,7 +110,15 @@ class _Command(click.Group):
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
         given = list(sys.argv[1:] if args is None else args)
         _prepare_output()
-        sys.exit(self._run(given, as_json="--json" in given))
+        try:
+            code = self._run(given, as_json="--json" in given)
+        except BrokenPipeError:
+            _abandon_output()
+            code = int(ExitCode.PIPE)
+        except OSError as error:
+            _abandon_output()
+            code = _fail(error, error.strerror or str(error), ExitCode.FAILED, as_json=False)
+        sys.exit(code)
 
     def _run(self, given: list[str], *, as_json: bool) -> int:
         try:
@@ -125,12 +134,6 @@ class _Command(click.Group):
         except (click.Abort, KeyboardInterrupt):
             print(f"{NAME}: interrupted", file=sys.stderr)
             return int(ExitCode.INTERRUPTED)
-        except BrokenPipeError:
-            _abandon_output()
-            return int(ExitCode.PIPE)
-        except OSError as error:
-            _abandon_output()
-            return _fail(error, error.strerror or str(error), ExitCode.FAILED, as_json=False)
         return result if isinstance(result, int) else int(ExitCode.OK)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -172,7 +175,10 @@ class _Console(Console):
 
 
 def _console() -> Console:
-    return _Console(highlight=False, markup=False, soft_wrap=True)
+    console = _Console(highlight=False, markup=False, soft_wrap=True)
+    if not console.width:  # COLUMNS=0, at which rich prints nothing at all
+        console.width = 80
+    return console
 
 
 def _show(rows: Iterable[tuple[str, object]]) -> None:

@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prestocloud_sec.arena import PacketArena
-from prestocloud_sec.cjdns.cryptoauth import DataCipher, ReplayWindow, batch, sodium
+from prestocloud_sec.cjdns.cryptoauth import DataCipher, ReplayWindow, sodium
 from prestocloud_sec.cjdns.cryptoauth import batch_kernel as kernels
 from prestocloud_sec.cjdns.cryptoauth.batch import HANDSHAKE, LAST_NONCE, open_batch, seal_batch
+from prestocloud_sec.cjdns.cryptoauth.batch_layout import check_layout
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, CryptoAuthError
 from prestocloud_sec.errors import UnavailableError
 from prestocloud_sec.testing.arena import empty_arena, laid_out
@@ -262,7 +263,7 @@ def test_layouts_are_refused_as_the_readable_check_refuses_them(data: st.DataObj
         target = np.full(data.draw(st.integers(0, 300)), 0xDD, dtype=np.uint8)
     out = PacketArena(target, np.zeros(len(arena), dtype=np.int64), np.zeros(len(arena), dtype=np.int64))
     before = arena.buffer.tobytes(), target.tobytes()
-    expected = refusal(lambda: batch._check_layout(arena, target, grow))
+    expected = refusal(lambda: check_layout(arena, target, grow))
     if what == "seal":
         found = refusal(lambda: seal_batch(OURS, 4, arena, out))
     else:

@@ -15,7 +15,8 @@
 `secrets`      key agreement
 `users`        who may connect
 `replay`       the replay window
-`cipher`       data packets one by one; `batch` many at once
+`cipher`       data packets one by one, by the short way to libsodium (`sodium`)
+`batch`        many at once: `batch_session` decides what can be, `batch_kernel` does it
 `statistics`   what a session counts
 `profiles`     where the PrEstoCloud deliverable differs from running nodes
 =============  =====================================================================
@@ -24,6 +25,7 @@
 from __future__ import annotations
 
 from prestocloud_sec.cjdns.cryptoauth.auth import AuthField, AuthType
+from prestocloud_sec.cjdns.cryptoauth.batch import BatchOpened
 from prestocloud_sec.cjdns.cryptoauth.cipher import DataCipher
 from prestocloud_sec.cjdns.cryptoauth.exchange import SessionState
 from prestocloud_sec.cjdns.cryptoauth.handshake import HANDSHAKE_SIZE, HandshakeHeader, PacketKind
@@ -38,6 +40,7 @@ __all__ = [
     "TRANSITIONS",
     "AuthField",
     "AuthType",
+    "BatchOpened",
     "DataCipher",
     "HandshakeHeader",
     "PacketKind",

@@ -30,6 +30,14 @@ from numpy.typing import NDArray
 
 from prestocloud_sec.arena import PacketArena, trusted_arena
 from prestocloud_sec.cjdns.cryptoauth import sodium
+from prestocloud_sec.cjdns.cryptoauth.batch_layout import (
+    NEED,
+    check_layout,
+    check_output,
+    not_an_arena,
+    refusal,
+    same_memory,
+)
 from prestocloud_sec.cjdns.cryptoauth.cipher import DataCipher
 from prestocloud_sec.cjdns.cryptoauth.replay import ReplayWindow
 from prestocloud_sec.cjdns.cryptoauth.statistics import Counters
@@ -166,14 +174,14 @@ def seal_run(
             room = int(lengths.sum())
         target, places, sizes = np.empty(room + _HEADER * count, _BYTE), np.empty(count, _WORD), np.empty(count, _WORD)
     else:
-        _check_output(out, count)
+        check_output(out, count)
         target, places, sizes = out.buffer, out.offsets, out.lengths
     size = _seal(context, first_nonce, buffer, offsets, lengths, target, places, sizes)
-    if size <= _NEED and out is None:  # packets share bytes and need more room than the guess
-        target = np.empty(_NEED - size, _BYTE)
+    if size <= NEED and out is None:  # packets share bytes and need more room than the guess
+        target = np.empty(NEED - size, _BYTE)
         size = _seal(context, first_nonce, buffer, offsets, lengths, target, places, sizes)
     if size < 0:
-        raise _refusal(size)
+        raise refusal(size)
     counters.packets_out += count
     counters.bytes_out += size
     return trusted_arena(target, places, sizes) if out is None else out
@@ -199,13 +207,13 @@ def seal_each(
         As `seal_batch`, before the first packet was sealed.
     """
     if not isinstance(arena, PacketArena):
-        raise _not_an_arena("arena", arena)
+        raise not_an_arena("arena", arena)
     if out is None:
         return PacketArena.pack([seal(payload) for payload in arena])
-    _check_output(out, len(arena))
+    check_output(out, len(arena))
     target, places, sizes = out.buffer, out.offsets, out.lengths
-    _check_layout(arena, target, most)
-    in_place, end = _same_memory(arena.buffer, target), 0
+    check_layout(arena, target, most)
+    in_place, end = same_memory(arena.buffer, target), 0
     for index in range(len(arena)):
         payload = arena[index]
         packet = seal(payload)
@@ -246,17 +254,29 @@ def open_run(
     if context is None:
         context = _context(cipher)
     buffer, offsets, lengths = arena.buffer, arena.offsets, arena.lengths
-    if begun is None:
-        begun = _begin(arena, out)
-    results, status = begun
-    target, places, sizes = results.buffer, results.offsets, results.lengths
+    if begun is not None:
+        results, status = begun
+        target, places, sizes = results.buffer, results.offsets, results.lengths
+    else:
+        count = len(offsets)
+        status = np.empty(count, _BYTE)
+        if out is None:
+            room = len(buffer)
+            if room > _GUESS:
+                room = int(lengths.sum())
+            target, places, sizes = np.empty(room, _BYTE), np.empty(count, _WORD), np.empty(count, _WORD)
+            results = trusted_arena(target, places, sizes)
+        else:
+            check_output(out, count)
+            results, target, places, sizes = out, out.buffer, out.offsets, out.lengths
+        begun = _new(BatchOpened, (results, status))
     _put_window(context, _WINDOW_AT, window.base, window.bits)
     reached = _open(context, start, stop, buffer, offsets, lengths, target, places, sizes, status)
     if reached < 0:
-        if reached > _NEED or out is not None:
-            raise _refusal(reached)
+        if reached > NEED or out is not None:
+            raise refusal(reached)
         # Packets share bytes and need more room than the guess. Nothing was written.
-        results = trusted_arena(np.empty(_NEED - reached, _BYTE), places, sizes)
+        results = trusted_arena(np.empty(NEED - reached, _BYTE), places, sizes)
         return open_run(cipher, window, counters, arena, None, _new(BatchOpened, (results, status)), start, stop)
     window.base, window.bits, accepted, size, lost, twice, below, runts, forged = _get_results(context, _WINDOW_AT)
     counters.packets_in += accepted
@@ -284,25 +304,15 @@ def begin(arena: PacketArena, out: PacketArena | None, least: int) -> BatchOpene
         As `open_batch`.
     """
     if not isinstance(arena, PacketArena):
-        raise _not_an_arena("arena", arena)
-    begun = _begin(arena, out)
-    if out is not None:
-        _check_layout(arena, out.buffer, -least)
-        return begun
-    target = np.empty(int(arena.lengths.sum()), _BYTE)
-    return BatchOpened(trusted_arena(target, begun.arena.offsets, begun.arena.lengths), begun.status)
-
-
-def _begin(arena: PacketArena, out: PacketArena | None) -> BatchOpened:
-    count = len(arena.offsets)
+        raise not_an_arena("arena", arena)
+    count = len(arena)
     if out is None:
-        room = len(arena.buffer)
-        if room > _GUESS:
-            room = int(arena.lengths.sum())
-        out = trusted_arena(np.empty(room, _BYTE), np.empty(count, _WORD), np.empty(count, _WORD))
+        none = np.zeros(count, _WORD)
+        out = PacketArena(np.empty(int(arena.lengths.sum()), _BYTE), none, none.copy())
     else:
-        _check_output(out, count)
-    return _new(BatchOpened, (out, np.empty(count, _BYTE)))
+        check_output(out, count)
+        check_layout(arena, out.buffer, -least)
+    return BatchOpened(out, np.empty(count, _BYTE))
 
 
 def _count_refused(
@@ -321,7 +331,7 @@ def put(arena: PacketArena, begun: BatchOpened, index: int, payload: bytes, code
     results, status = begun
     target, places, sizes = results.buffer, results.offsets, results.lengths
     place, length = int(arena.offsets[index]), int(arena.lengths[index])
-    if not _same_memory(arena.buffer, target):
+    if not same_memory(arena.buffer, target):
         place = int(places[index - 1] + sizes[index - 1]) if index else 0
     elif code:
         place += min(length, _HEADER)
@@ -337,9 +347,6 @@ _WINDOW_AT = 8 * 6
 _new = tuple.__new__  # the constructor of a named tuple is written in Python and takes twice as long
 _put_window = struct.Struct("=2Q").pack_into
 _get_results = struct.Struct("=9Q").unpack_from
-
-# The refusals of `batch_kernel`.
-_OUTSIDE, _OVERLAP, _NO_ROOM, _NEED = -1, -2, -3, -4
 
 # The compiled kernels; `_context` loads them, for a cipher that has no context yet.
 _seal: Any = None
@@ -369,61 +376,4 @@ def _check(cipher: object, arena: object) -> None:
     if not isinstance(cipher, DataCipher):
         raise CjdnsMisuseError(f"{type(cipher).__name__}", where="cipher", expected="a DataCipher")
     if not isinstance(arena, PacketArena):
-        raise _not_an_arena("arena", arena)
-
-
-def _check_output(out: PacketArena, count: int) -> None:
-    if not isinstance(out, PacketArena):
-        raise _not_an_arena("out", out)
-    if len(out.offsets) != count:
-        raise CjdnsMisuseError(f"{len(out.offsets)} packets", where="out", expected=f"{count}, as in the batch")
-    if not (out.buffer.flags.writeable and out.offsets.flags.writeable and out.lengths.flags.writeable):
-        raise CjdnsMisuseError("a read-only array", where="out", expected="three arrays to write to")
-
-
-def _same_memory(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
-    return a is b or (len(a) == len(b) and bool(a.ctypes.data == b.ctypes.data))
-
-
-def _check_layout(arena: PacketArena, target: NDArray[np.uint8], grow: int) -> None:
-    """Check that all results fit; the readable twin of the kernels' `_layout`.
-
-    Parameters
-    ----------
-    arena : PacketArena
-        The packets.
-    target : ndarray of uint8
-        Where results go.
-    grow : int
-        How many bytes longer than its packet a result is at most (negative: shorter at least).
-    """
-    if _same_memory(arena.buffer, target):
-        ends = arena.offsets + arena.lengths
-        before = np.concatenate((np.zeros(min(len(ends), 1), _WORD), ends[:-1]))
-        if (arena.offsets - max(grow, 0) < before).any():
-            raise _refusal(_NO_ROOM)
-        return
-    if np.may_share_memory(arena.buffer, target):
-        raise _refusal(_OVERLAP)
-    need = int(np.maximum(arena.lengths + grow, 0).sum())
-    if need > len(target):
-        raise _refusal(_NEED - need)
-
-
-def _refusal(code: int) -> CjdnsMisuseError:
-    """Say what a kernel, or `_check_layout`, refused."""
-    if code <= _NEED:
-        return CjdnsMisuseError("too little room", where="out.buffer", expected=f"{_NEED - code} bytes")
-    what, expected = {
-        _OUTSIDE: ("a packet lies outside the buffer", "arrays that nobody changes meanwhile"),
-        _OVERLAP: ("shares memory with the packets' buffer", "memory of its own, or the same arena to work in place"),
-        _NO_ROOM: (
-            "in place, packets overlap, do not ascend, or leave no room for a header",
-            "ascending packets with headroom",
-        ),
-    }[code]
-    return CjdnsMisuseError(what, where="out.buffer", expected=expected)
-
-
-def _not_an_arena(name: str, value: object) -> CjdnsMisuseError:
-    return CjdnsMisuseError(f"{type(value).__name__}", where=name, expected="a PacketArena")
+        raise not_an_arena("arena", arena)

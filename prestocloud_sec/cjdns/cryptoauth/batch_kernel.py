@@ -23,6 +23,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from prestocloud_sec._jit import kernel
+from prestocloud_sec.cjdns.cryptoauth.batch_layout import NEED, NO_ROOM, OUTSIDE, OVERLAP
 
 __all__ = [
     "ACCEPTED",
@@ -34,12 +35,8 @@ __all__ = [
     "FORGED",
     "KEY",
     "LOST",
-    "NEED",
-    "NO_ROOM",
     "OPEN",
-    "OUTSIDE",
     "OUT_OF_RANGE",
-    "OVERLAP",
     "RECEIVE_AT",
     "RUNTS",
     "SEAL",
@@ -57,9 +54,6 @@ SEAL, SEAL_PADDED, OPEN, KEY, SEND_AT, RECEIVE_AT = 0, 1, 2, 3, 4, 5
 BASE, BITS = 6, 7
 ACCEPTED, ACCEPTED_BYTES, LOST, DUPLICATES, OUT_OF_RANGE, RUNTS, FORGED = 8, 9, 10, 11, 12, 13, 14
 CONTEXT_WORDS = 15
-
-# Refusals; `NEED` - n says that the output buffer must have n bytes.
-OUTSIDE, OVERLAP, NO_ROOM, NEED = -1, -2, -3, -4
 
 _HEADER = 20
 _RUNT, _REPLAY, _FORGED, _HANDSHAKE = 1, 14, 15, 255

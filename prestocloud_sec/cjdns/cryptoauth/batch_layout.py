@@ -28,7 +28,7 @@ __all__ = [
 OUTSIDE, OVERLAP, NO_ROOM, NEED = -1, -2, -3, -4
 """What a kernel refuses; `NEED` - n says that the output buffer must have n bytes.
 
-The kernels are compiled with these numbers, and what is kept on disk is renewed when *their* file changes, not this one.
+The kernels are compiled with these numbers; what is kept on disk is renewed when *their* file changes, not this one.
 """
 
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prestocloud_sec.cjdns._layout import view
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, KeyEncodingError
-from prestocloud_sec.errors import MisuseError
-from prestocloud_sec.wire import view_of
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -40,15 +39,12 @@ def base32_encode(data: BytesLike) -> str:
     >>> base32_encode(bytes.fromhex("fa5772d577"))
     'uzp4rbzg'
     """
-    try:
-        view = view_of(data)
-    except MisuseError as error:
-        raise CjdnsMisuseError(error.what, where=error.where, expected=error.expected) from error
-    if len(view) > _LIMIT:
-        raise CjdnsMisuseError(f"{len(view)} bytes", where="data", expected=f"at most {_LIMIT}")
+    raw = view(data, "data")
+    if len(raw) > _LIMIT:
+        raise CjdnsMisuseError(f"{len(raw)} bytes", where="data", expected=f"at most {_LIMIT}")
     characters = []
     pending = count = 0
-    for byte in view:
+    for byte in raw:
         pending |= byte << count
         count += 8
         while count >= 5:

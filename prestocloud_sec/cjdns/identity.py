@@ -19,6 +19,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from prestocloud_sec.cjdns._layout import view
 from prestocloud_sec.cjdns.base32 import base32_decode, base32_encode
 from prestocloud_sec.cjdns.errors import (
     AddressError,
@@ -29,8 +30,6 @@ from prestocloud_sec.cjdns.errors import (
     KeyLengthError,
     KeySuffixError,
 )
-from prestocloud_sec.errors import MisuseError
-from prestocloud_sec.wire import view_of
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -52,13 +51,10 @@ def exact_bytes(data: BytesLike, size: int, name: str, error: type[CjdnsError]) 
     """Return exactly `size` bytes of a bytes-like object; another length raises `error`."""
     if type(data) is bytes and len(data) == size:
         return data
-    try:
-        view = view_of(data, name=name)
-    except MisuseError as wrong:
-        raise CjdnsMisuseError(wrong.what, where=wrong.where, expected=wrong.expected) from wrong
-    if len(view) != size:
-        raise error(f"{len(view)} bytes", where=name, expected=f"{size} bytes")
-    return bytes(view)
+    raw = view(data, name)
+    if len(raw) != size:
+        raise error(f"{len(raw)} bytes", where=name, expected=f"{size} bytes")
+    return bytes(raw)
 
 
 def exact_text(text: object, name: str) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 import nacl.bindings as sodium
 
 from prestocloud_sec.cjdns import sign as signatures
+from prestocloud_sec.cjdns._layout import octets
 from prestocloud_sec.cjdns.base32 import base32_decode, base32_encode
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, KeyEncodingError, KeyLengthError, SignatureError
 from prestocloud_sec.cjdns.identity import (
@@ -29,8 +30,6 @@ from prestocloud_sec.cjdns.identity import (
     exact_text,
     parse_ip,
 )
-from prestocloud_sec.errors import MisuseError
-from prestocloud_sec.wire import view_of
 
 if TYPE_CHECKING:
     from prestocloud_sec.cjdns.keysearch import Progress
@@ -55,13 +54,6 @@ _HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}")
 _GENERATE_LIMIT = 100_000  # an honest random source fails this often with probability (255/256)**100000 < 2**-560
 
 Random = Callable[[int], bytes]
-
-
-def _message(data: BytesLike) -> bytes:
-    try:
-        return bytes(view_of(data, name="message"))
-    except MisuseError as wrong:
-        raise CjdnsMisuseError(wrong.what, where=wrong.where, expected=wrong.expected) from wrong
 
 
 def drawn(random: Random, size: int) -> bytes:
@@ -180,7 +172,7 @@ class PrivateKey:
         CjdnsMisuseError
             If `message` is not bytes-like, or `random` does not return the 32 bytes it is asked for.
         """
-        data = _message(message)
+        data = octets(message, "message")
         return signatures.sign(self._live(), data, drawn(random, 32))
 
     def wipe(self) -> None:
@@ -256,7 +248,7 @@ def verify_signature(
     KeyFormatError
         If `signing_public` is not an Ed25519 key.
     """
-    data = _message(message)
+    data = octets(message, "message")
     raw = exact_bytes(signature, signatures.SIGNATURE_SIZE, "signature", SignatureError)
     edwards = exact_bytes(signing_public, KEY_SIZE, "signing key", KeyLengthError)
     if signer is not None and not isinstance(signer, PublicKey):

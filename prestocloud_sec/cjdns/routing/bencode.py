@@ -26,9 +26,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, Union
 
+from prestocloud_sec.cjdns._layout import view
 from prestocloud_sec.cjdns.errors import BencodeError, CjdnsMisuseError
-from prestocloud_sec.errors import MisuseError
-from prestocloud_sec.wire import view_of
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -202,15 +201,12 @@ def decode(data: BytesLike, *, trailing: bool = True) -> Document:
     CjdnsMisuseError
         If `data` is not bytes-like.
     """
-    try:
-        view = view_of(data, name="bencode")
-    except MisuseError as error:
-        raise CjdnsMisuseError(error.what, where="bencode", expected="bytes-like") from error
-    if len(view) > MAX_SIZE:
-        raise BencodeError(f"{len(view)} bytes", where="bencode", expected=f"at most {MAX_SIZE}")
-    octets = bytes(view)
-    value, end, widths, zeros = _read(octets)
-    rest = octets[end:]
+    given = view(data, "bencode")
+    if len(given) > MAX_SIZE:
+        raise BencodeError(f"{len(given)} bytes", where="bencode", expected=f"at most {MAX_SIZE}")
+    raw = bytes(given)
+    value, end, widths, zeros = _read(raw)
+    rest = raw[end:]
     if rest and not trailing:
         raise BencodeError(f"{len(rest)} bytes after the value", where="bencode", offset=end, expected="none")
     if widths == _rule(value, end - zeros):

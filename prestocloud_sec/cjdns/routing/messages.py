@@ -26,12 +26,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from prestocloud_sec.cjdns._layout import view
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, MessageError, SchemeError
 from prestocloud_sec.cjdns.keys import PublicKey
 from prestocloud_sec.cjdns.routing import bencode
 from prestocloud_sec.cjdns.switch import V3X5X8, EncodingScheme
-from prestocloud_sec.errors import MisuseError
-from prestocloud_sec.wire import view_of
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -274,13 +273,10 @@ def decode_message(data: BytesLike) -> Query | Reply:
     CjdnsMisuseError
         If `data` is not bytes-like.
     """
-    try:
-        size = len(view_of(data, name="message"))
-    except MisuseError as error:
-        raise CjdnsMisuseError(error.what, where="message", expected="bytes-like") from error
-    if size > MAX_MESSAGE:
-        raise MessageError(f"{size} bytes", where="message", expected=f"at most {MAX_MESSAGE}")
-    document = bencode.decode(data)
+    raw = view(data, "message")
+    if len(raw) > MAX_MESSAGE:
+        raise MessageError(f"{len(raw)} bytes", where="message", expected=f"at most {MAX_MESSAGE}")
+    document = bencode.decode(raw)
     if not isinstance(document.value, dict):
         raise MessageError(f"a {type(document.value).__name__}", where="message", expected="a dictionary")
     return _Fields(document.value, document.layout).message()

@@ -25,10 +25,9 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 
+from prestocloud_sec.cjdns._layout import octets
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import Address
-from prestocloud_sec.errors import MisuseError
-from prestocloud_sec.wire import view_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,13 +81,7 @@ def packed_bytes(address: AddressLike, name: str = "address") -> bytes:
     """Return the 16 bytes of an address in network byte order, or raise CjdnsMisuseError naming `name`."""
     if isinstance(address, Address):
         return address.packed
-    try:
-        packed = bytes(view_of(address, name=name))
-    except MisuseError as wrong:
-        raise CjdnsMisuseError(wrong.what, where=wrong.where, expected="an Address, or 16 bytes") from wrong
-    if len(packed) != 16:
-        raise CjdnsMisuseError(f"{len(packed)} bytes are no address", where=name, expected="16 bytes")
-    return packed
+    return octets(address, name, ADDRESS_BITS // 8)
 
 
 def unrotate(value: int) -> int:

@@ -11,11 +11,15 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from prestocloud_sec.bpf.assembler import assemble as assemble
+    from prestocloud_sec.bpf.disassembler import disassemble as disassemble
     from prestocloud_sec.bpf.program import Program as Program
     from prestocloud_sec.bpf.program import ProgramType as ProgramType
     from prestocloud_sec.bpf.program import Symbols as Symbols
 
 _HOMES: dict[str, str] = {
+    "assemble": "assembler",
+    "disassemble": "disassembler",
     "Program": "program",
     "ProgramType": "program",
     "Symbols": "program",

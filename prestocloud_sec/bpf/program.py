@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Program", "ProgramType", "Symbols", "target_slot"]
 
+_SHOWN = 4
+"""Instructions that the short form of a program shows."""
+
 
 class ProgramType(IntEnum):
     """Program types by the kernel's number (Linux ``include/uapi/linux/bpf.h``, ``enum bpf_prog_type``)."""
@@ -150,7 +153,7 @@ class Program:
     --------
     >>> program = Program.from_bytes(bytes.fromhex("b7000000010000009500000000000000"))
     >>> program
-    <Program: 2 instructions in 2 slots>
+    <Program, 2 slots: r0 = 1; exit>
     >>> program.to_bytes().hex()
     'b7000000010000009500000000000000'
     """
@@ -291,11 +294,11 @@ class Program:
             )
         return found
 
-    def disassemble(self, *, syntax: str = "kernel") -> str:
+    def disassemble(self, *, syntax: str = "kernel", labels: bool | None = None) -> str:
         """Return the program as text; see `prestocloud_sec.bpf.disassembler.disassemble`."""
         from prestocloud_sec.bpf.disassembler import disassemble
 
-        return disassemble(self, syntax=syntax)
+        return disassemble(self, syntax=syntax, labels=labels)
 
     def run(
         self, packet: BytesLike = b"", *, ctx: Any = None, maps: Any = None, engine: str = "auto", **options: Any
@@ -326,7 +329,11 @@ class Program:
 
     def __repr__(self) -> str:
         title = "Program" + (f" {self.name!r}" if self.name else "") + (f" {self.type.name}" if self.type else "")
-        return f"<{title}: {len(self.instructions)} instructions in {len(self)} slots>"
+        from prestocloud_sec.bpf.disassembler import instruction_text
+
+        shown = "; ".join(map(instruction_text, self.instructions[:_SHOWN]))
+        more = "; ..." if len(self.instructions) > _SHOWN else ""
+        return f"<{title}, {len(self)} slots: {shown}{more}>"
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(self.disassemble())}</pre>"

@@ -67,7 +67,7 @@ class Responder:
         Tells whether a node may be named (a node that says ``dnd`` may not).
     """
 
-    __slots__ = ("_directors", "_es", "_listed", "_metric", "_own", "_reading", "_store", "_version")
+    __slots__ = ("_directors", "_es", "_listed", "_metric", "_reading", "_store", "_version")
 
     def __init__(
         self,
@@ -80,7 +80,6 @@ class Responder:
         listed: Callable[[Address], bool] = _listed,
     ) -> None:
         self._store = store
-        self._own = own
         self._metric = own.metric
         self._version = version
         self._es = scheme.serialize()
@@ -131,11 +130,10 @@ class Responder:
         except AddressError:
             return ()  # nothing in cjdns has such an address
         point, wanted = target.metric, 2 * REPLY_NODES
-        exclude = frozenset((asker, self._own))
         entries: list[NodeEntry] = []
         looked_at = 0
         while True:
-            near = self._store.nearest(target, wanted, exclude=exclude)
+            near = self._store.nearest(target, wanted)  # never this node itself
             for node in near[looked_at:]:
                 if may_name(node.address.metric, self._metric, point, self._reading):
                     entry = self._entry(node, asker, path, version)
@@ -177,9 +175,9 @@ class Responder:
         if (
             key is None
             or label <= SELF
-            or node.address in (asker, self._own)
+            or node.address == asker
             or self._directors.interface(label) == self._directors.interface(path)
-            or not compatible(version, node.version)
+            or (version != node.version and not compatible(version, node.version))
             or not self._listed(node.address)
         ):
             return None

@@ -342,6 +342,20 @@ def test_the_store_stays_within_its_bounds() -> None:
     assert len(store) > 20
 
 
+def test_peers_that_are_none_any_more_count() -> None:
+    store = NodeStore(US, capacity=3)
+    peers = [node(i) for i in range(1, 10)]
+    for slot, peer in enumerate(peers, start=2):
+        store.discover(peer, path(slot), now=0.0)
+        store.discover(peer, path(2, 20 + slot), now=0.0)  # known behind the first one as well
+    assert len(store) == 9
+    for slot in range(3, 11):
+        store.purge(path(slot))
+        assert len(store) <= 3 + len(store.peers())
+    assert [peer.address for peer in store.peers()] == peers[:1]
+    assert len(store) == 4
+
+
 def test_links_beyond_the_bound_are_the_dearest_that_carry_nothing() -> None:
     store = NodeStore(US, link_capacity=10)
     _a, b = chain(store, 0, 2)
@@ -415,6 +429,44 @@ def test_a_node_that_carries_others_is_not_evicted() -> None:
         store.discover(in_bucket(9, rng), path(0, 2, slot), now=0.0)
     assert carrier in store
     assert len(store) == 10
+
+
+def abuse(store: NodeStore, rng: random.Random, pool: list[Address], now: int) -> None:
+    """Do one thing at random, mostly with labels that mean nothing."""
+    base = rng.choice([known.label for known in store] or [SELF])
+    onward = (rng.randrange(2, 4096) ^ 1) << base.log2 ^ base
+    label = rng.choice([rng.getrandbits(rng.randrange(1, 64)), rng.getrandbits(8) | 0x100, onward]) & (1 << 64) - 1
+    what = rng.choices(["discover", "reply", "timeout", "purge", "remove"], [6, 1, 1, 1, 1])[0]
+    if what == "discover":
+        scheme = rng.choice([V3X5X8, V3X5X8, V4X8, F4, F8])
+        form = rng.randrange(len(scheme.forms))
+        store.discover(rng.choice(pool), label, scheme=scheme, inverse_form=form, now=now)
+    elif what == "reply":
+        store.reply(rng.choice([label, base]), latency=0.1, now=now)
+    elif what == "timeout":
+        store.timeout(rng.choice([label, base]), now=now)
+    elif what == "purge" and (route := rng.choice([label, base])) > 1:
+        store.purge(route)
+        assert not [known for known in store if known.label.routes_through(route)]
+    else:
+        store.remove(rng.choice(pool))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_small_store_survives_anything(seed: int) -> None:
+    rng = random.Random(seed)
+    capacity, link_capacity = rng.choice([1, 3, 8]), rng.choice([1, 5, 30])
+    store = NodeStore(US, capacity=capacity, link_capacity=link_capacity, scheme=rng.choice([V3X5X8, V4X8, F4, F8]))
+    pool = [US, *(node(i) for i in range(1, 20))]
+    for now in range(120):
+        abuse(store, rng, pool, now)
+        peers = len(store.peers())
+        assert len(store) <= capacity + peers
+        assert len(store.links()) <= max(link_capacity, peers)
+        assert US not in store
+        for known in store:
+            assert store.get(known.address) == store.by_path(known.label) == known
+            assert known.label.log2 <= 59
 
 
 # -- lookups -----------------------------------------------------------------------------------------------------------

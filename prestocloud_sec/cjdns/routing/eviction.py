@@ -30,7 +30,7 @@ SHARE = 8
 _PREFIX_SHIFT = ADDRESS_BITS - 32  # what ranks nodes is the first 32 bits of their distance, as ``Address_getPrefix``
 
 
-def worst(graph: LinkGraph, counted: list[Entry], newcomer: Entry, capacity: int) -> Entry:
+def worst(graph: LinkGraph, counted: list[Entry], newcomer: Entry | None, capacity: int) -> Entry:
     """Return the node that has to go.
 
     Parameters
@@ -38,8 +38,8 @@ def worst(graph: LinkGraph, counted: list[Entry], newcomer: Entry, capacity: int
     graph : LinkGraph
     counted : list of Entry
         All nodes that count: those that are no direct peers. At least one.
-    newcomer : Entry
-        The node that came in last; it may be the one that goes.
+    newcomer : Entry or None
+        The node that came in last, if one did; it may be the one that goes.
     capacity : int
         How many nodes there may be.
     """
@@ -54,8 +54,11 @@ def worst(graph: LinkGraph, counted: list[Entry], newcomer: Entry, capacity: int
         return max(unreachable, key=badness)
     carrying = {entry.best.parent for entry in graph.reachable.values() if entry.best is not None}
     ends = [entry for entry in counted if entry not in carrying]
-    if Counter(entry.bucket for entry in counted)[newcomer.bucket] * SHARE > capacity:
-        return max((entry for entry in ends if entry.bucket == newcomer.bucket), key=badness, default=newcomer)
+    crowd = Counter(entry.bucket for entry in counted)
+    if newcomer is not None and crowd[newcomer.bucket] * SHARE > capacity:
+        same = [entry for entry in ends if entry.bucket == newcomer.bucket]
+        if same:
+            return max(same, key=badness)
     buckets: dict[int, list[Entry]] = defaultdict(list)
     for entry in sorted(counted, key=badness):
         buckets[entry.bucket].append(entry)

@@ -354,6 +354,7 @@ class NodeStore:
         gone = [entry for entry in graph.entries.values() if not entry.label and entry.metric not in before]
         for entry in gone:
             graph.forget(entry)
+        self._shrink()  # a peer that is none any more counts
         return len(gone)
 
     def remove(self, address: Address) -> bool:
@@ -403,15 +404,17 @@ class NodeStore:
             entry.set_scheme(scheme)
         return entry
 
-    def _shrink(self, newcomer: Entry) -> None:
+    def _shrink(self, newcomer: Entry | None = None) -> None:
         """Make room; `eviction` says at whose expense."""
         graph = self._graph
         if graph.link_count > self.link_capacity:
             graph.detach(spare_links(graph, graph.link_count - self.link_capacity))
-        if len(graph.entries) > self.capacity:
+        while len(graph.entries) > self.capacity:
             counted = [entry for entry in graph.entries.values() if not graph.is_peer(entry)]
-            if len(counted) > self.capacity:
-                graph.forget(worst(graph, counted, newcomer, self.capacity))
+            if len(counted) <= self.capacity:
+                break
+            graph.forget(worst(graph, counted, newcomer, self.capacity))
+            newcomer = None
 
     # -- for people ----------------------------------------------------------------------------------------------------
 

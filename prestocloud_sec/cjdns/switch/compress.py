@@ -20,10 +20,11 @@ from operator import index
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, LabelError
+from prestocloud_sec.cjdns.switch.form import EncodingForm
 from prestocloud_sec.cjdns.switch.label import bit_reverse_64
+from prestocloud_sec.wire import shown, whole
 
 if TYPE_CHECKING:
-    from prestocloud_sec.cjdns.switch.form import EncodingForm
     from prestocloud_sec.cjdns.switch.scheme import EncodingScheme
 
 __all__ = ["ROUTER", "TABLE_BITS", "NumberCompress"]
@@ -77,6 +78,7 @@ class NumberCompress:
             number = index(number)
         except TypeError as error:
             raise CjdnsMisuseError(f"a {type(number).__name__}", where="interface", expected="an int") from error
+        _check_form(form)
         if self._scheme.is_358:
             if form.bit_count == self._scheme.forms[0].bit_count:
                 director = number ^ 1 if number < 2 else number
@@ -90,6 +92,9 @@ class NumberCompress:
 
     def number_of(self, director: int, form: EncodingForm) -> int:
         """Return the interface number of a director that stands in `form` (the inverse of `director_of`)."""
+        if type(director) is not int:
+            director = whole(director, "director", error=CjdnsMisuseError)
+        _check_form(form)
         if not self._scheme.is_358:
             return director ^ 1 if self._scheme.is_variable else director
         if form.bit_count == self._scheme.forms[0].bit_count:
@@ -108,7 +113,7 @@ class NumberCompress:
             if self.director_of(number, form) is not None:
                 return form.width
         raise LabelError(
-            f"no director for interface {number}", where=repr(self._scheme), expected=f"0..{self.count - 1}"
+            f"no director for interface {shown(number)}", where=repr(self._scheme), expected=f"0..{self.count - 1}"
         )
 
     def compress(self, number: int, width: int) -> int:
@@ -122,15 +127,20 @@ class NumberCompress:
         LabelError
             If no form has this width, or the number does not fit in it.
         """
+        if type(number) is not int or type(width) is not int:
+            number = whole(number, "interface", None, error=CjdnsMisuseError)
+            width = whole(width, "width", None, error=CjdnsMisuseError)
         if width not in self._forms:
-            raise LabelError(f"no form of {width} bits", where=repr(self._scheme), expected=f"one of {self.widths}")
+            raise LabelError(
+                f"no form of {shown(width)} bits", where=repr(self._scheme), expected=f"one of {self.widths}"
+            )
         if number == ROUTER and self._self_in_all_widths:
             return 1
         for form in self._forms[width]:
             director = self.director_of(number, form)
             if director is not None:
                 return form.encode(director)
-        raise LabelError(f"interface {number} does not fit in {width} bits", where=repr(self._scheme))
+        raise LabelError(f"interface {shown(number)} does not fit in {width} bits", where=repr(self._scheme))
 
     def decompress(self, label: int) -> int:
         """Return the interface number that the first director of a label names.
@@ -154,12 +164,14 @@ class NumberCompress:
         CjdnsMisuseError
             If the scheme has directors of more than 10 bits: no switch is built with such a one.
         """
-        scheme = self._scheme
+        self._check_widths()
+        return tuple(self._entry(low) for low in range(1 << TABLE_BITS))
+
+    def _check_widths(self) -> None:
         if max(self.widths) > TABLE_BITS or self.count > 1 << TABLE_BITS:
             raise CjdnsMisuseError(
-                f"directors of {max(self.widths)} bits", where=repr(scheme), expected=f"at most {TABLE_BITS}"
+                f"directors of {max(self.widths)} bits", where=repr(self._scheme), expected=f"at most {TABLE_BITS}"
             )
-        return tuple(self._entry(low) for low in range(1 << TABLE_BITS))
 
     def _entry(self, low: int) -> tuple[int, int]:
         for form in self._scheme.forms:
@@ -173,7 +185,13 @@ class NumberCompress:
 
         A width in which the number cannot be written is missing. This is what a switch puts into a label where it has
         shifted that many bits out.
+
+        Raises
+        ------
+        CjdnsMisuseError
+            As `table`: a scheme with wider directors can have 2**31 numbers.
         """
+        self._check_widths()
         return tuple(self._returns_of(number) for number in range(self.count))
 
     def _returns_of(self, number: int) -> dict[int, int]:
@@ -182,3 +200,8 @@ class NumberCompress:
             with suppress(LabelError):
                 codes[width] = bit_reverse_64(self.compress(number, width))
         return codes
+
+
+def _check_form(form: object) -> None:
+    if not isinstance(form, EncodingForm):
+        raise CjdnsMisuseError(f"a {type(form).__name__}", where="form", expected="an EncodingForm")

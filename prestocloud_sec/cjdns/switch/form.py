@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, SchemeError
 from prestocloud_sec.cjdns.switch.label import MAX_ROUTE_BITS
+from prestocloud_sec.wire import shown
 
 __all__ = ["FIELD_BITS", "LARGEST_FIELD", "EncodingForm", "as_forms", "fault"]
 
@@ -19,6 +21,8 @@ FIELD_BITS = 5
 
 LARGEST_FIELD = (1 << FIELD_BITS) - 1
 """Most bits of a prefix, and of a director without it."""
+
+_WIDEST = 1024  # bits of any number in a form, sane or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,12 @@ class EncodingForm:
 
     Notes
     -----
-    Any non-negative numbers are accepted here; what a scheme may be made of is `EncodingScheme`'s to judge.
+    Numbers of up to 1024 bits are accepted here; what a scheme may be made of is `EncodingScheme`'s to judge.
 
     Raises
     ------
     SchemeError
-        If a number is negative.
+        If a number is negative or larger than that.
     CjdnsMisuseError
         If one is not an integer.
     """
@@ -55,8 +59,8 @@ class EncodingForm:
             value = getattr(self, name)
             if not isinstance(value, int):
                 raise CjdnsMisuseError(f"a {type(value).__name__}", where=f"EncodingForm.{name}", expected="an int")
-            if value < 0:
-                raise SchemeError(f"{value}", where=f"EncodingForm.{name}", expected="0 or more")
+            if value < 0 or value.bit_length() > _WIDEST or (name != "prefix" and value > _WIDEST):
+                raise SchemeError(shown(value), where=f"EncodingForm.{name}", expected=f"0 to {_WIDEST} bits")
 
     @property
     def width(self) -> int:
@@ -65,15 +69,28 @@ class EncodingForm:
 
     def matches(self, label: int) -> bool:
         """Tell whether a label's first director is in this form."""
-        return (label ^ self.prefix) & ((1 << self.prefix_length) - 1) == 0
+        try:
+            return (label ^ self.prefix) & ((1 << self.prefix_length) - 1) == 0
+        except TypeError as error:
+            raise _no_number(label, "label") from error
 
     def encode(self, director: int) -> int:
         """Put the prefix below a director."""
-        return director << self.prefix_length | self.prefix
+        try:
+            return director << self.prefix_length | self.prefix
+        except TypeError as error:
+            raise _no_number(director, "director") from error
 
     def decode(self, label: int) -> int:
         """Take the director, without its prefix, out of a label that begins with this form."""
-        return label >> self.prefix_length & ((1 << self.bit_count) - 1)
+        try:
+            return label >> self.prefix_length & ((1 << self.bit_count) - 1)
+        except TypeError as error:
+            raise _no_number(label, "label") from error
+
+
+def _no_number(value: object, where: str) -> CjdnsMisuseError:
+    return CjdnsMisuseError(f"a {type(value).__name__}", where=where, expected="an int")
 
 
 def fault(forms: tuple[EncodingForm, ...]) -> str | None:
@@ -103,8 +120,8 @@ def fault(forms: tuple[EncodingForm, ...]) -> str | None:
 def as_forms(forms: Iterable[EncodingForm]) -> tuple[EncodingForm, ...]:
     """Make a tuple of forms, or raise CjdnsMisuseError if they are none."""
     try:
-        many = tuple(forms)
-    except TypeError as error:
+        many = tuple(islice(forms, LARGEST_FIELD + 1))  # bit counts rise from form to form: one more is one too many
+    except (TypeError, ValueError, NotImplementedError, SystemError) as error:
         raise CjdnsMisuseError(
             f"a {type(forms).__name__}", where="EncodingScheme", expected="an iterable of EncodingForm"
         ) from error

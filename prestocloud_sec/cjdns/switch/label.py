@@ -50,7 +50,7 @@ def bit_reverse_64(value: int) -> int:
     """
     try:
         return int.from_bytes(value.to_bytes(8, "little").translate(_REVERSED_BYTES), "big")
-    except (OverflowError, AttributeError) as error:
+    except (OverflowError, AttributeError, TypeError) as error:
         raise _not_a_label(value) from error
 
 
@@ -110,7 +110,7 @@ class RouteLabel(int):
         if not isinstance(value, int):
             try:
                 value = value.__index__()  # numpy's integers
-            except AttributeError as error:
+            except (AttributeError, TypeError) as error:
                 raise _not_a_label(value) from error
         if not 0 <= value <= _ALL_ONES:
             raise _not_a_label(value)
@@ -208,11 +208,11 @@ class RouteLabel(int):
 
     def director_width(self, scheme: EncodingScheme) -> int:
         """How many bits the first director takes in `scheme`; LabelError if no form of it matches."""
-        return scheme.width_of(self)
+        return _one(scheme).width_of(self)
 
     def is_one_hop(self, scheme: EncodingScheme) -> bool:
         """Tell whether exactly one director stands before the closing 1; LabelError if no form matches."""
-        return scheme.is_one_hop(self)
+        return _one(scheme).is_one_hop(self)
 
     def hops(self, schemes: EncodingScheme | Iterable[EncodingScheme]) -> tuple[Hop, ...]:
         """Split the label into directors, up to the closing 1 or the first director that means "this router".
@@ -273,8 +273,8 @@ class RouteLabel(int):
         in_turn = iter(_each(schemes))
         scheme = next(in_turn)
         try:
-            numbers = iter(interfaces)
-        except TypeError as error:
+            numbers = tuple(islice(interfaces, LABEL_BITS))
+        except (TypeError, ValueError, NotImplementedError, SystemError) as error:
             raise CjdnsMisuseError(
                 f"a {type(interfaces).__name__}", where="RouteLabel.from_path", expected="interface numbers"
             ) from error
@@ -308,11 +308,17 @@ class RouteLabel(int):
             return None
 
 
+def _one(scheme: EncodingScheme) -> EncodingScheme:
+    if not hasattr(scheme, "numbers"):
+        raise CjdnsMisuseError(f"a {type(scheme).__name__}", where="scheme", expected="an EncodingScheme")
+    return scheme
+
+
 def _each(schemes: EncodingScheme | Iterable[EncodingScheme]) -> Sequence[EncodingScheme]:
     """Make a non-empty sequence of one scheme or many; no label has more directors than bits."""
     try:
         many = (schemes,) if hasattr(schemes, "numbers") else tuple(islice(schemes, LABEL_BITS))
-    except TypeError as error:
+    except (TypeError, ValueError, NotImplementedError, SystemError) as error:
         raise CjdnsMisuseError(
             f"a {type(schemes).__name__}", where="schemes", expected="an EncodingScheme, or several"
         ) from error

@@ -20,6 +20,7 @@ from prestocloud_sec.cjdns.errors import CjdnsMisuseError, LabelError, SchemeErr
 from prestocloud_sec.cjdns.switch.compress import NumberCompress
 from prestocloud_sec.cjdns.switch.form import FIELD_BITS, LARGEST_FIELD, EncodingForm, as_forms, fault
 from prestocloud_sec.cjdns.switch.label import MAX_ROUTE_BITS, RouteLabel
+from prestocloud_sec.wire import shown
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -148,6 +149,8 @@ class EncodingScheme:
 
     def is_self_route(self, label: int) -> bool:
         """Tell whether a label's first director is ``0..01``, the switch's own router. False if no form matches."""
+        if type(label) not in (int, RouteLabel):
+            label = RouteLabel(label)
         for form in self.forms:
             if form.matches(label):
                 return label & ((1 << form.width) - 1) == 1
@@ -179,7 +182,7 @@ class EncodingScheme:
             if director is not None:
                 return each.encode(director)
         raise LabelError(
-            f"interface {number} does not fit" + ("" if form is None else f" in form {form}"), where=repr(self)
+            f"interface {shown(number)} does not fit" + ("" if form is None else f" in form {form}"), where=repr(self)
         )
 
     def convert_label(self, label: int, form: int | None = None) -> RouteLabel:
@@ -205,9 +208,9 @@ class EncodingScheme:
         label = RouteLabel(label)
         current = self.forms[self.form_of(label)]
         if not self.is_variable or self.is_self_route(label):
-            if form in (None, 0):
+            if form is None or self._form(form) is self.forms[0]:
                 return label
-            raise LabelError(f"{label} cannot be in form {form}", where=repr(self), expected="form 0 or None")
+            raise LabelError(f"{label} cannot be in form {shown(form)}", where=repr(self), expected="form 0 or None")
         target = None if form is None else self._form(form)
         rest = label >> current.width
         chosen, director = self._recode(current.decode(label), current, target)
@@ -222,7 +225,7 @@ class EncodingScheme:
         if not isinstance(index, int):
             raise CjdnsMisuseError(f"a {type(index).__name__}", where="form", expected="the index of a form")
         if not 0 <= index < len(self.forms):
-            raise LabelError(f"no form {index}", where=repr(self), expected=f"0..{len(self.forms) - 1}")
+            raise LabelError(f"no form {shown(index)}", where=repr(self), expected=f"0..{len(self.forms) - 1}")
         return self.forms[index]
 
     def _recode(self, director: int, current: EncodingForm, target: EncodingForm | None) -> tuple[EncodingForm, int]:
@@ -325,6 +328,8 @@ def label_for(target: int, asker: int, *, scheme: EncodingScheme = V3X5X8, wrap:
     -----
     cjdns v21.1, ``NumberCompress_getLabelFor``.
     """
+    if not isinstance(scheme, EncodingScheme):
+        raise CjdnsMisuseError(f"a {type(scheme).__name__}", where="scheme", expected="an EncodingScheme")
     label, back = RouteLabel(target), RouteLabel(asker)
     width, needed = scheme.width_of(label), scheme.width_of(back)
     if width >= needed:

@@ -30,7 +30,7 @@ from prestocloud_sec.cjdns.constants import ErrorType
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.cjdns.headers import SwitchHeader
 from prestocloud_sec.cjdns.switch.compress import ROUTER, TABLE_BITS
-from prestocloud_sec.cjdns.switch.label import RouteLabel
+from prestocloud_sec.cjdns.switch.label import LABEL_BITS, RouteLabel
 from prestocloud_sec.cjdns.switch.outcome import (
     LEAST_REPORTED,
     Drop,
@@ -43,6 +43,7 @@ from prestocloud_sec.cjdns.switch.outcome import (
     error_packet,
 )
 from prestocloud_sec.cjdns.switch.scheme import V3X5X8, EncodingScheme
+from prestocloud_sec.wire import shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -178,12 +179,10 @@ class Switch:
         self._set(interface, InterfaceState.UP)
 
     def _own(self, interface: int) -> None:
-        if interface == ROUTER or self.state(interface) is InterfaceState.ABSENT:
-            raise CjdnsMisuseError(
-                "the router's interface" if interface == ROUTER else f"no interface {interface!r}",
-                where="Switch",
-                expected="an interface that was added",
-            )
+        if self.state(interface) is InterfaceState.ABSENT:
+            raise _no_interface(interface)
+        if interface == ROUTER:
+            raise CjdnsMisuseError("the router's interface", where="Switch", expected="an interface that was added")
 
     def _set(self, interface: int, state: InterfaceState) -> None:
         self._states[interface] = state
@@ -209,15 +208,17 @@ class Switch:
         Raises
         ------
         CjdnsMisuseError
-            If there is no such interface.
+            If there is no such interface, or the label is no integer.
+        LabelError
+            If the label does not fit in 64 bits.
         """
+        if not isinstance(label, int) or label >> LABEL_BITS:
+            label = int(RouteLabel(label))
         try:
             returns = self._returns[interface]
-            width, out = self._table[label & _LOW]
-        except (KeyError, TypeError) as error:
-            raise CjdnsMisuseError(
-                f"no interface {interface!r}", where="Switch", expected="an attached interface, and an int for a label"
-            ) from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise _no_interface(interface) from error
+        width, out = self._table[label & _LOW]
         if out == ROUTER and label & _SELF_NIBBLE != 1:
             return ErrorType.MALFORMED_ADDRESS  # the router written in a form that has another, shorter name for it
         back = returns.get(width)
@@ -273,7 +274,7 @@ class Switch:
 
     def _check_source(self, interface: int) -> None:
         if self.state(interface) is InterfaceState.ABSENT:
-            raise CjdnsMisuseError(f"no interface {interface!r}", where="Switch", expected="an attached interface")
+            raise _no_interface(interface)
 
     def _drop(self, reason: DropReason) -> Drop:
         self._counts[reason] += 1
@@ -351,3 +352,7 @@ class Switch:
     def __repr__(self) -> str:
         down = sum(1 for number in self._returns if self._states[number] == InterfaceState.DOWN)
         return f"Switch({self.scheme!r}, {len(self._returns)} interfaces, {down} down)"
+
+
+def _no_interface(interface: object) -> CjdnsMisuseError:
+    return CjdnsMisuseError(f"no interface {shown(interface)}", where="Switch", expected="an attached interface")

@@ -34,16 +34,28 @@ from prestocloud_sec.cjdns.errors import (
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
 
-__all__ = ["KEY_SIZE", "Address", "NodeName", "PublicKey", "address_bytes", "exact_bytes", "exact_text", "parse_ip"]
+__all__ = [
+    "HEX_KEY",
+    "KEY_SIZE",
+    "Address",
+    "NodeName",
+    "PublicKey",
+    "address_bytes",
+    "exact_bytes",
+    "exact_text",
+    "parse_ip",
+]
 
 KEY_SIZE = 32
 """Bytes of a private or public key."""
+
+HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}")
+"""A private or public key in hexadecimal."""
 
 _ADDRESS_SIZE = 16
 _PREFIX = 0xFC
 _LONGEST_IP = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
 _TEXT_SIZE = 54  # 52 characters of base32, ".k"
-_HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}")
 _NODE_NAME = re.compile(r"v([1-9][0-9]{0,9})\.((?:[0-9A-Fa-f]{4}\.){4})(.{54})", re.ASCII | re.DOTALL)
 
 
@@ -245,7 +257,7 @@ class PublicKey:
             If the key does not hash into fc00::/8.
         """
         exact_text(text, "public key")
-        if _HEX_KEY.fullmatch(text):
+        if HEX_KEY.fullmatch(text):
             return cls(bytes.fromhex(text))
         if len(text) < _TEXT_SIZE:
             raise KeyLengthError(f"{len(text)} characters", where="public key", expected="52 of base32, then .k")

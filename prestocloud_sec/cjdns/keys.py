@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hmac
 import os
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
@@ -21,6 +20,7 @@ from prestocloud_sec.cjdns._layout import octets
 from prestocloud_sec.cjdns.base32 import base32_decode, base32_encode
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, KeyEncodingError, KeyLengthError, SignatureError
 from prestocloud_sec.cjdns.identity import (
+    HEX_KEY,
     KEY_SIZE,
     Address,
     NodeName,
@@ -50,7 +50,6 @@ __all__ = [
     "verify_signature",
 ]
 
-_HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}")
 _GENERATE_LIMIT = 100_000  # an honest random source fails this often with probability (255/256)**100000 < 2**-560
 
 Random = Callable[[int], bytes]
@@ -129,7 +128,7 @@ class PrivateKey:
         exact_text(text, "private key")
         if len(text) != 2 * KEY_SIZE:
             raise KeyLengthError(f"{len(text)} characters", where="private key", expected="64 hexadecimal digits")
-        if not _HEX_KEY.fullmatch(text):
+        if not HEX_KEY.fullmatch(text):
             raise KeyEncodingError(
                 "a character is not a hexadecimal digit", where="private key", expected="64 hexadecimal digits"
             )

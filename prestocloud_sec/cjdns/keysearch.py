@@ -218,11 +218,11 @@ class Walk:
 
 def _parse_prefix(text: str) -> tuple[int, int, int]:
     """Return the mask and value of the first 64 bits that a prefix asks for, and how many bits it fixes."""
-    shown = exact_text(text, "prefix")[:32]
-    digits = shown.replace(":", "")
+    start = exact_text(text, "prefix")[:32]
+    digits = start.replace(":", "")
     if len(text) > 32 or not _PREFIX.fullmatch(digits) or _misplaced_colon(text):
         raise AddressError(
-            f"{shown!a} is no prefix to search for",
+            f"{start!a} is no prefix to search for",
             where="prefix",
             expected="2 to 16 hexadecimal digits, in groups of four if colons are used, like fc12:34",
         )

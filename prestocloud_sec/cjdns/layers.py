@@ -268,8 +268,8 @@ class _Walk:
     def payload(self, name: str, show: Callable[[bytes], str] = _as_text) -> None:
         """Pass all that is left, without looking into it."""
         if self.left:
-            shown = LayerField("bytes", self.offset, 0, 8 * len(self.left), show(self.left))
-            self.out.append(Layer(name, self.buffer, self.offset, len(self.left), (shown,)))
+            content = LayerField("bytes", self.offset, 0, 8 * len(self.left), show(self.left))
+            self.out.append(Layer(name, self.buffer, self.offset, len(self.left), (content,)))
             self.offset = self.end
 
     def link(self, name: str, value: UdpBeacon | EthernetFrame | EthernetPayload) -> None:

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The Internet checksum against RFC 1071 and against a sum in the machine's own byte order."""
+
 from __future__ import annotations
 
 import array

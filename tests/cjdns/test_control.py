@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Control frames against the table of their types, and what a receiver refuses."""
+
 from __future__ import annotations
 
 import struct

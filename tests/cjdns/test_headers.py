@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Switch, data and route headers against the C structures, and any bytes in place of them."""
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Packets taken apart for people: every byte is shown once, whatever the bytes are."""
+
 from __future__ import annotations
 
 import json

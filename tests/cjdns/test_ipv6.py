@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The IPv6 header and the checksums of upper layers, against RFC 8200 and packets that Linux made."""
+
 from __future__ import annotations
 
 import ipaddress

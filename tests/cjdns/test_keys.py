@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Keys, addresses and names: every text form, what is refused, and what a secret does not tell."""
+
 from __future__ import annotations
 
 import copy
@@ -312,7 +314,7 @@ class TestPrivateKey:
         assert repr(key) == "PrivateKey(wiped)"
         uses = [
             lambda: key.raw, lambda: key.public, lambda: key.address, lambda: key.signing_public,
-            lambda: key.sign(b""), lambda: key == NODE, lambda: key == NODE, lambda: hash(key),
+            lambda: key.sign(b""), lambda: key == NODE, lambda: PrivateKey(NODE.raw) == key, lambda: hash(key),
         ]  # fmt: skip
         for use in uses:
             with pytest.raises(CjdnsMisuseError, match="wiped"):

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The batch key search against the readable walk, PyNaCl and hashlib."""
+
 from __future__ import annotations
 
 import contextlib

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Signatures with a node's key, verified by an Ed25519 library that knows nothing of cjdns."""
+
 from __future__ import annotations
 
 import hashlib

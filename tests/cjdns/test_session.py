@@ -37,8 +37,6 @@ from prestocloud_sec.cjdns.errors import (
 from prestocloud_sec.cjdns.keys import PrivateKey, PublicKey
 from prestocloud_sec.testing.session import SeededRandom, SessionPair, node_key, payloads, snapshot, state_of
 
-ROLES = ("default", "quirks")
-
 
 def sha(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()

@@ -10,6 +10,7 @@ import nacl.bindings as sodium
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nacl.exceptions import CryptoError
 
 from prestocloud_sec.cjdns.cryptoauth import Session, SessionState, SmallOrderError, Users
 from prestocloud_sec.cjdns.cryptoauth.exchange import Phase
@@ -19,7 +20,6 @@ from prestocloud_sec.cjdns.errors import (
     CjdnsError,
     DecryptionError,
     HandshakeDecryptionError,
-    ReplayError,
     WrongPermanentKeyError,
     ZeroTemporaryKeyError,
 )
@@ -160,11 +160,10 @@ def test_temporary_keys_of_small_order_are_refused(point: bytes, quirks: bool) -
     a, b = node_key(0), node_key(1)
     pair = SessionPair.make(quirks=quirks)
     hello = seal(0, bytes(12), bytes(24), a.public.raw, point, b"x", plain_secret(a.raw, b.public.raw))
-    for victim in (pair.b,):
-        before = snapshot(victim)
-        with pytest.raises(ZeroTemporaryKeyError):
-            victim.decrypt(hello)
-        assert snapshot(victim) == before
+    before = snapshot(pair.b)
+    with pytest.raises(ZeroTemporaryKeyError):
+        pair.b.decrypt(hello)
+    assert snapshot(pair.b) == before
     hello_of_a = pair.a.encrypt(b"")
     content = sodium.crypto_box_open_afternm(hello_of_a[72:], hello_of_a[16:40], plain_secret(b.raw, a.public.raw))
     key = seal(2, bytes(12), bytes(24), b.public.raw, point, b"x", plain_secret(b.raw, content[:32]))
@@ -211,7 +210,7 @@ def test_a_handshake_payload_can_be_replayed_and_a_data_payload_cannot() -> None
     assert restarted.decrypt(wire[0]) == b"payload 0"  # the attack works
     for packet in wire[2:]:
         for victim in (pair.a, pair.b, restarted):
-            with pytest.raises((ReplayError, DecryptionError, CjdnsError)):
+            with pytest.raises(CjdnsError):
                 victim.decrypt(packet)
     assert restarted.state is SessionState.RECEIVED_HELLO  # and gains nothing more: no session comes of it
     answer = restarted.encrypt(b"to whoever that was")
@@ -234,7 +233,7 @@ def test_stolen_permanent_keys_open_recorded_hellos_and_no_recorded_data() -> No
         for private in known_private:
             for public in known_public:
                 for box_nonce in (nonce + bytes(20), bytes(4) + nonce + bytes(16)):
-                    with pytest.raises(Exception, match="error occurred trying to decrypt"):
+                    with pytest.raises(CryptoError):
                         sodium.crypto_box_open_afternm(packet[4:], box_nonce, plain_secret(private, public))
 
 
@@ -248,7 +247,7 @@ def test_with_a_password_stolen_permanent_keys_do_not_open_a_hello(login: bytes 
     candidates: list[bytes] = [plain_secret(b.raw, a.public.raw), product]
     candidates += [mix_password(product, guess) for guess in (bytes(32), wire[0][4:16] + bytes(20))]
     for secret in candidates:
-        with pytest.raises(Exception, match="error occurred trying to decrypt"):
+        with pytest.raises(CryptoError):
             sodium.crypto_box_open_afternm(wire[0][72:], wire[0][16:40], secret)
     impostor = Session(PrivateKey(b.raw), peer_key=a.public)
     with pytest.raises(CjdnsError):
@@ -259,7 +258,7 @@ def test_with_a_password_stolen_permanent_keys_do_not_open_a_hello(login: bytes 
 
 @pytest.mark.parametrize("position", range(120))
 def test_which_bytes_of_a_hello_are_authenticated(position: int) -> None:
-    """With a login only the kind's upper bytes' meaning and bytes 12 to 15 are free (and the kind, hello or repeat)."""
+    """With a login only bytes 12 to 15 are free, and of the kind the bit that tells a hello from a repeat."""
     users = Users()
     users.add(b"password", login=b"user")
     make: Callable[[], SessionPair] = lambda: SessionPair.make(  # noqa: E731

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The demo's capture: what is shipped, how it is read, and broken files."""
+
 from __future__ import annotations
 
 import ipaddress

@@ -78,10 +78,9 @@ class Fabric:
         self._random = random
         self.loss = loss
         self.switches: list[Switch] = []
-        self._wires: list[
-            dict[int, tuple[int, int, float]]
-        ] = []  # per node: interface -> (peer, its interface, latency)
-        self._between: list[dict[int, int]] = []  # per node: peer -> interface
+        # Per node: interface -> (peer, its interface, latency), and peer -> interface.
+        self._wires: list[dict[int, tuple[int, int, float]]] = []
+        self._between: list[dict[int, int]] = []
 
     def add(self) -> int:
         """Add a switch without links; return its number."""

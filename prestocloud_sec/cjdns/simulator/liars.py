@@ -10,6 +10,7 @@ from enum import Enum
 from random import Random
 from typing import TYPE_CHECKING
 
+from prestocloud_sec.cjdns.constants import PROTOCOL_VERSION
 from prestocloud_sec.cjdns.keys import Address, PublicKey
 from prestocloud_sec.cjdns.routing.messages import FIND_NODE, REPLY_NODES, NodeEntry, Query, Reply
 from prestocloud_sec.cjdns.simulator.keyring import Keyring
@@ -20,11 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Lie", "LyingResponder"]
 
-_VERSION = 21
-
 
 class Lie(Enum):
-    """What a liar answers when it is asked for nodes close to a target. Each is made of eight nodes but the fifth."""
+    """What a liar answers when it is asked for nodes close to a target: at most eight nodes, but for `OVERSIZE`."""
 
     FURTHER = "further"
     """Real nodes that are further from the target than the liar: what rule one forbids."""
@@ -116,7 +115,7 @@ class LyingResponder:
         return [self._entry(key, label) for key in fits[:REPLY_NODES]]
 
     def _entry(self, key: PublicKey, label: int | None = None) -> NodeEntry:
-        return NodeEntry(key, self._random.randrange(2, 1 << 20) if label is None else label, _VERSION)
+        return NodeEntry(key, self._random.randrange(2, 1 << 20) if label is None else label, PROTOCOL_VERSION)
 
     def _without_address(self) -> PublicKey:
         key = PublicKey(self._random.randbytes(32))

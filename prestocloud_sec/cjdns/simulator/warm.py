@@ -57,6 +57,7 @@ class Tables:
 
 
 def _directors() -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    """Return what `warm_kernel.sample_tables` takes as `directors`, `widths` and `narrowest`."""
     numbers = V3X5X8.numbers
     widths = np.array(numbers.widths, np.int64)
     narrowest = np.array([numbers.widths.index(numbers.width_for(i)) for i in range(numbers.count)], np.int64)
@@ -112,16 +113,15 @@ def sample(
         np.zeros((count, _ROWS), np.uint64),
         np.zeros((count, _ROWS), np.uint8),
     )
+    links = starts, np.ascontiguousarray(flat[:, 0]), flat[:, 1].astype(np.int16), flat[:, 2].astype(np.int16)
+    directors = _directors()
     for first in range(0, count, _CHUNK):
         rows = slice(first, first + _CHUNK)
         sample_tables(
             first,
-            starts,
-            np.ascontiguousarray(flat[:, 0]),
-            flat[:, 1].astype(np.int16),
-            flat[:, 2].astype(np.int16),
+            *links,
             metrics,
-            *_directors(),
+            *directors,
             per_bucket,
             tables.counts[rows],
             tables.nodes[rows],

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prestocloud_sec._jit import kernel
+from prestocloud_sec.cjdns.switch.label import MAX_ROUTE_BITS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["sample_tables"]
-
-_MAX_ROUTE_BITS = 59
 
 
 @kernel()
@@ -101,7 +100,7 @@ def sample_tables(
                     continue
                 form = max(narrowest[interfaces[at]], way_in[node])
                 width = widths[form]
-                if used[node] + width > _MAX_ROUTE_BITS:
+                if used[node] + width > MAX_ROUTE_BITS:
                     continue
                 seen[peer] = source
                 director = np.uint64(directors[interfaces[at], form])

@@ -104,7 +104,7 @@ class _Child:
         try:
             self.process.stdin.write(line)  # type: ignore[union-attr]
             self.process.stdin.flush()  # type: ignore[union-attr]
-        except (BrokenPipeError, OSError) as error:
+        except OSError as error:
             raise DemoError("ended before its time", where=f"{self.name} process") from error
 
     def last(self, kind: str) -> Event | None:
@@ -216,9 +216,7 @@ class _Run:
 
     def _play(self, ready: Mapping[str, Mapping[str, Any]]) -> None:
         ends = {"edge": ready["edge"]["address"], "gateway": ready["gateway"]["address"]}
-        for name in _STATIONS[::-1]:  # the edge device speaks first: everybody else knows the script by then
-            if name == "relay":
-                continue
+        for name in ("gateway", "edge"):  # the edge device speaks first: the other knows the script by then
             self.children[name].order("play", **ends)
         for name in ends:
             self.await_event(name, "played")

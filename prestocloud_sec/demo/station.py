@@ -23,18 +23,19 @@ from dataclasses import dataclass, field
 from prestocloud_sec.cjdns._layout import octets
 from prestocloud_sec.cjdns.constants import CONTROL_HANDLE, PROTOCOL_VERSION
 from prestocloud_sec.cjdns.control import ControlFrame, Ping, Pong
-from prestocloud_sec.cjdns.cryptoauth import Session, SessionState, Users
+from prestocloud_sec.cjdns.cryptoauth import HANDSHAKE_SIZE, Session, SessionState, Users
+from prestocloud_sec.cjdns.cryptoauth.handshake import FIRST_DATA_NONCE
 from prestocloud_sec.cjdns.errors import CjdnsError, CjdnsMisuseError, HeaderError
-from prestocloud_sec.cjdns.headers import ContentType, DataHeader, SwitchHeader
+from prestocloud_sec.cjdns.headers import IP6_CONTENT_MAX, ContentType, DataHeader, SwitchHeader
 from prestocloud_sec.cjdns.ipv6 import rebuild_header
 from prestocloud_sec.cjdns.keys import Address, PrivateKey, PublicKey
-from prestocloud_sec.cjdns.routing.messages import Query, Reply, decode_message
-from prestocloud_sec.cjdns.switch import V3X5X8, Drop, ErrorReply, Forward, RouteLabel, Switch
+from prestocloud_sec.cjdns.layers import packet_kind
+from prestocloud_sec.cjdns.routing.messages import PING, Query, Reply, decode_message
+from prestocloud_sec.cjdns.switch import ROUTER, V3X5X8, Drop, ErrorReply, Forward, RouteLabel, Switch
 from prestocloud_sec.wire import shown
 
 __all__ = ["Action", "Deliver", "Send", "Station", "Step"]
 
-_HANDSHAKE_OVERHEAD = 120
 _MAX_INNER_SESSIONS = 64
 _FIRST_HANDLE, _LAST_START = 4, 100_000
 
@@ -190,7 +191,7 @@ class Station:
     def greet(self, address: Address, now: float) -> list[Action]:
         """Send a DHT ping through the inner session: it, and the reply, carry the end-to-end handshake on."""
         self._steps = []
-        ping = Query(txid=self.random(12), version=PROTOCOL_VERSION, scheme=V3X5X8.serialize(), kind=b"pn")
+        ping = Query(txid=self.random(12), version=PROTOCOL_VERSION, scheme=V3X5X8.serialize(), kind=PING)
         return self._send_inner(self._inner[address], ContentType.CJDHT, ping.encode(), now)
 
     def packet_from_user(self, packet: bytes, now: float) -> list[Action]:
@@ -235,7 +236,7 @@ class Station:
 
     def _from_router(self, header: SwitchHeader, message: bytes, now: float) -> list[Action]:
         self._step("switch header", SwitchHeader.SIZE + len(message), f"label {RouteLabel(header.label)}")
-        return self._switch_frame(1, header.encode() + message, now)
+        return self._switch_frame(ROUTER, header.encode() + message, now)
 
     def _switch_frame(self, interface: int, frame: bytes, now: float) -> list[Action]:
         before = RouteLabel(int.from_bytes(frame[:8], "big"))
@@ -249,9 +250,9 @@ class Station:
         self._step(
             "switch", len(outcome.packet), f"interface {interface} -> {outcome.interface}, label {before} -> {after}"
         )
-        if outcome.interface == 1:
+        if outcome.interface == ROUTER:
             return self._to_router(outcome.packet, now)
-        if isinstance(outcome, Forward) and interface != 1:
+        if isinstance(outcome, Forward) and interface != ROUTER:
             self.counters.switched += 1
         session = self._outer[outcome.interface]
         if session.peer_key is None:  # nobody has said hello on that link: any neighbour can send a frame there
@@ -275,7 +276,7 @@ class Station:
         try:
             if first == CONTROL_HANDLE:
                 return self._control(message[4:], back, now)
-            if first <= 3:
+            if first < FIRST_DATA_NONCE:
                 return self._inner_handshake(message, back, now)
             return self._inner_data(first, message[4:], now)
         except CjdnsError:
@@ -291,8 +292,10 @@ class Station:
         return []
 
     def _inner_handshake(self, message: bytes, back: RouteLabel, now: float) -> list[Action]:
-        if len(message) < _HANDSHAKE_OVERHEAD + 4:
-            raise HeaderError(f"{len(message)} bytes", where="inner handshake", expected="at least 124")
+        if len(message) < HANDSHAKE_SIZE + 4:
+            raise HeaderError(
+                f"{len(message)} bytes", where="inner handshake", expected=f"at least {HANDSHAKE_SIZE + 4}"
+            )
         peer = PublicKey(message[40:72])
         known = self._inner.get(peer.address)
         inner = known if known is not None else self._make_inner(peer, back)
@@ -323,7 +326,7 @@ class Station:
                 return []
             pong = Reply(txid=message.txid, version=PROTOCOL_VERSION, scheme=V3X5X8.serialize())
             return self._send_inner(inner, ContentType.CJDHT, pong.encode(), now)
-        if header.content_type > 255:
+        if header.content_type > IP6_CONTENT_MAX:
             return []
         packet = rebuild_header(inner.address, self.key.address, header.content_type, len(payload)) + payload
         self.counters.delivered += 1
@@ -350,7 +353,7 @@ class Station:
     def _send_inner(self, inner: _Inner, content_type: int, payload: bytes, now: float) -> list[Action]:
         plaintext = DataHeader(content_type=content_type).encode() + payload
         self._step("data header", len(plaintext), f"content type {content_type}")
-        if inner.session.overhead >= _HANDSHAKE_OVERHEAD:
+        if inner.session.overhead >= HANDSHAKE_SIZE:
             message = inner.session.encrypt(inner.our_handle.to_bytes(4, "big") + plaintext, now=now)
             self._step("inner CryptoAuth sealed", len(message), _kind(message))
         elif inner.their_handle is None:
@@ -367,6 +370,5 @@ class Station:
 
 
 def _kind(packet: bytes) -> str:
-    first = int.from_bytes(packet[:4], "big")
-    names = {0: "hello", 1: "repeat hello", 2: "key", 3: "repeat key"}
-    return names.get(first, f"data, nonce {first}")
+    kind = packet_kind(packet)
+    return f"data, nonce {int.from_bytes(packet[:4], 'big')}" if kind == "data" else kind

@@ -13,14 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from prestocloud_sec.cjdns.cryptoauth import HANDSHAKE_SIZE
 from prestocloud_sec.cjdns.keys import PublicKey
+from prestocloud_sec.cjdns.layers import packet_kind
 from prestocloud_sec.demo.lines import LoopbackPoll, bind_loopback, emit, main_loop, member
 from prestocloud_sec.errors import InputError
 from prestocloud_sec.wire import whole
 
 __all__ = ["Eavesdropper", "main"]
 
-_KINDS = {0: "hello", 1: "repeat hello", 2: "key", 3: "repeat key"}
 _SHOW_OF_EACH_KIND = 2
 
 
@@ -41,11 +42,11 @@ class Eavesdropper:
         self.datagrams += 1
         self.bytes += len(datagram)
         first = int.from_bytes(datagram[:4], "big")
-        kind = _KINDS.get(first, "data") if len(datagram) >= 20 else "runt"
+        kind = packet_kind(datagram) if len(datagram) >= 20 else "runt"
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
         self.found += sum(marker in datagram for marker in self.markers)
         readable = f"nonce {first}"
-        if kind not in ("data", "runt") and len(datagram) >= 120:
+        if kind not in ("data", "runt") and len(datagram) >= HANDSHAKE_SIZE:
             key = PublicKey(datagram[40:72]).text
             self.keys.add(key)
             readable = f"permanent key {key[:8]}..."

@@ -29,24 +29,24 @@ def seeded_random(seed: bytes) -> Callable[[int], bytes]:
 
 
 def private_keys(*, routable: bool = False) -> st.SearchStrategy[PrivateKey]:
-    """Any private key; with `routable` (some 6 ms each), only keys whose address lies in fc00::/8."""
+    """Return a strategy of private keys; with `routable` (some 6 ms each), only keys whose address lies in fc00::/8."""
     if routable:
         return st.binary(min_size=8, max_size=8).map(lambda seed: PrivateKey.generate(random=seeded_random(seed)))
     return st.binary(min_size=KEY_SIZE, max_size=KEY_SIZE).map(PrivateKey)
 
 
 def public_keys(*, routable: bool = False) -> st.SearchStrategy[PublicKey]:
-    """Any 32 bytes as a public key; with `routable` (some 6 ms each), only keys of nodes."""
+    """Return a strategy of public keys, any 32 bytes; with `routable` (some 6 ms each), only keys of nodes."""
     if routable:
         return private_keys(routable=True).map(lambda key: key.public)
     return st.binary(min_size=KEY_SIZE, max_size=KEY_SIZE).map(PublicKey)
 
 
 def addresses() -> st.SearchStrategy[Address]:
-    """Any address in fc00::/8; hardly any of them has a known key."""
+    """Return a strategy of addresses in fc00::/8; hardly any of them has a known key."""
     return st.binary(min_size=15, max_size=15).map(lambda rest: Address(b"\xfc" + rest))
 
 
 def node_names() -> st.SearchStrategy[NodeName]:
-    """Full node names of any version, label and node key."""
+    """Return a strategy of full node names of any version, label and node key."""
     return st.builds(NodeName, st.integers(1, 2**32 - 1), st.integers(0, 2**64 - 1), public_keys(routable=True))

@@ -23,7 +23,7 @@ _POINT = Address(b"\xfc" + bytes(range(1, 16)))
 
 @st.composite
 def crowded_addresses(draw: st.DrawFn, *, near: Address = _POINT) -> Address:
-    """Addresses that share many leading metric bits with `near`, or few: what a random draw would hardly ever give."""
+    """Draw addresses that share many leading metric bits with `near`, or few: a random draw hardly ever does."""
     keep = draw(st.integers(0, 128))
     noise = draw(st.integers(0, (1 << 128) - 1)) >> keep
     metric = near.metric ^ noise
@@ -33,7 +33,7 @@ def crowded_addresses(draw: st.DrawFn, *, near: Address = _POINT) -> Address:
 
 @st.composite
 def address_arrays(draw: st.DrawFn, *, min_size: int = 0, max_size: int = 64) -> NDArray[np.uint8]:
-    """Arrays uint8[n, 16] of addresses in which some repeat and some share long prefixes."""
+    """Draw arrays uint8[n, 16] of addresses in which some repeat and some share long prefixes."""
     one = st.one_of(crowded_addresses(), st.binary(min_size=15, max_size=15).map(lambda b: Address(b"\xfc" + b)))
     rows = draw(st.lists(one, min_size=min_size, max_size=max_size))
     rows += draw(st.lists(st.sampled_from(rows), max_size=max_size - len(rows))) if rows else []
@@ -142,7 +142,7 @@ def networks(draw: st.DrawFn, *, max_nodes: int = 7) -> Network:
 
     def free(node: int) -> int | None:
         fits = [n for n in (0, *range(2, 16)) if n not in slots[node]]
-        wide = [n for n in (40, 90, 200, 255) if n not in slots[node] and schemes[node] not in (F4,)]
+        wide = [n for n in (40, 90, 200, 255) if n not in slots[node] and schemes[node] != F4]
         pool = fits[:2] + wide
         return draw(st.sampled_from(pool)) if pool else None
 

@@ -161,3 +161,18 @@ def test_the_trace_names_every_layer(name: str):
         "switch",
         "outer CryptoAuth sealed",
     ]
+
+
+def test_sizes_tell_which_datagram_became_which():
+    """No anonymity: whoever hears both links of the relay matches what goes in with what comes out."""
+    mesh = Mesh()
+    mesh.join()
+    edge, gateway = mesh.stations["edge"], mesh.stations["gateway"]
+    mesh.wire.clear()
+    sent = [p for p in conversation() if p.source == CAPTURE_EDGE]
+    for packet in sent:
+        readdressed = readdress(packet.data, edge.key.address.packed, gateway.key.address.packed)
+        mesh.carry("edge", edge.packet_from_user(readdressed, mesh.now))
+    first_link, second_link = mesh.wire[::2], mesh.wire[1::2]
+    assert [len(d) for d in first_link] == [len(d) for d in second_link] == [len(p.data) + 20 for p in sent]
+    assert all(a != b for a, b in zip(first_link, second_link, strict=True))

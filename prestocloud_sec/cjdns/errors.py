@@ -40,6 +40,7 @@ __all__ = [
     "RuntError",
     "SchemeError",
     "SignatureError",
+    "SmallOrderError",
     "StrayKeyError",
     "UnrecognizedAuthenticationError",
     "WrongPermanentKeyError",
@@ -81,6 +82,10 @@ class KeySearchLimitError(KeySearchError):
 
 class KeySearchFaultError(KeySearchError):
     """A key the search kernel found is not what PyNaCl and hashlib derive: a fault of this machine."""
+
+
+class SmallOrderError(KeyFormatError):
+    """A public key is a point of small order: every secret made with it is known to everyone."""
 
 
 class AddressError(CjdnsError):

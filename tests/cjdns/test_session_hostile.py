@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.exceptions import CryptoError
 
-from prestocloud_sec.cjdns.cryptoauth import Session, SessionState, SmallOrderError, Users
+from prestocloud_sec.cjdns.cryptoauth import Session, SessionState, Users
 from prestocloud_sec.cjdns.cryptoauth.exchange import Phase
 from prestocloud_sec.cjdns.cryptoauth.handshake import seal
 from prestocloud_sec.cjdns.cryptoauth.secrets import mix_password, plain_secret, raw_product
@@ -20,6 +20,7 @@ from prestocloud_sec.cjdns.errors import (
     CjdnsError,
     DecryptionError,
     HandshakeDecryptionError,
+    SmallOrderError,
     WrongPermanentKeyError,
     ZeroTemporaryKeyError,
 )

@@ -148,8 +148,8 @@ def test_derived_secrets_are_kept_within_bounds() -> None:
 
 @given(auth_fields())
 def test_an_auth_field_is_its_bytes(field: AuthField) -> None:
-    packed = field.pack()
-    assert AuthField.parse(packed) == field
+    packed = field.encode()
+    assert AuthField.decode(packed) == field
     assert packed[:8] == field.matched
     assert int.from_bytes(packed[8:10], "big") == field.derivations
     assert int.from_bytes(packed[10:], "big") == field.authenticate << 15 | field.additional
@@ -158,10 +158,10 @@ def test_an_auth_field_is_its_bytes(field: AuthField) -> None:
 @given(st.binary(max_size=30))
 def test_any_twelve_bytes_are_an_auth_field(data: bytes) -> None:
     if len(data) == 12:
-        assert AuthField.parse(data).pack() == data
+        assert AuthField.decode(data).encode() == data
     else:
         with pytest.raises(HeaderError):
-            AuthField.parse(data)
+            AuthField.decode(data)
 
 
 def test_the_figure_has_the_offsets_of_the_packet() -> None:
@@ -182,7 +182,7 @@ def test_the_figure_has_the_offsets_of_the_packet() -> None:
             first, width = (column - 1) // 2, (len(cell) + 1) // 2
             drawn[cell.strip()] |= ((1 << width) - 1) << (95 - (32 * row + first + width - 1))
             column += len(cell) + 1
-    assert drawn == {name: int.from_bytes(field.pack(), "big") for name, field in full.items()}
+    assert drawn == {name: int.from_bytes(field.encode(), "big") for name, field in full.items()}
     # In the packet the field begins at 4: the A bit is the highest of byte 14 (PrEstoCloud deliverable, 3.3).
     assert drawn["a"].bit_length() - 1 == 8 * (16 - 14) - 1
 

@@ -30,7 +30,6 @@ from prestocloud_sec.cjdns.cryptoauth.cipher import DataCipher
 from prestocloud_sec.cjdns.cryptoauth.exchange import SessionState
 from prestocloud_sec.cjdns.cryptoauth.handshake import HANDSHAKE_SIZE, HandshakeHeader, PacketKind
 from prestocloud_sec.cjdns.cryptoauth.replay import ReplayWindow
-from prestocloud_sec.cjdns.cryptoauth.secrets import SmallOrderError
 from prestocloud_sec.cjdns.cryptoauth.session import TRANSITIONS, Session
 from prestocloud_sec.cjdns.cryptoauth.statistics import Statistics
 from prestocloud_sec.cjdns.cryptoauth.users import User, Users
@@ -47,7 +46,6 @@ __all__ = [
     "ReplayWindow",
     "Session",
     "SessionState",
-    "SmallOrderError",
     "Statistics",
     "User",
     "Users",

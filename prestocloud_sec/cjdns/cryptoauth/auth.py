@@ -109,15 +109,6 @@ class AuthField(Structure):
         Number("additional", 15),
     )
 
-    @classmethod
-    def parse(cls, data: BytesLike) -> AuthField:
-        """Another name for `decode`."""
-        return cls.decode(data)
-
-    def pack(self) -> bytes:
-        """Another name for `encode`."""
-        return self.encode()
-
     @property
     def matched(self) -> bytes:
         """The 8 bytes that are compared with those of each user."""

@@ -32,6 +32,7 @@ from nacl.exceptions import CryptoError
 
 from prestocloud_sec.cjdns._layout import octets, view
 from prestocloud_sec.cjdns.cryptoauth import sodium
+from prestocloud_sec.cjdns.cryptoauth.handshake import FIRST_DATA_NONCE
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, DecryptionError, RuntError
 
 if TYPE_CHECKING:
@@ -47,8 +48,6 @@ _PACKERS = {
     False: (_RESPONDER_NONCE, _INITIATOR_NONCE, struct.Struct("<I20x4s").pack_into),
 }
 """By whether we are the initiator: the cipher's nonce of what we send, of what we receive, and ours with the wire's."""
-
-_FIRST_DATA_NONCE = 4
 
 
 class DataCipher:
@@ -140,7 +139,7 @@ class DataCipher:
             head, inner = _WIRE_NONCE.pack(nonce), self._send_nonce(nonce)
         except struct.error:
             raise _bad_nonce(nonce) from None
-        if nonce < _FIRST_DATA_NONCE:
+        if nonce < FIRST_DATA_NONCE:
             raise _bad_nonce(nonce)
         boxed = bindings.crypto_box_afternm(octets(payload, "payload"), inner, self._secret())
         return head + (boxed if self.authenticated else boxed[sodium.TAG_BYTES :])
@@ -218,7 +217,7 @@ class _SodiumCipher(DataCipher):
             head = nonce.to_bytes(4, "big")
         except (OverflowError, AttributeError):
             raise _bad_nonce(nonce) from None
-        if nonce < _FIRST_DATA_NONCE:
+        if nonce < FIRST_DATA_NONCE:
             raise _bad_nonce(nonce)
         try:
             scratch = _pop()
@@ -286,7 +285,7 @@ if sodium.LIBRARY is not None:
 
 def _bad_nonce(nonce: object) -> CjdnsMisuseError:
     return CjdnsMisuseError(
-        f"{nonce!r} is no data nonce", where="DataCipher.seal", expected=f"{_FIRST_DATA_NONCE} to 2**32 - 1"
+        f"{nonce!r} is no data nonce", where="DataCipher.seal", expected=f"{FIRST_DATA_NONCE} to 2**32 - 1"
     )
 
 

@@ -22,7 +22,7 @@ from prestocloud_sec.cjdns.cryptoauth.replay import ReplayWindow
 from prestocloud_sec.cjdns.cryptoauth.statistics import Counters, Statistics
 from prestocloud_sec.cjdns.cryptoauth.users import User, Users
 from prestocloud_sec.cjdns.errors import CjdnsError, CjdnsMisuseError
-from prestocloud_sec.cjdns.keys import PrivateKey, PublicKey
+from prestocloud_sec.cjdns.keys import PrivateKey, PublicKey, drawn
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -279,10 +279,7 @@ class SessionCore:
         return float(at)
 
     def _draw(self, size: int) -> bytes:
-        drawn = self._random(size)
-        if not isinstance(drawn, bytes) or len(drawn) != size:
-            raise CjdnsMisuseError("not what was asked for", where="random", expected=f"{size} bytes")
-        return drawn
+        return drawn(self._random, size)
 
     def _count_out(self, packet: bytes) -> None:
         self._counters.packets_out += 1

@@ -10,8 +10,9 @@ from prestocloud_sec.cjdns.cryptoauth import handshake, sodium
 from prestocloud_sec.cjdns.cryptoauth.cipher import DataCipher
 from prestocloud_sec.cjdns.cryptoauth.peer import Peer
 from prestocloud_sec.cjdns.cryptoauth.replay import ReplayWindow
-from prestocloud_sec.cjdns.cryptoauth.secrets import PairSecret, plain_secret, wipe
+from prestocloud_sec.cjdns.cryptoauth.secrets import PairSecret, plain_secret
 from prestocloud_sec.cjdns.cryptoauth.users import User
+from prestocloud_sec.cjdns.sign import wipe
 
 __all__ = [
     "ESTABLISHED",

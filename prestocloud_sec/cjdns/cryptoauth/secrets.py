@@ -32,13 +32,10 @@ import hashlib
 import nacl.bindings as sodium
 
 from prestocloud_sec.cjdns.cryptoauth.sodium import beforenm
-from prestocloud_sec.cjdns.errors import KeyFormatError
+from prestocloud_sec.cjdns.errors import SmallOrderError
+from prestocloud_sec.cjdns.sign import wipe
 
-__all__ = ["PairSecret", "SmallOrderError", "mix_password", "plain_secret", "raw_product", "wipe"]
-
-
-class SmallOrderError(KeyFormatError):
-    """A public key is a point of small order: every secret made with it is known to everyone."""
+__all__ = ["PairSecret", "mix_password", "plain_secret", "raw_product"]
 
 
 def _small_order() -> SmallOrderError:
@@ -78,11 +75,6 @@ def plain_secret(private: bytes, public: bytes) -> bytes:
 def mix_password(product: bytes, password_secret: bytes) -> bytes:
     """Return the secret with a password: SHA-256 over the raw product and the password's secret (32 bytes each)."""
     return hashlib.sha256(product + password_secret).digest()
-
-
-def wipe(secret: bytearray) -> None:
-    """Overwrite a secret with zeros, in place."""
-    secret[:] = bytes(len(secret))
 
 
 class PairSecret:

@@ -79,7 +79,7 @@ from prestocloud_sec.cjdns.cryptoauth.handshake import (
     open_box,
 )
 from prestocloud_sec.cjdns.cryptoauth.pending import Pending
-from prestocloud_sec.cjdns.cryptoauth.secrets import PairSecret, SmallOrderError
+from prestocloud_sec.cjdns.cryptoauth.secrets import PairSecret
 from prestocloud_sec.cjdns.cryptoauth.users import User
 from prestocloud_sec.cjdns.errors import (
     CjdnsError,
@@ -91,6 +91,7 @@ from prestocloud_sec.cjdns.errors import (
     NoSessionError,
     ReplayError,
     RuntError,
+    SmallOrderError,
     StrayKeyError,
     ZeroTemporaryKeyError,
 )

@@ -23,7 +23,8 @@ from prestocloud_sec.cjdns._layout import octets
 from prestocloud_sec.cjdns.cryptoauth.auth import AuthType, derive, hash_password, lookup_of
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, DuplicateUserError
 from prestocloud_sec.cjdns.identity import Address
-from prestocloud_sec.wire import BytesLike
+from prestocloud_sec.cjdns.keys import drawn
+from prestocloud_sec.wire import BytesLike, whole
 
 __all__ = ["User", "Users"]
 
@@ -64,6 +65,11 @@ class Users:
     random : callable
         Gives the key of the index.
 
+    Raises
+    ------
+    CjdnsMisuseError
+        If `limit` is not 0 or more, or `random` is no random source.
+
     Examples
     --------
     >>> users = Users()
@@ -74,8 +80,8 @@ class Users:
     """
 
     def __init__(self, *, limit: int = 65536, random: Callable[[int], bytes] = os.urandom) -> None:
-        self._limit = limit
-        self._key = random(32)
+        self._limit = whole(limit, "limit", error=CjdnsMisuseError)
+        self._key = drawn(random, 32)
         self._users: dict[tuple[bytes, bytes], User] = {}
         self._index: dict[bytes, list[User]] = {}
         self._derived: dict[tuple[bytes, int], bytes] = {}

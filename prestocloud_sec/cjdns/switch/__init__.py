@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prestocloud_sec._lazy import lazy
 from prestocloud_sec.cjdns.switch.compress import ROUTER, NumberCompress
 from prestocloud_sec.cjdns.switch.form import EncodingForm
 from prestocloud_sec.cjdns.switch.label import SELF, Hop, RouteLabel, bit_reverse_64
@@ -54,11 +55,7 @@ __all__ = [
     "label_for",
 ]
 
+_HOMES: dict[str, str] = {"BatchForwarded": "batch"}  # batches need numpy; one packet does not
 
-def __getattr__(name: str) -> object:
-    # Batches need numpy; one packet does not.
-    if name == "BatchForwarded":
-        from prestocloud_sec.cjdns.switch.batch import BatchForwarded
-
-        return BatchForwarded
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(__name__, _HOMES)

@@ -287,7 +287,6 @@ class EncodingScheme:
 
 
 _V3X5X8_FORMS = (EncodingForm(3, 1, 0b1), EncodingForm(5, 2, 0b10), EncodingForm(8, 2, 0b00))
-_NAMES: dict[tuple[EncodingForm, ...], str] = {}
 
 V3X5X8 = EncodingScheme(_V3X5X8_FORMS)
 """What cjdns is built with: directors of 4, 7 and 10 bits for 257 interfaces."""
@@ -301,7 +300,7 @@ F4 = EncodingScheme((EncodingForm(4),))
 F8 = EncodingScheme((EncodingForm(8),))
 """Fixed directors of 8 bits for 256 interfaces."""
 
-_NAMES.update({V3X5X8.forms: "V3X5X8", V4X8.forms: "V4X8", F4.forms: "F4", F8.forms: "F8"})
+_NAMES = {V3X5X8.forms: "V3X5X8", V4X8.forms: "V4X8", F4.forms: "F4", F8.forms: "F8"}
 
 
 def label_for(target: int, asker: int, *, scheme: EncodingScheme = V3X5X8, wrap: bool = False) -> RouteLabel:

@@ -36,7 +36,9 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar
 
 from prestocloud_sec.cjdns._layout import Flag, Layout, Number, Octets, Structure, octets
+from prestocloud_sec.cjdns.cryptoauth.secrets import KeepsSecrets
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
+from prestocloud_sec.wire import shown, whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -138,7 +140,14 @@ def hash_password(password: BytesLike) -> bytes:
 
 
 def derive(secret: bytes, rounds: int) -> bytes:
-    """Hash `secret` with SHA-256 `rounds` times more (PrEstoCloud deliverable, 3.3, "Authentication Field")."""
+    """Hash `secret` with SHA-256 `rounds` times more (PrEstoCloud deliverable, 3.3, "Authentication Field").
+
+    Raises
+    ------
+    CjdnsMisuseError
+        If `secret` is not bytes-like, or `rounds` not 0 to 65535.
+    """
+    secret, rounds = octets(secret, "secret"), whole(rounds, "rounds", 0, MAX_DERIVATIONS, error=CjdnsMisuseError)
     for _ in range(rounds):
         secret = hashlib.sha256(secret).digest()
     return secret
@@ -150,7 +159,7 @@ def lookup_of(hashed: bytes, kind: AuthType) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(KeepsSecrets):
     """What one side tells the other in its handshake: a password, perhaps with a login.
 
     Attributes
@@ -177,7 +186,7 @@ class Credentials:
             If password or login are not bytes-like, or `derivations` is not 0 to 65535.
         """
         if type(derivations) is not int or not 0 <= derivations <= MAX_DERIVATIONS:
-            raise CjdnsMisuseError(f"{derivations!r}", where="derivations", expected=f"0 to {MAX_DERIVATIONS}")
+            raise CjdnsMisuseError(shown(derivations), where="derivations", expected=f"0 to {MAX_DERIVATIONS}")
         secret = hash_password(password)
         if login is None:
             matched = lookup_of(hashlib.sha256(secret).digest(), AuthType.PASSWORD)

@@ -42,6 +42,7 @@ from prestocloud_sec.cjdns.cryptoauth.cipher import DataCipher
 from prestocloud_sec.cjdns.cryptoauth.replay import ReplayWindow
 from prestocloud_sec.cjdns.cryptoauth.statistics import Counters
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, DecryptionError, ReplayError, RuntError
+from prestocloud_sec.wire import shown
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -66,6 +67,7 @@ HANDSHAKE = 255
 """Status of a packet that is no data: its first word is below 4, or ffffffff. Give it to `Session.decrypt`."""
 
 _HEADER = 20
+_NOWHERE = np.empty(0, np.uint8)
 _BYTE = np.dtype(np.uint8)
 _WORD = np.dtype(np.int64)
 _GUESS = 1 << 20
@@ -118,7 +120,9 @@ def seal_batch(cipher: DataCipher, first_nonce: int, arena: PacketArena, out: Pa
     count = len(arena)
     if type(first_nonce) is not int or first_nonce < 4 or first_nonce + count - 1 > LAST_NONCE:
         raise CjdnsMisuseError(
-            f"nonces {first_nonce!r} and on for {count} packets", where="first_nonce", expected=f"4 to {LAST_NONCE:#x}"
+            f"nonces {shown(first_nonce)} and on for {count} packets",
+            where="first_nonce",
+            expected=f"4 to {LAST_NONCE:#x}",
         )
     return seal_run(cipher, Counters(), first_nonce, arena, out)
 
@@ -156,7 +160,9 @@ def open_batch(
     _check(cipher, arena)
     if not isinstance(window, ReplayWindow):
         raise CjdnsMisuseError(f"{type(window).__name__}", where="window", expected="a ReplayWindow")
-    return open_run(cipher, window, Counters(), arena, out)[0]
+    # The window goes through the context: other threads may be opening with this cipher and windows of their own.
+    context = (_context(cipher) if cipher.context is None else cipher.context).copy()
+    return open_run(cipher, window, Counters(), arena, out, context=context)[0]
 
 
 def seal_run(
@@ -233,6 +239,8 @@ def open_run(
     begun: BatchOpened | None = None,
     start: int = 0,
     stop: int = 0,
+    *,
+    context: Any = None,
 ) -> tuple[BatchOpened, int, int]:
     """Open packets to the end, or with ``stop=1`` up to the next packet that is no data.
 
@@ -244,15 +252,16 @@ def open_run(
         Counts the packets accepted and refused.
     begun, start : BatchOpened, int
         Results so far, and how many packets they hold, to go on from there.
+    context : ndarray, optional
+        A copy of the cipher's context, where more than one thread may use the cipher; otherwise it is the cipher's own.
 
     Returns
     -------
     opened, reached, accepted : BatchOpened, int, int
         The results, the first packet not looked at, and how many were accepted now.
     """
-    context = cipher.context
     if context is None:
-        context = _context(cipher)
+        context = _context(cipher) if cipher.context is None else cipher.context
     buffer, offsets, lengths = arena.buffer, arena.offsets, arena.lengths
     if begun is not None:
         results, status = begun
@@ -277,7 +286,8 @@ def open_run(
             raise refusal(reached)
         # Packets share bytes and need more room than the guess. Nothing was written.
         results = trusted_arena(np.empty(NEED - reached, _BYTE), places, sizes)
-        return open_run(cipher, window, counters, arena, None, _new(BatchOpened, (results, status)), start, stop)
+        begun = _new(BatchOpened, (results, status))
+        return open_run(cipher, window, counters, arena, None, begun, start, stop, context=context)
     window.base, window.bits, accepted, size, lost, twice, below, runts, forged = _get_results(context, _WINDOW_AT)
     counters.packets_in += accepted
     counters.bytes_in += size
@@ -307,6 +317,7 @@ def begin(arena: PacketArena, out: PacketArena | None, least: int) -> BatchOpene
         raise not_an_arena("arena", arena)
     count = len(arena)
     if out is None:
+        check_layout(arena, _NOWHERE, -len(arena.buffer))
         none = np.zeros(count, _WORD)
         out = PacketArena(np.empty(int(arena.lengths.sum()), _BYTE), none, none.copy())
     else:

@@ -18,6 +18,7 @@ __all__ = [
     "NO_ROOM",
     "OUTSIDE",
     "OVERLAP",
+    "OutsideError",
     "check_layout",
     "check_output",
     "not_an_arena",
@@ -30,6 +31,10 @@ OUTSIDE, OVERLAP, NO_ROOM, NEED = -1, -2, -3, -4
 
 The kernels are compiled with these numbers; what is kept on disk is renewed when *their* file changes, not this one.
 """
+
+
+class OutsideError(CjdnsMisuseError):
+    """A packet does not lie in its buffer: the arrays were changed after the arena was made, perhaps by the results."""
 
 
 def check_output(out: PacketArena, count: int) -> None:
@@ -59,6 +64,9 @@ def check_layout(arena: PacketArena, target: NDArray[np.uint8], grow: int) -> No
     grow : int
         How many bytes longer than its packet a result is at most (negative: shorter at least).
     """
+    inside = (arena.offsets >= 0) & (arena.lengths >= 0) & (arena.offsets <= len(arena.buffer))
+    if not (inside & (arena.lengths <= len(arena.buffer) - arena.offsets)).all():
+        raise refusal(OUTSIDE)
     if same_memory(arena.buffer, target):
         ends = arena.offsets + arena.lengths
         before = np.concatenate((np.zeros(min(len(ends), 1), np.int64), ends[:-1]))
@@ -76,8 +84,11 @@ def refusal(code: int) -> CjdnsMisuseError:
     """Say what a kernel, or `check_layout`, refused."""
     if code <= NEED:
         return CjdnsMisuseError("too little room", where="out.buffer", expected=f"{NEED - code} bytes")
+    if code == OUTSIDE:
+        return OutsideError(
+            "a packet lies outside the buffer", where="arena", expected="arrays that nobody changes meanwhile"
+        )
     what, expected = {
-        OUTSIDE: ("a packet lies outside the buffer", "arrays that nobody changes meanwhile"),
         OVERLAP: ("shares memory with the packets' buffer", "memory of its own, or the same arena to work in place"),
         NO_ROOM: (
             "in place, packets overlap, do not ascend, or leave no room for a header",

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from prestocloud_sec.arena import PacketArena
 from prestocloud_sec.cjdns.cryptoauth.batch import BatchOpened, begin, open_run, put, seal_each, seal_run
-from prestocloud_sec.cjdns.cryptoauth.core import FOREVER, NONCES_EXHAUSTED, SESSION_SECONDS, SETUP_SECONDS, SessionCore
+from prestocloud_sec.cjdns.cryptoauth.batch_layout import OutsideError
+from prestocloud_sec.cjdns.cryptoauth.core import NONCES_EXHAUSTED, SESSION_SECONDS, SETUP_SECONDS, SessionCore
 from prestocloud_sec.cjdns.cryptoauth.handshake import HANDSHAKE_SIZE
 from prestocloud_sec.cjdns.errors import CjdnsError
 
@@ -65,13 +66,19 @@ class BatchSession(SessionCore):
         """
         live = self._live
         cipher = live.cipher
-        at = self._clock() if now is None else now if type(now) is float else self._checked(now)
+        at = self._clock() if now is None else now
+        if type(at) is not float or at - at:  # no float, or not a finite one
+            at = self._checked(at)
         if cipher is not None and cipher.batches and self._pending is None and isinstance(arena, PacketArena):
             nonce, count, idle = live.next_nonce, len(arena.offsets), at - self._heard
             if nonce + count <= NONCES_EXHAUSTED and (
                 idle < SETUP_SECONDS or (idle < SESSION_SECONDS and live.established)
             ):
-                packets = seal_run(cipher, self._counters, nonce, arena, out)
+                try:
+                    packets = seal_run(cipher, self._counters, nonce, arena, out)
+                except OutsideError:  # some packets may be sealed and written, and no nonce may seal twice
+                    live.next_nonce = nonce + count
+                    raise
                 live.next_nonce = nonce + count
                 return packets
         return seal_each(lambda payload: self.encrypt(payload, now=at), HANDSHAKE_SIZE, arena, out)
@@ -102,7 +109,9 @@ class BatchSession(SessionCore):
         CjdnsMisuseError
             If an argument has the wrong type, or `out` does not fit; nothing was decrypted then.
         """
-        at = self._clock() if now is None else now if type(now) is float else self._checked(now)
+        at = self._clock() if now is None else now
+        if type(at) is not float or at - at:  # no float, or not a finite one
+            at = self._checked(at)
         live = self._live
         cipher = live.cipher
         if (
@@ -114,7 +123,7 @@ class BatchSession(SessionCore):
             and isinstance(arena, PacketArena)
         ):
             opened, index, accepted = open_run(cipher, live.window, self._counters, arena, out, None, 0, 1)
-            if accepted and self._heard < at < FOREVER:
+            if accepted and self._heard < at:
                 self._heard = at
             if index == len(opened.status):
                 return opened
@@ -144,5 +153,5 @@ class BatchSession(SessionCore):
                 _, index, accepted = open_run(
                     cipher, live.window, self._counters, arena, opened.arena, opened, index, 1
                 )
-                if accepted and self._heard < at < FOREVER:
+                if accepted and self._heard < at:
                     self._heard = at

@@ -19,10 +19,12 @@ from prestocloud_sec.cjdns.cryptoauth.peer import Peer
 from prestocloud_sec.cjdns.cryptoauth.pending import HelloGuard, Pending
 from prestocloud_sec.cjdns.cryptoauth.profiles import Profile, profile_of
 from prestocloud_sec.cjdns.cryptoauth.replay import ReplayWindow
+from prestocloud_sec.cjdns.cryptoauth.secrets import KeepsSecrets
 from prestocloud_sec.cjdns.cryptoauth.statistics import Counters, Statistics
 from prestocloud_sec.cjdns.cryptoauth.users import User, Users
 from prestocloud_sec.cjdns.errors import CjdnsError, CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import PrivateKey, PublicKey, drawn
+from prestocloud_sec.wire import shown, whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -45,7 +47,7 @@ DEFAULT_MAX_DERIVATIONS = 4096
 """Rounds of SHA-256 that a packet can make us do at most (some milliseconds)."""
 
 
-class SessionCore:
+class SessionCore(KeepsSecrets):
     """The state of a session, and everything about it that is not the handling of a packet; see `Session`."""
 
     __slots__ = (
@@ -169,8 +171,14 @@ class SessionCore:
         return self._live.data_cipher().overhead
 
     def mtu(self, link: int) -> int:
-        """Return the longest payload whose packet fits a link that carries packets of `link` bytes, as things stand."""
-        return max(0, link - self.overhead)
+        """Return the longest payload whose packet fits a link that carries packets of `link` bytes, as things stand.
+
+        Raises
+        ------
+        CjdnsMisuseError
+            If `link` is not an integer.
+        """
+        return max(0, whole(link, "link", None, error=CjdnsMisuseError) - self.overhead)
 
     def __repr__(self) -> str:
         peer = "unknown peer" if self._peer.key is None else PublicKey(self._peer.key).hex
@@ -275,8 +283,11 @@ class SessionCore:
     @staticmethod
     def _checked(at: float) -> float:
         if (type(at) is not float and not isinstance(at, int)) or not -FOREVER < at < FOREVER:
-            raise CjdnsMisuseError(f"{at!r} is no time", where="now", expected="seconds")
-        return float(at)
+            raise CjdnsMisuseError(f"{shown(at)} is no time", where="now", expected="seconds")
+        try:
+            return float(at)
+        except OverflowError as error:
+            raise CjdnsMisuseError(f"{shown(at)} is no time", where="now", expected="seconds") from error
 
     def _draw(self, size: int) -> bytes:
         return drawn(self._random, size)
@@ -299,8 +310,8 @@ def _wrong_type(name: str, value: object, expected: str) -> CjdnsMisuseError:
 def _credentials(
     password: BytesLike | None, login: BytesLike | None, derivations: int, profile: Profile
 ) -> Credentials | None:
-    if derivations and not profile.derivations:
-        raise CjdnsMisuseError(f"{derivations!r}", where="derivations", expected="0 in this profile")
+    if not isinstance(derivations, int) or (derivations and not profile.derivations):
+        raise CjdnsMisuseError(shown(derivations), where="derivations", expected="0 in this profile")
     if password is not None:
         return Credentials.of(password, login, derivations=derivations)
     if login is not None or derivations:

@@ -10,7 +10,7 @@ from prestocloud_sec.cjdns.cryptoauth import handshake, sodium
 from prestocloud_sec.cjdns.cryptoauth.cipher import DataCipher
 from prestocloud_sec.cjdns.cryptoauth.peer import Peer
 from prestocloud_sec.cjdns.cryptoauth.replay import ReplayWindow
-from prestocloud_sec.cjdns.cryptoauth.secrets import PairSecret, plain_secret
+from prestocloud_sec.cjdns.cryptoauth.secrets import KeepsSecrets, PairSecret, plain_secret
 from prestocloud_sec.cjdns.cryptoauth.users import User
 from prestocloud_sec.cjdns.sign import wipe
 
@@ -65,7 +65,7 @@ INIT, SENT_HELLO, RECEIVED_HELLO, SENT_KEY, RECEIVED_KEY, RUNNING, ESTABLISHED =
 _PHASES = tuple(Phase)
 
 
-class Exchange:
+class Exchange(KeepsSecrets):
     """The keys, counter and replay window of one run of the handshake.
 
     Attributes

@@ -31,6 +31,8 @@ from typing import ClassVar, NamedTuple
 from prestocloud_sec.cjdns._layout import Layout, Nested, Number, Octets, Structure
 from prestocloud_sec.cjdns.cryptoauth import sodium
 from prestocloud_sec.cjdns.cryptoauth.auth import AuthField
+from prestocloud_sec.cjdns.errors import CjdnsMisuseError
+from prestocloud_sec.wire import whole
 
 __all__ = [
     "CONNECT_TO_ME_FILLER",
@@ -81,6 +83,8 @@ class PacketKind(IntEnum):
         >>> PacketKind.of(3).name, PacketKind.of(4).name, PacketKind.of(0xFFFFFFFF, connect_to_me=True).name
         ('REPEAT_KEY', 'DATA', 'CONNECT_TO_ME')
         """
+        if type(word) is not int or not 0 <= word <= _U32_MAX:
+            word = whole(word, "first word", 0, _U32_MAX, error=CjdnsMisuseError)
         if word < FIRST_DATA_NONCE:
             return _HANDSHAKES[word]
         return cls.CONNECT_TO_ME if connect_to_me and word == _U32_MAX else cls.DATA

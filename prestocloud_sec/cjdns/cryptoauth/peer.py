@@ -11,7 +11,7 @@ from __future__ import annotations
 from prestocloud_sec.cjdns.cryptoauth.auth import Credentials
 from prestocloud_sec.cjdns.cryptoauth.handshake import ClearHeader
 from prestocloud_sec.cjdns.cryptoauth.profiles import Profile
-from prestocloud_sec.cjdns.cryptoauth.secrets import PairSecret
+from prestocloud_sec.cjdns.cryptoauth.secrets import KeepsSecrets, PairSecret
 from prestocloud_sec.cjdns.cryptoauth.users import User, Users
 from prestocloud_sec.cjdns.errors import (
     AddressError,
@@ -30,7 +30,7 @@ _A_BIT = b"\x80\x00"
 _NO_ADDITIONAL = b"\x00\x00"
 
 
-class Peer:
+class Peer(KeepsSecrets):
     """The two ends of a session.
 
     Parameters

@@ -27,6 +27,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
+from prestocloud_sec.wire import shown
 
 __all__ = ["CJDNS", "DELIVERABLE", "Profile", "profile_of"]
 
@@ -78,5 +79,5 @@ def profile_of(name: str) -> Profile:
     """
     profile = _PROFILES.get(name) if isinstance(name, str) else None
     if profile is None:
-        raise CjdnsMisuseError(f"{name!r}", where="profile", expected=" or ".join(map(repr, _PROFILES)))
+        raise CjdnsMisuseError(shown(name), where="profile", expected=" or ".join(map(repr, _PROFILES)))
     return profile

@@ -16,6 +16,9 @@ This module knows nothing of packets or keys and can be used alone.
 
 from __future__ import annotations
 
+from prestocloud_sec.cjdns.errors import CjdnsMisuseError
+from prestocloud_sec.wire import whole
+
 __all__ = ["ReplayWindow"]
 
 WIDTH = 64
@@ -35,6 +38,11 @@ class ReplayWindow:
     ----------
     base : int
         The lowest number to accept, 0 to 2**32 - 1.
+
+    Raises
+    ------
+    CjdnsMisuseError
+        If it is no such number.
 
     Attributes
     ----------
@@ -61,14 +69,16 @@ class ReplayWindow:
     __slots__ = ("base", "bits", "duplicates", "lost", "out_of_range")
 
     def __init__(self, base: int = 0) -> None:
-        self.base = base
+        self.base = whole(base, "ReplayWindow.base", 0, _U32, error=CjdnsMisuseError)
         self.bits = 0
         self.duplicates = 0
         self.lost = 0
         self.out_of_range = 0
 
     def accept(self, number: int) -> bool:
-        """Return whether `number` (0 to 2**32 - 1) is new, and remember it if so."""
+        """Return whether `number` (0 to 2**32 - 1) is new, and remember it if so; CjdnsMisuseError if it is another."""
+        if type(number) is not int or number > _U32:
+            number = whole(number, "number", None, _U32, error=CjdnsMisuseError)
         offset = number - self.base
         if offset >= WIDTH:
             offset = self._advance(offset)
@@ -84,7 +94,7 @@ class ReplayWindow:
 
     def restart(self, base: int) -> None:
         """Accept from `base` (modulo 2**32) on, and forget which were seen; the counts stay."""
-        self.base = base & _U32
+        self.base = whole(base, "base", None, error=CjdnsMisuseError) & _U32
         self.bits = 0
 
     def _advance(self, offset: int) -> int:

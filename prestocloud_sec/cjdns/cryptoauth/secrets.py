@@ -28,14 +28,15 @@ so does `SmallOrderError` here, in both profiles and with quirks too.
 from __future__ import annotations
 
 import hashlib
+from typing import NoReturn
 
 import nacl.bindings as sodium
 
-from prestocloud_sec.cjdns.cryptoauth.sodium import beforenm
-from prestocloud_sec.cjdns.errors import SmallOrderError
+from prestocloud_sec.cjdns.cryptoauth.sodium import KEY_BYTES, beforenm, check_sizes
+from prestocloud_sec.cjdns.errors import CjdnsMisuseError, SmallOrderError
 from prestocloud_sec.cjdns.sign import wipe
 
-__all__ = ["PairSecret", "mix_password", "plain_secret", "raw_product"]
+__all__ = ["KeepsSecrets", "PairSecret", "mix_password", "plain_secret", "raw_product"]
 
 
 def _small_order() -> SmallOrderError:
@@ -52,6 +53,7 @@ def raw_product(private: bytes, public: bytes) -> bytes:
     SmallOrderError
         If the product is zero.
     """
+    check_sizes(KEY_BYTES, private, public)
     try:
         return sodium.crypto_scalarmult(private, public)
     except RuntimeError as error:
@@ -77,7 +79,19 @@ def mix_password(product: bytes, password_secret: bytes) -> bytes:
     return hashlib.sha256(product + password_secret).digest()
 
 
-class PairSecret:
+class KeepsSecrets:
+    """Base of what is neither copied nor pickled: it holds secrets, or counters that must count for one holder only."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse: two copies of a session would seal with the same nonces, which opens the packets of both."""
+        raise CjdnsMisuseError(
+            "holds secrets", where=type(self).__name__, expected="no copy and no pickle", hint="hand the object around"
+        )
+
+
+class PairSecret(KeepsSecrets):
     """The secrets of one pair of keys with and without passwords; each scalar multiplication is done once.
 
     Holds two secrets of 32 bytes at most, however many passwords are tried.

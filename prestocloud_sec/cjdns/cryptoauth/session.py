@@ -66,7 +66,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from prestocloud_sec.cjdns._layout import octets, view
 from prestocloud_sec.cjdns.cryptoauth.batch_session import BatchSession
-from prestocloud_sec.cjdns.cryptoauth.core import FOREVER, NONCES_EXHAUSTED, SESSION_SECONDS, SETUP_SECONDS
+from prestocloud_sec.cjdns.cryptoauth.core import NONCES_EXHAUSTED, SESSION_SECONDS, SETUP_SECONDS
 from prestocloud_sec.cjdns.cryptoauth.exchange import RECEIVED_HELLO, RECEIVED_KEY, SENT_KEY, Exchange, Phase
 from prestocloud_sec.cjdns.cryptoauth.handshake import (
     CONNECT_TO_ME_FILLER,
@@ -248,7 +248,9 @@ class Session(BatchSession):
             payload = view(payload, "payload")
         live = self._live
         cipher = live.cipher
-        at = self._clock() if now is None else now if type(now) is float else self._checked(now)
+        at = self._clock() if now is None else now
+        if type(at) is not float or at - at:  # no float, or not a finite one
+            at = self._checked(at)
         if cipher is not None and self._pending is None:
             nonce = live.next_nonce
             idle = at - self._heard
@@ -259,7 +261,7 @@ class Session(BatchSession):
                 counters.packets_out += 1
                 counters.bytes_out += len(packet)
                 return packet
-        return self._encrypt_slowly(bytes(payload), at if now is None else self._checked(at))
+        return self._encrypt_slowly(bytes(payload), at)
 
     def connect_to_me(self) -> bytes:
         """Return a packet that asks whoever receives it to say hello to us, for when we do not know its key.
@@ -345,20 +347,22 @@ class Session(BatchSession):
         """
         data = packet if type(packet) is bytes else octets(packet, "packet")
         live = self._live
-        at = self._clock() if now is None else now if type(now) is float else self._checked(now)
+        at = self._clock() if now is None else now
+        if type(at) is not float or at - at:  # no float, or not a finite one
+            at = self._checked(at)
         cipher = live.cipher
         if not live.established or cipher is None or len(data) < cipher.overhead:
-            return self._decrypt_slowly(data, at if now is None else self._checked(at), None)
+            return self._decrypt_slowly(data, at, None)
         (nonce,) = _word(data)
         if nonce < FIRST_DATA_NONCE or nonce == CONNECT_TO_ME:
-            return self._decrypt_slowly(data, at if now is None else self._checked(at), None)
+            return self._decrypt_slowly(data, at, None)
         try:
             payload = cipher.open_as(nonce, data)
         except DecryptionError as refused:
-            return self._decrypt_slowly(data, self._checked(at), refused)
+            return self._decrypt_slowly(data, at, refused)
         if not live.window.accept(nonce):
             raise self._refusal(_replayed(nonce))
-        if self._heard < at < FOREVER:
+        if self._heard < at:
             self._heard = at
         counters = self._counters
         counters.packets_in += 1

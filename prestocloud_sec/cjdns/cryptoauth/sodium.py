@@ -25,6 +25,7 @@ from typing import Any
 from nacl import bindings  # runs sodium_init
 from nacl.exceptions import CryptoError
 
+from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.errors import UnavailableError
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "TAG_BYTES",
     "Library",
     "beforenm",
+    "check_sizes",
     "library",
     "new_scratch",
     "open_box",
@@ -158,11 +160,19 @@ def new_scratch() -> tuple[Any, Any, Any]:
     return memory, memory + 28, ffi.buffer(memory)
 
 
+def check_sizes(size: int, *inputs: bytes) -> None:
+    """Refuse keys and nonces that libsodium would read beyond the end of; CjdnsMisuseError."""
+    for given in inputs:
+        if type(given) is not bytes or len(given) != size:
+            raise CjdnsMisuseError(f"not {size} bytes", where="libsodium", expected="keys of 32 bytes, nonces of 24")
+
+
 def beforenm(public: bytes, private: bytes) -> bytes | None:
     """Return the 32 bytes of ``crypto_box_beforenm``, or None if `public` is a point of small order.
 
     Both keys must be 32 bytes.
     """
+    check_sizes(KEY_BYTES, public, private)
     table = LIBRARY
     if table is None:
         try:
@@ -179,6 +189,7 @@ def beforenm(public: bytes, private: bytes) -> bytes | None:
 
 def public_key(private: bytes) -> bytes:
     """Return the public key of a private one (32 bytes each)."""
+    check_sizes(KEY_BYTES, private)
     table = LIBRARY
     if table is None:
         return bindings.crypto_scalarmult_base(private)
@@ -191,6 +202,8 @@ def public_key(private: bytes) -> bytes:
 
 def seal_box(message: bytes, nonce: bytes, secret: bytes) -> bytes:
     """Return tag and ciphertext of `message`; `nonce` must be 24 bytes, `secret` 32."""
+    check_sizes(NONCE_BYTES, nonce)
+    check_sizes(KEY_BYTES, secret)
     table, size = LIBRARY, len(message) + TAG_BYTES
     if table is None or size > SCRATCH_BYTES:
         return bindings.crypto_box_afternm(message, nonce, secret)
@@ -203,6 +216,8 @@ def seal_box(message: bytes, nonce: bytes, secret: bytes) -> bytes:
 
 def open_box(boxed: bytes, nonce: bytes, secret: bytes) -> bytes | None:
     """Return the message of a box (16 bytes or more), or None; `nonce` must be 24 bytes, `secret` 32."""
+    check_sizes(NONCE_BYTES, nonce)
+    check_sizes(KEY_BYTES, secret)
     table, size = LIBRARY, len(boxed)
     if table is None or size > SCRATCH_BYTES:
         try:

@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from prestocloud_sec.cjdns._layout import octets
-from prestocloud_sec.cjdns.cryptoauth.auth import AuthType, derive, hash_password, lookup_of
+from prestocloud_sec.cjdns.cryptoauth.auth import MAX_DERIVATIONS, AuthType, derive, hash_password, lookup_of
+from prestocloud_sec.cjdns.cryptoauth.secrets import KeepsSecrets
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, DuplicateUserError
 from prestocloud_sec.cjdns.identity import Address
 from prestocloud_sec.cjdns.keys import drawn
@@ -49,13 +50,19 @@ class User:
     restrict_to: Address | None = None
     secret: bytes = field(default=b"", repr=False)
 
+    def __post_init__(self) -> None:
+        octets(self.login, "login")
+        octets(self.secret, "secret")
+        if self.restrict_to is not None and not isinstance(self.restrict_to, Address):
+            raise CjdnsMisuseError(f"{type(self.restrict_to).__name__}", where="restrict_to", expected="Address")
+
     @property
     def name(self) -> str:
         """The login as text for people (bytes that are not UTF-8 are escaped)."""
         return self.login.decode("utf-8", "backslashreplace")
 
 
-class Users:
+class Users(KeepsSecrets):
     """The users that sessions on the receiving side accept; many sessions can share one table.
 
     Parameters
@@ -106,8 +113,6 @@ class Users:
             If an argument has the wrong type, or the table is full.
         """
         secret = hash_password(password)
-        if restrict_to is not None and not isinstance(restrict_to, Address):
-            raise CjdnsMisuseError(f"{type(restrict_to).__name__}", where="restrict_to", expected="Address")
         if len(self._users) >= self._limit:
             raise CjdnsMisuseError(f"{self._limit} users", where="Users", hint="remove one, or raise the limit")
         name = self._unused_name() if login is None else octets(login, "login")
@@ -141,11 +146,14 @@ class Users:
 
     def lookup(self, matched: bytes) -> User | None:
         """Return the first user with these 8 bytes (type and lookup, `AuthField.matched`), or None."""
-        found = self._index.get(self._blind(matched))
+        found = self._index.get(self._blind(octets(matched, "matched")))
         return found[0] if found else None
 
     def secret(self, user: User, derivations: int = 0) -> bytes:
         """Return the user's secret after that many derivations; the latest 256 are kept."""
+        if not isinstance(user, User):
+            raise CjdnsMisuseError(f"{type(user).__name__}", where="user", expected="User")
+        derivations = whole(derivations, "derivations", 0, MAX_DERIVATIONS, error=CjdnsMisuseError)
         if not derivations:
             return user.secret
         key = (user.secret, derivations)

@@ -183,7 +183,7 @@ def test_a_target_outside_cjdns_has_no_nodes():
 
 def test_who_asks_not_to_be_listed_is_not():
     store, _, far, other = _small_store()
-    responder = Responder(store, own=store.own, listed=lambda address: address != far)
+    responder = Responder(store, own=store.own, unlisted={far})
     assert responder.answer(_ask(FIND_NODE, far.packed), asker=other, path=_hop(2)).nodes is not None
     named = responder.answer(_ask(FIND_NODE, far.packed), asker=other, path=_hop(2)).nodes
     assert _key(far) not in [entry.key for entry in named]

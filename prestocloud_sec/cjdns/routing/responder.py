@@ -11,7 +11,7 @@ in every list of nodes: an asker can never check it, because only the responder 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from prestocloud_sec.cjdns.constants import PROTOCOL_VERSION
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
     from prestocloud_sec.cjdns.routing.nodestore import NodeStore
 
 __all__ = ["Answers", "Responder"]
-
-
-def _listed(_: Address) -> bool:
-    return True
 
 
 class Answers(Protocol):
@@ -63,11 +59,11 @@ class Responder:
         That of this node's switch: the labels in `store` begin with its directors.
     reading : {"closer", "literal"}
         How rule one is read; see `rules`.
-    listed : callable
-        Tells whether a node may be named (a node that says ``dnd`` may not).
+    unlisted : container of Address
+        Who may not be named (a node that says ``dnd``); looked at whenever a question is answered.
     """
 
-    __slots__ = ("_directors", "_es", "_listed", "_metric", "_reading", "_store", "_version")
+    __slots__ = ("_directors", "_es", "_metric", "_reading", "_store", "_unlisted", "_version")
 
     def __init__(
         self,
@@ -77,7 +73,7 @@ class Responder:
         version: int = PROTOCOL_VERSION,
         scheme: EncodingScheme = V3X5X8,
         reading: str = "closer",
-        listed: Callable[[Address], bool] = _listed,
+        unlisted: Container[Address] = (),
     ) -> None:
         self._store = store
         self._metric = own.metric
@@ -85,7 +81,7 @@ class Responder:
         self._es = scheme.serialize()
         self._directors = directors_of(scheme)
         self._reading: Reading = check_reading(reading)
-        self._listed = listed
+        self._unlisted = unlisted
 
     def answer(self, query: Query, *, asker: Address, path: int) -> Reply:
         """Return the reply to a query.
@@ -171,15 +167,15 @@ class Responder:
 
     def _entry(self, node: Node, asker: Address, path: int, version: int) -> NodeEntry | None:
         """Return a node as it stands in an answer, or None where it may not be named to this asker."""
-        label, key = node.label, node.key
+        label, key, directors = node.label, node.key, self._directors
         if (
             key is None
             or label <= SELF
+            or directors.interface(label) == directors.interface(path)
             or node.address == asker
-            or self._directors.interface(label) == self._directors.interface(path)
             or (version != node.version and not compatible(version, node.version))
-            or not self._listed(node.address)
+            or node.address in self._unlisted
         ):
             return None
-        widened = self._directors.widen(label, path)
+        widened = directors.widen(label, path)
         return NodeEntry(key, widened, node.version) if widened else None

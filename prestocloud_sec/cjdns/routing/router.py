@@ -178,13 +178,14 @@ class Router:
         self.searches: dict[int, Search] = {}
         self.faults = Faults()
         self.strays = 0
+        self._unlisted: OrderedDict[Address, None] = OrderedDict()
         self.answers: Answers = Responder(
             self.store,
             own=self.address,
             version=version,
             scheme=scheme,
             reading=reading,
-            listed=lambda address: address not in self._unlisted,
+            unlisted=self._unlisted,
         )
         self._version = version
         self._es = scheme.serialize()
@@ -193,7 +194,6 @@ class Router:
         self._random = random
         self._address_of = address_of
         self._maintain = maintain
-        self._unlisted: OrderedDict[Address, None] = OrderedDict()
         self._out: dict[int, _Out] = {}
         self._handle = int.from_bytes(random(_HANDLE_SIZE), "big")
         self._next_search = 0

@@ -7,7 +7,7 @@ import difflib
 import itertools
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from prestocloud_sec.bpf.errors import AssemblyError
 from prestocloud_sec.bpf.isa import REGISTERS, Imm
@@ -45,8 +45,7 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "...")
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One word, number or sign; `column` counts from 1."""
 
     kind: str
@@ -65,7 +64,7 @@ class Cursor:
         The opcode that a line of bpftool's dump (``3: (18) r1 = ...``) begins with.
     """
 
-    __slots__ = ("_at", "_end", "_tokens", "dump_opcode", "line")
+    __slots__ = ("_at", "_end", "_scanned", "_tokens", "dump_opcode", "line")
 
     def __init__(self, text: str, line: int) -> None:
         self.line = line
@@ -73,9 +72,11 @@ class Cursor:
         self._end = len(text) + 1
         prefix = _DUMP_PREFIX.match(text)
         self.dump_opcode = int(prefix["opcode"], 16) if prefix else None
-        self._tokens = list(self._scan(text, prefix.end() if prefix else 0))
+        self._tokens: list[Token] = []
+        self._scanned = self._scan(text, prefix.end() if prefix else 0)
 
     def _scan(self, text: str, at: int) -> Iterator[Token]:
+        """Yield tokens as they are asked for, so that an error early in a long line comes early."""
         after_call = False
         while at < len(text):
             found = _TOKEN.match(text, at)
@@ -96,26 +97,28 @@ class Cursor:
             after_call = word == "call"
             yield Token(kind, word, column)
 
+    def _token(self, at: int) -> Token:
+        tokens = self._tokens
+        while at >= len(tokens):
+            token = next(self._scanned, None)
+            if token is None:
+                return Token("end", "", self._end)
+            tokens.append(token)
+        return tokens[at]
+
     @property
     def next(self) -> Token:
         """The next token; one of kind ``end`` after the last."""
-        if self._at < len(self._tokens):
-            return self._tokens[self._at]
-        return Token("end", "", self._end)
-
-    def rewind(self) -> None:
-        """Go back to the first token."""
-        self._at = 0
+        return self._token(self._at)
 
     @property
     def done(self) -> bool:
         """Whether all tokens are read."""
-        return self._at >= len(self._tokens)
+        return self.next.kind == "end"
 
     def peek(self, ahead: int) -> str:
         """Return the text of a token after the next one; empty beyond the last."""
-        at = self._at + ahead
-        return self._tokens[at].text if at < len(self._tokens) else ""
+        return self._token(self._at + ahead).text
 
     def take(self) -> Token:
         """Read a token."""

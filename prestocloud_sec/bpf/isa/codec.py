@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, DecodeError
 from prestocloud_sec.bpf.isa.instructions import REGISTERS, SLOT_SIZE, Imm, Instruction
@@ -22,13 +22,55 @@ if TYPE_CHECKING:
 
 __all__ = ["decode", "encode", "encode_one"]
 
+Values: TypeAlias = tuple[int, int, int, int]
+"""The fields of a slot, in the order of `_FIELDS`."""
+
 _SLOT = struct.Struct("<BBhi")
 _FIELDS = ("src", "off", "imm", "dst")
 """The order in which fields select among rows: the earlier, the more it changes what an instruction is."""
 
-_BY_OPCODE: dict[int, list[Row]] = {}
+
+class _Plan:
+    """A row made ready for decoding: which fields must hold what, and where each attribute comes from."""
+
+    __slots__ = ("constants", "registers", "row", "sources")
+
+    def __init__(self, row: Row) -> None:
+        fields = [getattr(row, name) for name in _FIELDS]
+        self.row = row
+        self.constants = [(at, field) for at, field in enumerate(fields) if isinstance(field, int)]
+        carried = [(at, field) for at, field in enumerate(fields) if isinstance(field, Carries)]
+        self.registers = [at for at, field in carried if field.kind is Kind.REGISTER]
+        self.sources = [(field.attribute, at, field.kind is Kind.OPERAND) for at, field in carried]
+
+    def fits(self, values: Values) -> bool:
+        """Tell whether a slot is of this row."""
+        for at, constant in self.constants:
+            if values[at] != constant:
+                return False
+        return all(0 <= values[at] < REGISTERS for at in self.registers)
+
+    def build(self, values: Values) -> Instruction:
+        """Return the instruction of a slot that fits, of which there is no second one."""
+        attributes = dict(self.row.fixed)
+        for attribute, at, operand in self.sources:
+            attributes[attribute] = Imm(values[at]) if operand else values[at]
+        return self.row.make(**attributes)  # type: ignore[arg-type]
+
+    def build_wide(self, values: Values, next_imm: int) -> Instruction:
+        """Return the 64-bit load of a slot that fits and the ``imm`` of the one after it, unsigned."""
+        attributes = dict(self.row.fixed, dst=values[_FIELDS.index("dst")])
+        value = values[_FIELDS.index("imm")]
+        if isinstance(self.row.next_imm, Carries) and self.row.next_imm.kind is Kind.HIGH:
+            attributes["value"] = value & 0xFFFFFFFF | next_imm << 32
+        else:
+            attributes.update(value=value, second=next_imm)
+        return self.row.make(**attributes)  # type: ignore[arg-type]
+
+
+_BY_OPCODE: dict[int, list[_Plan]] = {}
 for _row in ROWS:
-    _BY_OPCODE.setdefault(_row.opcode, []).append(_row)
+    _BY_OPCODE.setdefault(_row.opcode, []).append(_Plan(_row))
 
 
 def decode(data: BytesLike) -> tuple[Instruction, ...]:
@@ -59,41 +101,48 @@ def decode(data: BytesLike) -> tuple[Instruction, ...]:
         slot = bytes(view[at : at + SLOT_SIZE])
         instruction = known.get(slot)
         if instruction is None:
-            index = at // SLOT_SIZE
-            row = _select(slot, index)
-            if row.next_imm is None:
-                instruction = known[slot] = _build(row, slot, 0)
+            values = _values(slot)
+            plan = _plan(slot[0], values, at // SLOT_SIZE)
+            if plan.row.next_imm is None:
+                instruction = known[slot] = plan.build(values)
             else:
-                instruction = _build(row, slot, _second_imm(view, row, index))
+                instruction = plan.build_wide(values, _second_imm(view, plan.row, at // SLOT_SIZE))
         instructions.append(instruction)
         at += SLOT_SIZE * instruction.slots
     return tuple(instructions)
 
 
-def _values(slot: bytes) -> dict[str, int]:
+def _values(slot: bytes) -> Values:
+    """Return the fields of a slot in the order of `_FIELDS`."""
     _, registers, off, imm = _SLOT.unpack(slot)
-    return {"dst": registers & 0x0F, "src": registers >> 4, "off": off, "imm": imm}
+    return registers >> 4, off, imm, registers & 0x0F
 
 
-def _select(slot: bytes, index: int) -> Row:
+def _plan(opcode: int, values: Values, index: int) -> _Plan:
     """Find the row of a slot."""
-    rows = _BY_OPCODE.get(slot[0])
-    if rows is None:
+    plans = _BY_OPCODE.get(opcode, ())
+    for plan in plans:
+        if plan.fits(values):
+            return plan
+    if not plans:
         raise DecodeError(
-            f"{slot[0]:#04x} is no opcode",
+            f"{opcode:#04x} is no opcode",
             instruction=index,
             field="opcode",
             expected="one of RFC 9669 or Linux 6.18",
             hint="the bytes may be of another machine, big-endian, or not start at an instruction",
         )
-    values = _values(slot)
-    for field in _FIELDS:
-        value = values[field]
+    raise _no_row(values, [plan.row for plan in plans], index)
+
+
+def _no_row(values: Values, rows: list[Row], index: int) -> DecodeError:
+    """Narrow the rows field by field, and blame the first field that fits none of those left."""
+    for field, value in zip(_FIELDS, values, strict=True):
         left = [row for row in rows if _fits(getattr(row, field), value)]
         if not left:
-            raise _refusal(field, value, [getattr(row, field) for row in rows], index, rows[0])
+            break
         rows = left
-    return rows[0]
+    return _refusal(field, value, [getattr(row, field) for row in rows], index, rows[0])
 
 
 def _fits(carried: Carries | int, value: int) -> bool:
@@ -128,7 +177,7 @@ def _second_imm(view: memoryview, row: Row, index: int) -> int:
             expected="a second slot with the high 32 bits",
         )
     slot = bytes(view[at : at + SLOT_SIZE])
-    for field, value in {"opcode": slot[0], **_values(slot)}.items():
+    for field, value in zip(("opcode", *_FIELDS), (slot[0], *_values(slot)), strict=True):
         if value and (field != "imm" or row.next_imm == 0):
             raise DecodeError(
                 f"{value} in the second slot of a 64-bit load",
@@ -140,41 +189,23 @@ def _second_imm(view: memoryview, row: Row, index: int) -> int:
     return int.from_bytes(slot[4:], "little")
 
 
-def _build(row: Row, slot: bytes, next_imm: int) -> Instruction:
-    attributes = dict(row.fixed)
-    values = _values(slot)
-    for field in _FIELDS:
-        carried = getattr(row, field)
-        if isinstance(carried, Carries):
-            value = values[field]
-            if carried.kind is Kind.OPERAND:
-                attributes[carried.attribute] = Imm(value)
-            elif carried.kind is Kind.LOW:
-                attributes[carried.attribute] = value & 0xFFFFFFFF | next_imm << 32
-            else:
-                attributes[carried.attribute] = value
-    if isinstance(row.next_imm, Carries) and row.next_imm.kind is Kind.UNSIGNED:
-        attributes[row.next_imm.attribute] = next_imm
-    return row.make(**attributes)  # type: ignore[arg-type]
-
-
+_OPERAND = Carries("src", Kind.OPERAND)
 _SHAPES: dict[type, tuple[tuple[str, ...], bool]] = {}
 """For each class: the attributes whose values tell its rows apart, and whether ``src`` may be an immediate."""
 _BY_SHAPE: dict[tuple[object, ...], Row] = {}
 
 
-def _key(kind: type, attributes: Iterable[object], immediate: bool | None) -> tuple[object, ...]:
-    return (kind, *attributes, immediate)
-
-
 def _index_rows() -> None:
+    by_class: dict[type, list[Row]] = {}
     for row in ROWS:
-        mixed = any(r.make is row.make and r.imm == Carries("src", Kind.OPERAND) for r in ROWS)
-        common = set.intersection(*(set(r.fixed) for r in ROWS if r.make is row.make))
-        names = tuple(sorted(common))
-        _SHAPES[row.make] = (names, mixed)
-        immediate = row.imm == Carries("src", Kind.OPERAND) if mixed else None
-        _BY_SHAPE[_key(row.make, (row.fixed[name] for name in names), immediate)] = row
+        by_class.setdefault(row.make, []).append(row)
+    for kind, rows in by_class.items():
+        mixed = any(row.imm == _OPERAND for row in rows)
+        names = tuple(sorted(set.intersection(*(set(row.fixed) for row in rows))))
+        _SHAPES[kind] = (names, mixed)
+        for row in rows:
+            immediate = row.imm == _OPERAND if mixed else None
+            _BY_SHAPE[kind, *(row.fixed[name] for name in names), immediate] = row
 
 
 _index_rows()
@@ -193,9 +224,9 @@ def encode_one(instruction: Instruction) -> bytes:
         raise BpfMisuseError(f"{instruction!r} is not an instruction", expected="an object of prestocloud_sec.bpf.isa")
     names, mixed = _SHAPES[kind]
     immediate = isinstance(instruction.src, Imm) if mixed else None  # type: ignore[union-attr]
-    row = _BY_SHAPE[_key(kind, (getattr(instruction, name) for name in names), immediate)]
-    values = {field: _wire(getattr(row, field), instruction) for field in _FIELDS}
-    first = _SLOT.pack(row.opcode, values["dst"] | values["src"] << 4, values["off"], values["imm"])
+    row = _BY_SHAPE[kind, *(getattr(instruction, name) for name in names), immediate]
+    src, off, imm, dst = (_wire(getattr(row, field), instruction) for field in _FIELDS)
+    first = _SLOT.pack(row.opcode, dst | src << 4, off, imm)
     if row.next_imm is None:
         return first
     return first + _SLOT.pack(0, 0, 0, _wire(row.next_imm, instruction))

@@ -129,19 +129,19 @@ class ImmKind(IntEnum):
     MAP_VALUE_INDEX = 6
 
 
-def _whole(value: object, low: int, high: int, where: str) -> None:
-    if type(value) is not int or not low <= value <= high:
-        raise BpfMisuseError(f"{value!r} does not fit", where=where, expected=f"an integer {low}..{high}")
+def _fits(value: object, low: int, high: int) -> bool:
+    return type(value) is int and low <= value <= high
 
 
-def _one_of(value: object, allowed: tuple[object, ...], where: str) -> None:
-    if value not in allowed or (isinstance(value, bool) and bool not in map(type, allowed)):
-        raise BpfMisuseError(f"{value!r} is not possible", where=where, expected=" or ".join(map(repr, allowed)))
+def _misfit(owner: object, name: str, low: int, high: int) -> BpfMisuseError:
+    return BpfMisuseError(
+        f"{getattr(owner, name)!r} does not fit",
+        where=f"{type(owner).__name__}.{name}",
+        expected=f"an integer {low}..{high}",
+    )
 
 
-def _kind(value: object, kind: type, where: str) -> None:
-    if not isinstance(value, kind):
-        raise BpfMisuseError(f"{value!r} is a {type(value).__name__}", where=where, expected=f"a {kind.__name__}")
+_SIGNED = {bits: (-(1 << bits - 1), (1 << bits - 1) - 1) for bits in (16, 32)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,8 @@ class Imm:
     value: int
 
     def __post_init__(self) -> None:
-        _whole(self.value, -(1 << 31), (1 << 31) - 1, "Imm.value")
+        if not _fits(self.value, *_SIGNED[32]):
+            raise _misfit(self, "value", *_SIGNED[32])
 
     def __int__(self) -> int:
         return self.value
@@ -173,21 +174,37 @@ class _Instruction:
 
         return encode_one(self)  # type: ignore[arg-type]
 
+    def _whole(self, name: str, low: int, high: int) -> None:
+        if not _fits(getattr(self, name), low, high):
+            raise _misfit(self, name, low, high)
+
     def _register(self, name: str) -> None:
-        _whole(getattr(self, name), 0, REGISTERS - 1, f"{type(self).__name__}.{name}")
+        self._whole(name, 0, REGISTERS - 1)
 
     def _operand(self) -> None:
-        if not isinstance(self.src, Imm):  # type: ignore[attr-defined]
+        if type(self.src) is not Imm:  # type: ignore[attr-defined]
             self._register("src")
 
     def _signed(self, name: str, bits: int) -> None:
-        _whole(getattr(self, name), -(1 << bits - 1), (1 << bits - 1) - 1, f"{type(self).__name__}.{name}")
+        self._whole(name, *_SIGNED[bits])
 
     def _choice(self, name: str, *allowed: object) -> None:
-        _one_of(getattr(self, name), allowed, f"{type(self).__name__}.{name}")
+        value = getattr(self, name)
+        if value not in allowed or type(value) is not type(allowed[0]):
+            raise BpfMisuseError(
+                f"{value!r} is not possible",
+                where=f"{type(self).__name__}.{name}",
+                expected=" or ".join(map(repr, allowed)),
+            )
 
     def _member(self, name: str, kind: type) -> None:
-        _kind(getattr(self, name), kind, f"{type(self).__name__}.{name}")
+        value = getattr(self, name)
+        if type(value) is not kind:
+            raise BpfMisuseError(
+                f"{value!r} is a {type(value).__name__}",
+                where=f"{type(self).__name__}.{name}",
+                expected=f"a {kind.__name__}",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,11 +411,11 @@ class LoadImm64(_Instruction):
         self._register("dst")
         self._member("kind", ImmKind)
         if self.kind is ImmKind.INTEGER:
-            _whole(self.value, 0, (1 << 64) - 1, "LoadImm64.value")
+            self._whole("value", 0, (1 << 64) - 1)
         else:
             self._signed("value", 32)
         has_second = self.kind in {ImmKind.MAP_VALUE_FD, ImmKind.MAP_VALUE_INDEX, ImmKind.BTF_VARIABLE}
-        _whole(self.second, 0, (1 << 32) - 1 if has_second else 0, "LoadImm64.second")
+        self._whole("second", 0, (1 << 32) - 1 if has_second else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,7 +434,7 @@ class LegacyLoad(_Instruction):
     def __post_init__(self) -> None:
         self._choice("size", 1, 2, 4)
         self._choice("indirect", False, True)
-        _whole(self.src, 0, REGISTERS - 1 if self.indirect else 0, "LegacyLoad.src")
+        self._whole("src", 0, REGISTERS - 1 if self.indirect else 0)
         self._signed("imm", 32)
 
 

@@ -19,6 +19,7 @@ myst_heading_anchors = 3
 
 napoleon_google_docstring = False
 napoleon_use_ivar = True
+suppress_warnings = ["ref.python"]  # napoleon looks up the names of attributes, and several classes have some in common
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "show-inheritance": True, "ignore-module-all": True}

@@ -4,17 +4,19 @@
 Rules: cjdns v21.1, ``dht/CJDHTConstants.h`` (names of the fields), ``dht/dhtcore/RouterModule.c`` (what a query and a
 reply hold), ``dht/EncodingSchemeModule.c`` (``es``, ``ei``), ``dht/dhtcore/VersionList.c`` (``np``).
 
-| key | field | holds |
-|---|---|---|
-| ``q`` | `Query.kind` | ``fn`` find node, ``gp`` get peers, ``pn`` ping, ``nh`` next hop; a reply has none |
-| ``tar`` | `Query.target` | ``fn``, ``nh``: an address, 16 bytes; ``gp``: a label, 8 bytes |
-| ``txid`` | `txid` | the asker's mark, given back unchanged |
-| ``p`` | `version` | protocol version of the sender |
-| ``es`` | `scheme` | the sender's encoding scheme, serialised; v3x5x8 where it is missing |
-| ``ei`` | `form` | index of the encoding form in which the sender's own interface stands in the path to the receiver |
-| ``n`` | `Reply.nodes` | up to eight times 40 bytes: public key 32, label 8 (relative to the node that answers) |
-| ``np`` | (the same) | one byte, the width of a version number, then a version for each entry of ``n`` |
-| ``dnd`` | `dnd` | 1: do not list the sender in answers to others |
+========  ==============  ======================================================================================
+key       field           holds
+========  ==============  ======================================================================================
+``q``     `Query.kind`    ``fn`` find node, ``gp`` get peers, ``pn`` ping, ``nh`` next hop; a reply has none
+``tar``   `Query.target`  ``fn``, ``nh``: an address, 16 bytes; ``gp``: a label, 8 bytes
+``txid``  `txid`          the asker's mark, given back unchanged
+``p``     `version`       protocol version of the sender
+``es``    `scheme`        the sender's encoding scheme, serialised; v3x5x8 where it is missing
+``ei``    `form`          index of the form in which the sender's interface stands in the path to the receiver
+``n``     `Reply.nodes`   up to eight times 40 bytes: public key 32, label 8 (relative to the node that answers)
+``np``    (the same)      one byte, the width of a version number, then a version for each entry of ``n``
+``dnd``   `dnd`           1: do not list the sender in answers to others
+========  ==============  ======================================================================================
 
 A message without ``txid``, ``p`` or ``ei`` is ignored by running nodes and refused here. Whatever is accepted encodes
 to the bytes it came from: keys that are not in the table are kept in `extra`, and unusual spelling in `spelling`.

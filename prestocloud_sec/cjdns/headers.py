@@ -83,7 +83,7 @@ def content_name(content_type: int) -> str:
 def label_text(label: int) -> str:
     """Return a 64-bit label as cjdns prints it, ``0000.0000.0000.0013``; CjdnsMisuseError unless 64 bits."""
     digits = f"{whole(label, 'label', 0, _LABEL_MAX, error=CjdnsMisuseError):016x}"
-    return ".".join(digits[at : at + 4] for at in range(0, 16, 4))
+    return f"{digits[:4]}.{digits[4:8]}.{digits[8:12]}.{digits[12:]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from prestocloud_sec.cjdns.errors import (
     KeyLengthError,
     KeySuffixError,
 )
+from prestocloud_sec.cjdns.headers import label_text
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -399,5 +400,4 @@ class NodeName:
         return cls(version, int(match[2].replace(".", ""), 16), PublicKey.parse(match[3]))
 
     def __str__(self) -> str:
-        digits = f"{self.label:016x}"
-        return f"v{self.version}.{digits[:4]}.{digits[4:8]}.{digits[8:12]}.{digits[12:]}.{self.key}"
+        return f"v{self.version}.{label_text(self.label)}.{self.key}"

@@ -18,6 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, LabelError
+from prestocloud_sec.cjdns.headers import label_text
 
 if TYPE_CHECKING:
     from prestocloud_sec.cjdns.switch.scheme import EncodingScheme
@@ -137,8 +138,7 @@ class RouteLabel(int):
         return cls(int(text.replace(".", ""), 16))
 
     def __str__(self) -> str:
-        digits = int.__format__(self, "016x")
-        return f"{digits[:4]}.{digits[4:8]}.{digits[8:12]}.{digits[12:]}"
+        return label_text(self)
 
     def __repr__(self) -> str:
         return f"RouteLabel('{self}')"

@@ -19,6 +19,7 @@ import time
 import tracemalloc
 from typing import Any
 
+from benchmarks.conftest import Versus
 from prestocloud_sec.cjdns.routing.messages import REPLY_NODES
 from prestocloud_sec.cjdns.simulator import Simulator, topology
 
@@ -59,7 +60,7 @@ def _memory(sim: Simulator, nodes: list[int]) -> float:
         tracemalloc.stop()
 
 
-def test_search_among_ten_thousand_nodes(versus: Any, benchmark: Any) -> None:
+def test_search_among_ten_thousand_nodes(versus: Versus, benchmark: Any) -> None:
     tracemalloc.start()
     edges = topology.regular(NODES, seed=1)
     sim = Simulator.warm(edges, seed=1)

@@ -8,7 +8,6 @@ the ratio in ``extra_info``. ``--results FILE`` writes all rows as a Markdown ta
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics
@@ -144,6 +143,25 @@ def _machine() -> str:
     return f"{os.cpu_count()} x {model} ({flags}), Linux {platform.release()}, CPython {platform.python_version()}"
 
 
+def _page(table: list[str], config: pytest.Config) -> str:
+    """Return RESULTS.md: what was run, on what, and the table."""
+    command = " ".join([".venv/bin/python -m pytest", *config.invocation_params.args])
+    return f"""# Results
+
+Every row is a ratio: ours and what it is measured against take turns in one process, so that a machine whose speed drifts
+slows both; the ratio is that of the medians. Times are for one unit of the work. `make bench` runs them again; this page
+was written on {time.strftime("%Y-%m-%d", time.gmtime())} by
+
+```sh
+{command}
+```
+
+on {_machine()}.
+
+{chr(10).join(table)}
+"""
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if not ROWS:
         return
@@ -160,10 +178,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(line)
     path = config.getoption("--results")
     if path:
-        Path(path).write_text("\n".join(lines) + "\n")
-        Path(path).with_suffix(".json").write_text(
-            json.dumps({"machine": _machine(), "rows": [vars(r) for r in ROWS]}, indent=1)
-        )
+        Path(path).write_text(_page(lines, config))
     terminalreporter.write_line(_machine())
 
 

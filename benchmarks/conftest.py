@@ -148,9 +148,9 @@ def _page(table: list[str], config: pytest.Config) -> str:
     command = " ".join([".venv/bin/python -m pytest", *config.invocation_params.args])
     return f"""# Results
 
-Every row is a ratio: ours and what it is measured against take turns in one process, so that a machine whose speed drifts
-slows both; the ratio is that of the medians. Times are for one unit of the work. `make bench` runs them again; this page
-was written on {time.strftime("%Y-%m-%d", time.gmtime())} by
+Every row is a ratio: ours and what it is measured against take turns in one process, so that a machine whose speed
+drifts slows both; the ratio is that of the medians. Times are for one unit of the work. `make bench` runs them again;
+this page was written on {time.strftime("%Y-%m-%d", time.gmtime())} by
 
 ```sh
 {command}

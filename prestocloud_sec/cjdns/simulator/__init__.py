@@ -11,7 +11,8 @@ from prestocloud_sec.cjdns.simulator.fabric import Arrival, Fabric, Link, Lost
 from prestocloud_sec.cjdns.simulator.keyring import Keyring
 from prestocloud_sec.cjdns.simulator.liars import Lie
 from prestocloud_sec.cjdns.simulator.metrics import NODE_COLUMNS, SEARCH_COLUMNS, Metrics, SearchRecord
-from prestocloud_sec.cjdns.simulator.simulator import SimulatedNode, Simulator
+from prestocloud_sec.cjdns.simulator.node import SimulatedNode
+from prestocloud_sec.cjdns.simulator.simulator import Simulator
 
 __all__ = [
     "NODE_COLUMNS",

@@ -17,7 +17,7 @@ from prestocloud_sec.cjdns.simulator.keyring import Keyring
 
 if TYPE_CHECKING:
     from prestocloud_sec.cjdns.routing.responder import Answers
-    from prestocloud_sec.cjdns.simulator.simulator import SimulatedNode
+    from prestocloud_sec.cjdns.simulator.node import SimulatedNode
 
 __all__ = ["Lie", "LyingResponder"]
 

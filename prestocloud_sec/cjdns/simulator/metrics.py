@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from prestocloud_sec.cjdns.simulator.fabric import Fabric
-    from prestocloud_sec.cjdns.simulator.simulator import SimulatedNode
+    from prestocloud_sec.cjdns.simulator.node import SimulatedNode
 
 __all__ = ["NODE_COLUMNS", "SEARCH_COLUMNS", "Metrics", "SearchRecord", "tables"]
 

@@ -17,9 +17,6 @@ times out), congestion. The sender of a message is what the simulator says it is
 
 from __future__ import annotations
 
-import hashlib
-import heapq
-import struct
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from random import Random
@@ -31,68 +28,20 @@ from prestocloud_sec.cjdns.routing.messages import Query, Reply, decode_message
 from prestocloud_sec.cjdns.routing.nodestore import NodeStore
 from prestocloud_sec.cjdns.routing.router import Action, Router, SearchDone, Send
 from prestocloud_sec.cjdns.routing.search import USER_LIMITS, SearchLimits
+from prestocloud_sec.cjdns.simulator.agenda import Agenda
 from prestocloud_sec.cjdns.simulator.drawing import network_svg, summary_html
 from prestocloud_sec.cjdns.simulator.fabric import Arrival, Fabric, Link
 from prestocloud_sec.cjdns.simulator.keyring import Keyring
 from prestocloud_sec.cjdns.simulator.liars import Lie, LyingResponder
 from prestocloud_sec.cjdns.simulator.metrics import Metrics, SearchRecord, tables
+from prestocloud_sec.cjdns.simulator.node import SimulatedNode
 from prestocloud_sec.cjdns.simulator.warm import Tables, sample
 from prestocloud_sec.cjdns.switch import V3X5X8, RouteLabel
 
-__all__ = ["SimulatedNode", "Simulator"]
+__all__ = ["Simulator"]
 
-_ARRIVE, _TICK = 0, 1
-_RECORD = struct.Struct("<dBIIQ")
 _MAX_RECORDS = 1_000_000
 _PROGRESS_EVERY = 4096
-
-
-class SimulatedNode:
-    """One node of a simulated network.
-
-    Attributes
-    ----------
-    number : int
-        What the simulator calls it.
-    key : PublicKey
-    address : Address
-    alive : bool
-        False once it was removed.
-    messages_sent, bytes_sent : int
-        What it sent; bytes are counted only where the simulator encodes messages (``wire=True``).
-    tick_at : float
-        When it next does something on its own; infinity for never.
-    """
-
-    __slots__ = ("_make", "_router", "address", "alive", "bytes_sent", "key", "messages_sent", "number", "tick_at")
-
-    def __init__(self, number: int, key: PublicKey, address: Address, make: Callable[[SimulatedNode], Router]) -> None:
-        self.number = number
-        self.key = key
-        self.address = address
-        self.alive = True
-        self.messages_sent = 0
-        self.bytes_sent = 0
-        self.tick_at = float("inf")
-        self._make = make
-        self._router: Router | None = None
-
-    def forget(self) -> None:
-        """Drop its router and what that learnt; a new one is made when it is next used (filled, in a warm network)."""
-        self._router = None
-        self.tick_at = float("inf")
-
-    @property
-    def made(self) -> bool:
-        """Whether its router has been used yet."""
-        return self._router is not None
-
-    @property
-    def router(self) -> Router:
-        """Its router, with its table; made when it is first used."""
-        if self._router is None:
-            self._router = self._make(self)
-        return self._router
 
 
 class Simulator:
@@ -162,11 +111,9 @@ class Simulator:
         self._maintain = maintain
         self._reading = reading
         self._capacity = capacity
-        self._heap: list[tuple[float, int, int, int, int, RouteLabel | None, Query | Reply | bytes | None]] = []
-        self._made = 0
+        self._agenda = Agenda()
         self._tables: Tables | None = None
         self._bytes = self._generator("routers").randbytes
-        self._hash = hashlib.blake2b(digest_size=16)
         self._by_address: dict[Address, int] = {}
         self._wanted: dict[tuple[int, int], float] = {}  # (node, search id) of searches to record -> when they began
 
@@ -451,7 +398,7 @@ class Simulator:
         if until is None and most is None and self._maintain and any(node.alive for node in self.nodes):
             raise CjdnsMisuseError("would never end", where="run", expected="until or most, as nodes maintain tables")
         done = 0
-        while self._heap and (until is None or self._heap[0][0] <= until) and (most is None or done < most):
+        while self._agenda.due(until) and (most is None or done < most):
             self._step()
             done += 1
             if progress is not None and done % _PROGRESS_EVERY == 0:
@@ -464,25 +411,22 @@ class Simulator:
 
     @property
     def trace(self) -> str:
-        """A hash over all events so far: their time, kind, places and label. Equal traces, equal runs."""
-        return self._hash.hexdigest()
+        """A hash over all events so far: their times, places and labels. Equal traces, equal runs."""
+        return self._agenda.trace
 
     def _step(self) -> None:
         """Process the next event."""
-        time, _, kind, number, source, label, message = heapq.heappop(self._heap)
+        time, number, source, label, message = self._agenda.take()
         self.now = time
         self.events += 1
-        self._hash.update(_RECORD.pack(time, kind, number, source, label or 0))
         node = self.nodes[number]
         if not node.alive:
             return
-        if kind == _TICK:
-            if time != node.tick_at:
-                return
+        if label is not None and message is not None:
+            self._arrive(node, self.nodes[source], label, message)
+        elif time == node.tick_at:
             node.tick_at = float("inf")
             self._perform(node, node.router.tick(time))
-        elif label is not None and message is not None:
-            self._arrive(node, self.nodes[source], label, message)
 
     def _arrive(
         self, node: SimulatedNode, sender: SimulatedNode, label: RouteLabel, message: Query | Reply | bytes
@@ -516,25 +460,13 @@ class Simulator:
         elif self.nodes[where.node].address != send.address:
             self.lost["WRONG_NODE"] += 1  # the inner session is with somebody else: it does not decrypt there
         else:
-            self._push(self.now + where.latency, _ARRIVE, where.node, node.number, where.back, message)
-
-    def _push(
-        self,
-        time: float,
-        kind: int,
-        number: int,
-        source: int = 0,
-        label: RouteLabel | None = None,
-        message: Query | Reply | bytes | None = None,
-    ) -> None:
-        self._made += 1
-        heapq.heappush(self._heap, (time, self._made, kind, number, source, label, message))
+            self._agenda.put(self.now + where.latency, where.node, node.number, where.back, message)
 
     def _reschedule(self, node: SimulatedNode) -> None:
         due = node.router.next_tick
         if due is not None and due < node.tick_at:
             node.tick_at = max(due, self.now)
-            self._push(node.tick_at, _TICK, node.number)
+            self._agenda.put(node.tick_at, node.number)
 
     def _finished(self, node: SimulatedNode, done: SearchDone) -> None:
         began = self._wanted.pop((node.number, done.id), None)

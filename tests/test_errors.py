@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import importlib
+import inspect
 import pickle
 import pkgutil
 from typing import Any

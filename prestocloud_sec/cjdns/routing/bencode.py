@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 
 from prestocloud_sec.cjdns._layout import view
 from prestocloud_sec.cjdns.errors import BencodeError, CjdnsMisuseError
+from prestocloud_sec.wire import shown
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -83,7 +84,7 @@ class Layout:
                 or not all(isinstance(number, int) for number in pair)
                 or not 0 <= pair[1] <= MAX_DIGITS
             ):
-                raise CjdnsMisuseError(f"{pair!r}", where="Layout.widths", expected=f"(ordinal, 0..{MAX_DIGITS})")
+                raise CjdnsMisuseError(shown(pair), where="Layout.widths", expected=f"(ordinal, 0..{MAX_DIGITS})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,8 @@ def encode(value: Value, layout: Layout | None = None) -> bytes:
         A type that bencoding has no form for, an integer beyond 64 bits signed, too deep, or too long.
     """
     layout = _DEFAULT if layout is None else layout
+    if not isinstance(layout, Layout):
+        raise CjdnsMisuseError(f"a {type(layout).__name__}", where="bencode.layout", expected="a Layout")
     widths = dict(layout.widths) if layout.widths is not None else {}
     parts: list[bytes] = []
     _write(value, parts, widths)
@@ -139,6 +142,8 @@ def _write(value: Value, parts: list[bytes], widths: dict[int, int]) -> None:
     ordinal = 0
     stack: list[tuple[bool, list[Value]]] = [(False, [value])]  # (closes with "e", what is left, last first)
     while stack:
+        if len(parts) > MAX_SIZE:  # no part is empty; and lists that hold one list many times make more than memory
+            raise CjdnsMisuseError("too many values", where="bencode", expected=f"at most {MAX_SIZE} bytes")
         closes, left = stack[-1]
         if not left:
             stack.pop()
@@ -151,7 +156,9 @@ def _write(value: Value, parts: list[bytes], widths: dict[int, int]) -> None:
             ordinal += 1
         elif isinstance(item, int) and not isinstance(item, bool):
             if not _INT_MIN <= item <= _INT_MAX:
-                raise CjdnsMisuseError(f"{item} does not fit", where="bencode", expected="a 64-bit signed integer")
+                raise CjdnsMisuseError(
+                    f"{shown(item)} does not fit", where="bencode", expected="a 64-bit signed integer"
+                )
             parts.append(b"i%b%0*de" % (b"-" if item < 0 else b"", widths.get(ordinal, 0), abs(item)))
             ordinal += 1
         else:

@@ -28,11 +28,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from prestocloud_sec.cjdns._layout import view
+from prestocloud_sec.cjdns._layout import octets, view
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, MessageError, SchemeError
 from prestocloud_sec.cjdns.keys import PublicKey
 from prestocloud_sec.cjdns.routing import bencode
 from prestocloud_sec.cjdns.switch import V3X5X8, EncodingScheme
+from prestocloud_sec.wire import shown, whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -74,6 +75,7 @@ _ENTRY = 40
 _KEY = 32
 _U32 = 1 << 32
 _U64 = 1 << 64
+_WIDEST_VERSION = 4
 _ADDRESS_SIZE, _LABEL_SIZE = 16, 8
 _TARGET_SIZES = {
     FIND_NODE: (_ADDRESS_SIZE,),
@@ -147,7 +149,7 @@ class Message:
     @property
     def encoding_scheme(self) -> EncodingScheme:
         """The sender's scheme; v3x5x8 where the message does not say."""
-        return V3X5X8 if self.scheme is None else _scheme(self.scheme)
+        return V3X5X8 if self.scheme is None else _scheme(octets(self.scheme, "scheme"))
 
     @property
     def listed(self) -> bool:
@@ -162,15 +164,25 @@ class Message:
         CjdnsMisuseError
             If a field has a type or size the wire has no room for.
         """
+        if not isinstance(self.spelling, Spelling):
+            raise CjdnsMisuseError(f"a {type(self.spelling).__name__}", where="Message.spelling", expected="Spelling")
         fields = self._fields()
-        for key, value in self.extra:
+        for key, value in self._extra():
             if key in fields:
-                raise CjdnsMisuseError(f"{key!r} is a field of its own", where="Message.extra", expected="other keys")
+                raise CjdnsMisuseError(f"{shown(key)} is a field of its own", where="Message.extra", expected="others")
             fields[key] = value
         order = self.spelling.order
+        if order is not None and not isinstance(order, tuple):
+            raise CjdnsMisuseError(f"a {type(order).__name__}", where="Spelling.order", expected="a tuple of bytes")
         if order is None or len(order) != len(fields) or any(key not in fields for key in order):
             order = tuple(sorted(fields))
         return bencode.encode({key: fields[key] for key in order}, self.spelling.layout)
+
+    def _extra(self) -> tuple[tuple[bytes, bencode.Value], ...]:
+        for pair in self.extra if isinstance(self.extra, tuple) else (None,):
+            if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], bytes):
+                raise CjdnsMisuseError("wrong type", where="Message.extra", expected="pairs of bytes and a value")
+        return self.extra
 
     def _fields(self) -> dict[bytes, bencode.Value]:
         if not isinstance(self.txid, bytes) or not _is_uint(self.version, _U32) or not _is_uint(self.form, 32):
@@ -231,16 +243,29 @@ class Reply(Message):
         fields = Message._fields(self)
         if self.nodes is None:
             return fields
-        if not all(_is_uint(entry.label, _U64) and _is_uint(entry.version, _U32) for entry in self.nodes):
-            raise CjdnsMisuseError("does not fit", where="Reply.nodes", expected="labels of 64 bits, versions of 32")
+        if not isinstance(self.nodes, tuple) or not all(map(_is_entry, self.nodes)):
+            raise CjdnsMisuseError(
+                "does not fit", where="Reply.nodes", expected="a tuple of NodeEntry: labels of 64 bits, versions of 32"
+            )
         fields[b"n"] = b"".join([entry.key.raw + entry.label.to_bytes(_LABEL_SIZE, "big") for entry in self.nodes])
         highest = max((entry.version for entry in self.nodes), default=0)
         least = max(1, (highest.bit_length() + 7) // 8)
         width = self.spelling.version_width
+        if width is not None:
+            width = whole(width, "Spelling.version_width", 0, _WIDEST_VERSION, error=CjdnsMisuseError)
         if width != 0:
             width = least if width is None else max(width, least)
             fields[b"np"] = bytes([width]) + b"".join([e.version.to_bytes(width, "big") for e in self.nodes])
         return fields
+
+
+def _is_entry(value: object) -> bool:
+    return (
+        isinstance(value, NodeEntry)
+        and isinstance(value.key, PublicKey)
+        and _is_uint(value.label, _U64)
+        and _is_uint(value.version, _U32)
+    )
 
 
 def _is_uint(value: object, limit: int) -> bool:

@@ -37,6 +37,7 @@ import numpy as np
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import Address
 from prestocloud_sec.cjdns.routing.metric import packed_bytes, packed_rows, rotate
+from prestocloud_sec.wire import shown, whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,7 +101,12 @@ class NearestIndex:
     @classmethod
     def from_addresses(cls, addresses: Iterable[Address]) -> NearestIndex:
         """Build an index of `Address` objects; the indexes that lookups return count them in their order."""
-        packed = b"".join(packed_bytes(address, "addresses") for address in addresses)
+        try:
+            packed = b"".join([packed_bytes(address, "addresses") for address in addresses])
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise CjdnsMisuseError(
+                f"a {type(addresses).__name__}", where="addresses", expected="an iterable of Address"
+            ) from error
         return cls(np.frombuffer(packed, np.uint8).reshape(-1, 16))
 
     def __len__(self) -> int:
@@ -125,7 +131,7 @@ class NearestIndex:
             If `target` is neither an Address nor 16 bytes, or `k` is not a positive integer.
         """
         packed = target.packed if isinstance(target, Address) else packed_bytes(target, "target")
-        if k == 1 and self._count:
+        if type(k) is int and k == 1 and self._count:
             low, high = _signed_words(packed)
             return [_kernels().nearest_one(self._words, self._starts, self._shift, high, low)]
         row = np.frombuffer(bytearray(packed), np.uint8).reshape(1, 16)
@@ -163,7 +169,12 @@ class NearestIndex:
             targets = packed_rows(targets, "targets").copy()  # the kernel is compiled for writeable arrays
         if targets.ndim != 2 or targets.shape[1] != 16:
             packed_rows(targets, "targets")
-        out = np.empty((targets.shape[0], k if k == 1 else _positive(k)), np.int64)
+        try:
+            out = np.empty((targets.shape[0], k if type(k) is int and k == 1 else _positive(k)), np.int64)
+        except (MemoryError, ValueError, OverflowError) as error:
+            raise CjdnsMisuseError(
+                f"{shown(k)} for each target", where="k", expected="what fits into memory"
+            ) from error
         if self._count:
             _kernels().nearest_many(self._words, self._starts, self._shift, targets, out)
         else:
@@ -198,6 +209,4 @@ def _kernels() -> ModuleType:
 
 
 def _positive(k: int) -> int:
-    if not isinstance(k, int) or k < 1:
-        raise CjdnsMisuseError(f"{k!r} addresses cannot be found", where="k", expected="an integer of at least 1")
-    return k
+    return whole(k, "k", 1, error=CjdnsMisuseError)

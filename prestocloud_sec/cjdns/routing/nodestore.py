@@ -28,6 +28,7 @@ from prestocloud_sec.cjdns.routing.linkgraph import Entry, Link, LinkGraph
 from prestocloud_sec.cjdns.routing.metric import bucket_of_metrics, metric
 from prestocloud_sec.cjdns.switch.label import MAX_ROUTE_BITS, RouteLabel
 from prestocloud_sec.cjdns.switch.scheme import V3X5X8, EncodingScheme
+from prestocloud_sec.wire import shown
 
 if TYPE_CHECKING:
     from prestocloud_sec.cjdns.routing.metric import AddressLike
@@ -247,7 +248,7 @@ class NodeStore:
         _whole(inverse_form, "inverse_form", 0)
         if inverse_form >= len(scheme.forms):
             raise CjdnsMisuseError(
-                f"{inverse_form}", where="inverse_form", expected=f"the index of one of {len(scheme.forms)} forms"
+                shown(inverse_form), where="inverse_form", expected=f"the index of one of {len(scheme.forms)} forms"
             )
         _time(now)
         place = self._place(address, RouteLabel(path))
@@ -434,12 +435,16 @@ def _expect(value: object, kind: type, where: str) -> None:
 
 def _whole(value: object, where: str, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise CjdnsMisuseError(f"{value!r}", where=where, expected=f"an int of at least {least}")
+        raise CjdnsMisuseError(shown(value), where=where, expected=f"an int of at least {least}")
 
 
 def _time(value: object, where: str = "now") -> None:
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise CjdnsMisuseError(f"{value!r}", where=where, expected="a finite number of seconds")
+    try:
+        finite = isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:
+        finite = False
+    if not finite:
+        raise CjdnsMisuseError(shown(value), where=where, expected="a finite number of seconds")
 
 
 def _metrics(addresses: Collection[Address]) -> set[int]:

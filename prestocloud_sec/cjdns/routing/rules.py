@@ -25,6 +25,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
+from prestocloud_sec.wire import shown
 
 if TYPE_CHECKING:
     from prestocloud_sec.cjdns.switch import EncodingScheme
@@ -45,10 +46,10 @@ _COMPATIBLE: dict[int, frozenset[int]] = {
 
 def check_reading(reading: str) -> Reading:
     """Return `reading` if it is one; CjdnsMisuseError otherwise."""
-    for known in get_args(Reading):
+    for known in get_args(Reading) if isinstance(reading, str) else ():
         if reading == known:
             return known  # type: ignore[no-any-return]
-    raise CjdnsMisuseError(f"{reading!r}", where="reading", expected="'closer' or 'literal'")
+    raise CjdnsMisuseError(shown(reading), where="reading", expected="'closer' or 'literal'")
 
 
 def may_name(node: int, responder: int, target: int, reading: Reading = "closer") -> bool:

@@ -42,6 +42,7 @@ from prestocloud_sec.cjdns.routing.messages import FIND_NODE, GET_PEERS, REPLY_N
 from prestocloud_sec.cjdns.routing.rules import Reading, check_reading, may_name
 from prestocloud_sec.cjdns.switch import SELF, RouteLabel
 from prestocloud_sec.cjdns.switch.label import MAX_ROUTE_BITS
+from prestocloud_sec.wire import whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.cjdns.routing.nodestore import NodeStore
@@ -69,12 +70,8 @@ class SearchLimits:
     requests_if_found: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.requests_if_found <= self.requests <= 1000:
-            raise CjdnsMisuseError(
-                f"{self.requests}, {self.requests_if_found}",
-                where="SearchLimits",
-                expected="1 <= requests_if_found <= requests <= 1000",
-            )
+        whole(self.requests, "SearchLimits.requests", 1, 1000, error=CjdnsMisuseError)
+        whole(self.requests_if_found, "SearchLimits.requests_if_found", 1, self.requests, error=CjdnsMisuseError)
 
 
 USER_LIMITS = SearchLimits(20, 3)

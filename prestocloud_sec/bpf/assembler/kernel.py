@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prestocloud_sec.bpf.assembler.statement import Statement, call, call_register, exit_, jump, may_goto, to_place
+from prestocloud_sec.bpf.assembler.statement import call, call_register, exit_, jump, may_goto, to_place
 from prestocloud_sec.bpf.assembler.text import Cursor, suggestion
 from prestocloud_sec.bpf.assembler.values import (
     Head,
@@ -24,6 +24,7 @@ from prestocloud_sec.bpf.assembler.values import (
     sizes,
 )
 from prestocloud_sec.bpf.isa import Alu, AluOp, Atomic, Branch, Instruction, Jump, Negate, Store, StoreRelease
+from prestocloud_sec.bpf.linking import Statement
 from prestocloud_sec.bpf.syntax import ALU_SIGNS, ATOMIC_SIGNS, BRANCH_SIGNS
 
 __all__ = ["FIRST_WORDS", "parse", "starts"]

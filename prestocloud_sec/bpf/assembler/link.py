@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines to a program: labels are noted while lines are read, names become numbers when all are."""
+"""Lines to instructions: which syntax a line is of, labels, and the directives that clang writes around code."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prestocloud_sec.bpf.assembler import kernel, mnemonic
-from prestocloud_sec.bpf.assembler.statement import Named, Reference, Statement, unknown_place
 from prestocloud_sec.bpf.assembler.text import Cursor, cursors, shown, suggestion
-from prestocloud_sec.bpf.isa import Exit, Instruction
+from prestocloud_sec.bpf.isa import Instruction
+from prestocloud_sec.bpf.linking import Draft, Statement
 from prestocloud_sec.bpf.program import Symbols
 
 __all__ = ["link"]
@@ -31,7 +31,7 @@ _IGNORED_DIRECTIVES = frozenset(
 """What clang writes around the code of one section, and what changes no byte of it; besides ``.cfi_...``."""
 
 
-def link(text: str, syntax: str) -> tuple[list[Instruction], Symbols]:
+def link(text: str, syntax: str) -> tuple[Sequence[Instruction], Symbols]:
     """Assemble the text of a program.
 
     Raises
@@ -39,10 +39,11 @@ def link(text: str, syntax: str) -> tuple[list[Instruction], Symbols]:
     AssemblyError
         With line and column.
     """
-    draft = _Draft(_PARSERS[syntax])
+    reader = _Reader(_PARSERS[syntax])
     for line in cursors(text):
-        draft.read(line)
-    return draft.finish()
+        reader.read(line)
+    reader.draft.define_exit()
+    return reader.draft.finish()
 
 
 def _either(line: Cursor) -> Statement:
@@ -73,83 +74,43 @@ def _mnemonic(line: Cursor) -> Statement:
 _PARSERS: dict[str, Callable[[Cursor], Statement]] = {"auto": _either, "kernel": _kernel, "mnemonic": _mnemonic}
 
 
-class _Draft:
-    """Statements and labels as they are read; slots are known, targets are not."""
+class _Reader:
+    """Puts lines into a draft."""
 
     def __init__(self, parse: Callable[[Cursor], Statement]) -> None:
+        self.draft = Draft()
         self._parse = parse
-        self._statements: list[Statement] = []
-        self._slots: list[int] = []
-        self._end = 0
-        self._labels: dict[str, int] = {}
-        self._lines: dict[str, int] = {}
-        self._called: set[str] = set()
-        self._maps: dict[int, str] = {}
-        self._map_numbers: dict[str, int] = {}
+        self._defined: dict[str, int] = {}
 
     def read(self, line: Cursor) -> None:
         """Read a line: labels, then an instruction or nothing; or a directive that changes nothing."""
         while line.peek(1) == ":" and line.next.kind == "word":
             self._label(line)
-        if line.done or self._directive(line):
-            return
-        statement = self._parse(line)
-        self._statements.append(statement)
-        self._slots.append(self._end)
-        self._end += statement.slots
+        if not line.done and not _directive(line):
+            self.draft.add(self._parse(line))
 
     def _label(self, line: Cursor) -> None:
         token = line.symbol("a name, as labels are")
         line.take()
-        if token.text in self._labels:
+        if token.text in self._defined:
             raise line.error(
                 token,
                 f"{shown(token.text)} is already defined",
                 expected="a name of its own",
-                hint=f"line {self._lines[token.text]} defines it",
+                hint=f"line {self._defined[token.text]} defines it",
             )
-        self._labels[token.text] = self._end
-        self._lines[token.text] = line.line
+        self._defined[token.text] = line.line
+        self.draft.label(token.text)
 
-    def _directive(self, line: Cursor) -> bool:
-        word = line.next.text
-        if not word.startswith("."):
-            return False
-        if word not in _IGNORED_DIRECTIVES and not word.startswith(".cfi_"):
-            raise line.error(
-                line.next,
-                f"the directive {shown(word)} is not known",
-                hint="a program is one section of code; an object file with several is read by another tool",
-            )
-        return True
 
-    def finish(self) -> tuple[list[Instruction], Symbols]:
-        """Give every name its number."""
-        self._define_exit()
-        instructions = [
-            self._resolve(index, statement) if isinstance(statement, Named) else statement
-            for index, statement in enumerate(self._statements)
-        ]
-        functions = {name: slot for name, slot in self._labels.items() if name in self._called}
-        labels = {name: slot for name, slot in self._labels.items() if name not in self._called}
-        return instructions, Symbols(labels, functions, self._maps)
-
-    def _define_exit(self) -> None:
-        """Let the name ``exit``, used but not defined, stand for the first exit, as in bpf_conformance."""
-        used = any(isinstance(s, Named) and s.name.text == "exit" for s in self._statements)
-        if used and "exit" not in self._labels:
-            for slot, statement in zip(self._slots, self._statements, strict=True):
-                if isinstance(statement, Exit):
-                    self._labels["exit"] = slot
-                    return
-
-    def _resolve(self, index: int, named: Named) -> Instruction:
-        name = named.name.text
-        if named.refers is Reference.MAP:
-            self._maps[index] = name
-            return named.build(self._map_numbers.setdefault(name, len(self._map_numbers)))
-        if name not in self._labels:
-            raise unknown_place(named, list(self._labels))
-        if named.refers is Reference.FUNCTION:
-            self._called.add(name)
-        return named.build(self._labels[name] - self._slots[index] - 1)
+def _directive(line: Cursor) -> bool:
+    word = line.next.text
+    if not word.startswith("."):
+        return False
+    if word not in _IGNORED_DIRECTIVES and not word.startswith(".cfi_"):
+        raise line.error(
+            line.next,
+            f"the directive {shown(word)} is not known",
+            hint="a program is one section of code; an object file with several is read by another tool",
+        )
+    return True

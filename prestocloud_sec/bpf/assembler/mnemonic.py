@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from prestocloud_sec.bpf.assembler.statement import Named, Reference, Statement, call, exit_, may_goto, to_place
+from prestocloud_sec.bpf.assembler.statement import call, exit_, may_goto, named, to_place
 from prestocloud_sec.bpf.assembler.text import Cursor, suggestion
 from prestocloud_sec.bpf.isa import (
     AddressSpaceCast,
@@ -34,6 +34,7 @@ from prestocloud_sec.bpf.isa import (
     Swap,
     SwapKind,
 )
+from prestocloud_sec.bpf.linking import Reference, Statement
 from prestocloud_sec.bpf.syntax import SIZE_SUFFIXES
 
 __all__ = ["MNEMONICS", "parse", "starts"]
@@ -230,7 +231,7 @@ def _lddw(line: Cursor) -> Statement:
         second = line.number(0, (1 << 32) - 1)
     if name is None:
         return LoadImm64(dst, kind, value, second)
-    return Named(lambda n: LoadImm64(dst, kind, n, second), Reference.MAP, name, line, slots=2)
+    return named(line, name, Reference.MAP, lambda n: LoadImm64(dst, kind, n, second), slots=2)
 
 
 def _table() -> dict[str, Reader]:

@@ -1,85 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one line says, and how the names in it become numbers once all lines are read."""
+"""What both syntaxes have in common: where jumps lead, calls, and names that wait for their numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import Enum, auto
 
 from prestocloud_sec.bpf.assembler.text import Cursor, Token, shown, suggestion
-from prestocloud_sec.bpf.errors import AssemblyError, BpfMisuseError
+from prestocloud_sec.bpf.errors import AssemblyError
 from prestocloud_sec.bpf.isa import CallHelper, CallKfunc, CallLocal, CallRegister, Exit, Instruction, MayGoto
+from prestocloud_sec.bpf.linking import Named, Reference, Statement
 
-__all__ = [
-    "Named",
-    "Reference",
-    "Statement",
-    "call",
-    "call_register",
-    "exit_",
-    "jump",
-    "may_goto",
-    "to_place",
-    "unknown_place",
-]
+__all__ = ["call", "call_register", "exit_", "jump", "may_goto", "named", "to_place"]
 
 
-class Reference(Enum):
-    """What a name stands for."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _NamedInText(Named):
+    """A name with its place in the text."""
 
-    PLACE = auto()
-    """Where a jump leads: its offset in slots."""
-    FUNCTION = auto()
-    """The start of a local function: its offset in slots."""
-    MAP = auto()
-    """A map: its position among the names of maps."""
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """An instruction that lacks a number, to be had from a name.
-
-    Attributes
-    ----------
-    make : callable
-        Takes the number, returns the instruction.
-    refers : Reference
-        What the number counts.
-    name : Token
-        The name, with its place.
-    line : Cursor
-        The line, for errors.
-    slots : int
-        Slots that the instruction takes.
-    """
-
-    make: Callable[[int], Instruction]
-    refers: Reference
-    name: Token
+    token: Token
     line: Cursor
-    slots: int = 1
 
-    def build(self, number: int) -> Instruction:
-        """Return the instruction.
+    def _error(self, what: str, *, expected: str | None = None, hint: str | None = None) -> AssemblyError:
+        return self.line.error(self.token, what, expected=expected, hint=hint)
 
-        Raises
-        ------
-        AssemblyError
-            If the number does not fit.
-        """
-        try:
-            return self.make(number)
-        except BpfMisuseError as error:
-            raise self.line.error(
-                self.name,
-                f"{shown(self.name.text)} is {number} slots away",
-                expected=error.expected,
-                hint="gotol (ja32) reaches further; a conditional jump can lead to one",
-            ) from error
+    def too_far(self, number: int, expected: str | None) -> AssemblyError:
+        """Make the error for a place that the instruction cannot reach."""
+        hint = "gotol (ja32) reaches further; a conditional jump can lead to one"
+        return self._error(f"{shown(self.name)} is {number} slots away", expected=expected, hint=hint)
+
+    def unknown(self, known: Iterable[str]) -> AssemblyError:
+        """Make the error for a name that nothing defines."""
+        kind = "function" if self.refers is Reference.FUNCTION else "label"
+        hint = suggestion(self.name, known) or "a name and a colon before an instruction define it"
+        return self._error(f"there is no {kind} {shown(self.name)}", hint=hint)
 
 
-Statement = Instruction | Named
+def named(
+    line: Cursor, token: Token, refers: Reference, make: Callable[[int], Instruction], *, slots: int = 1
+) -> Statement:
+    """Return an instruction that refers to the name in `token`."""
+    return _NamedInText(make, refers, token.text, slots, token=token, line=line)
 
 
 def to_place(
@@ -91,8 +52,7 @@ def to_place(
         return make(line.signed(bits))
     if line.next.kind == "number":
         raise line.error(line.next, expected="+N, -N or a label", hint="jumps count from the next instruction")
-    name = line.symbol("+N, -N or a label")
-    return Named(make, refers, name, line, slots)
+    return named(line, line.symbol("+N, -N or a label"), refers, make, slots=slots)
 
 
 def may_goto(line: Cursor) -> Statement:
@@ -140,8 +100,8 @@ def call(line: Cursor) -> Statement:
         if len(number_text) > 9:
             raise line.error(word, f"there is no helper {name}", expected="a number of 32 bits")
         return CallHelper(int(number_text))
-    name_token = line.symbol("the number of a helper, or the name of a function")
-    return Named(CallLocal, Reference.FUNCTION, name_token, line)
+    token = line.symbol("the number of a helper, or the name of a function")
+    return named(line, token, Reference.FUNCTION, CallLocal)
 
 
 def call_register(line: Cursor) -> Statement:
@@ -158,10 +118,3 @@ def call_register(line: Cursor) -> Statement:
 def jump(make: Callable[[int], Instruction], bits: int) -> Callable[[Cursor], Statement]:
     """Return the reader of a jump whose offset has this many bits."""
     return lambda line: to_place(line, make, bits)
-
-
-def unknown_place(named: Named, known: list[str]) -> AssemblyError:
-    """Make the error for a name that nothing defines."""
-    kind = "function" if named.refers is Reference.FUNCTION else "label"
-    hint = suggestion(named.name.text, known) or "a name and a colon before an instruction define it"
-    return named.line.error(named.name, f"there is no {kind} {shown(named.name.text)}", hint=hint)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from prestocloud_sec.bpf.assembler.statement import Named, Reference, Statement
+from prestocloud_sec.bpf.assembler.statement import named
 from prestocloud_sec.bpf.assembler.text import Cursor, Token, suggestion
 from prestocloud_sec.bpf.isa import (
     AddressSpaceCast,
@@ -25,6 +25,7 @@ from prestocloud_sec.bpf.isa import (
     Swap,
     SwapKind,
 )
+from prestocloud_sec.bpf.linking import Reference, Statement
 from prestocloud_sec.bpf.syntax import ATOMIC_SIGNS, SIGNED_TYPES, TYPES
 
 __all__ = ["Head", "address", "constant", "extended", "loaded", "named_value", "same", "size_of_type", "sizes"]
@@ -168,7 +169,7 @@ def named_value(head: Head) -> Statement:
         symbol = line.symbol("the name of a function")
         line.take()
         dst = head.whole()
-        return Named(lambda n: LoadImm64(dst, ImmKind.FUNCTION, n), Reference.FUNCTION, symbol, line, slots=2)
+        return named(line, symbol, Reference.FUNCTION, lambda n: LoadImm64(dst, ImmKind.FUNCTION, n), slots=2)
     if word.text in _OPERATIONS:
         line.take()
         return _OPERATIONS[word.text](head, word)
@@ -282,7 +283,7 @@ def _map(line: Cursor, dst: int) -> Statement:
     line.accept("ll")
     if number is not None:
         return LoadImm64(dst, kind, number, second)
-    return Named(lambda n: LoadImm64(dst, kind, n, second), Reference.MAP, token, line, slots=2)
+    return named(line, token, Reference.MAP, lambda n: LoadImm64(dst, kind, n, second), slots=2)
 
 
 def _subprogram(line: Cursor, dst: int) -> Statement:

@@ -264,15 +264,19 @@ class SessionCore(KeepsSecrets):
 
     def _replace(self, exchange: Exchange) -> None:
         """Put another exchange in the place of the live one, whose secrets are wiped."""
-        self._fresh_window()
+        self._retire_window()
         self._live.wipe()
         self._live = exchange
 
-    def _fresh_window(self) -> None:
-        """Forget the nonces seen, but not how many were refused."""
+    def _retire_window(self) -> None:
+        """Remember what the window refused until now."""
         window = self._live.window
         duplicates, lost, out_of_range = self._retired
         self._retired = (duplicates + window.duplicates, lost + window.lost, out_of_range + window.out_of_range)
+
+    def _fresh_window(self) -> None:
+        """Forget the nonces seen, but not how many were refused."""
+        self._retire_window()
         self._live.window = ReplayWindow()
 
     # --- small change

@@ -95,8 +95,8 @@ class Peer(KeepsSecrets):
         if key is not None:
             if key.raw == self.own:
                 raise CjdnsMisuseError("the peer's key is our own", where="peer_key", expected="another node's key")
-            if not quirks:
-                self._check_strange_key(key.raw)
+            if not quirks and not key.is_routable:
+                raise _not_a_node()
             self.key = key.raw
 
     @property
@@ -230,6 +230,10 @@ class Peer(KeepsSecrets):
                 "the key is our own", where="peer key", hint="a packet came back to its sender"
             )
         if address_bytes(key)[0] != 0xFC:
-            raise AddressError(
-                "the key does not hash into fc00::/8", where="peer key", expected="a key whose address begins with fc"
-            )
+            raise _not_a_node()
+
+
+def _not_a_node() -> AddressError:
+    return AddressError(
+        "the key does not hash into fc00::/8", where="peer key", expected="a key whose address begins with fc"
+    )

@@ -69,7 +69,9 @@ class ReplayWindow:
     __slots__ = ("base", "bits", "duplicates", "lost", "out_of_range")
 
     def __init__(self, base: int = 0) -> None:
-        self.base = whole(base, "ReplayWindow.base", 0, _U32, error=CjdnsMisuseError)
+        if type(base) is not int or not 0 <= base <= _U32:
+            base = whole(base, "ReplayWindow.base", 0, _U32, error=CjdnsMisuseError)
+        self.base = base
         self.bits = 0
         self.duplicates = 0
         self.lost = 0
@@ -94,7 +96,9 @@ class ReplayWindow:
 
     def restart(self, base: int) -> None:
         """Accept from `base` (modulo 2**32) on, and forget which were seen; the counts stay."""
-        self.base = whole(base, "base", None, error=CjdnsMisuseError) & _U32
+        if type(base) is not int:
+            base = whole(base, "base", None, error=CjdnsMisuseError)
+        self.base = base & _U32
         self.bits = 0
 
     def _advance(self, offset: int) -> int:

@@ -53,7 +53,7 @@ def raw_product(private: bytes, public: bytes) -> bytes:
     SmallOrderError
         If the product is zero.
     """
-    check_sizes(KEY_BYTES, private, public)
+    check_sizes(private, public, KEY_BYTES)
     try:
         return sodium.crypto_scalarmult(private, public)
     except RuntimeError as error:

@@ -160,11 +160,16 @@ def new_scratch() -> tuple[Any, Any, Any]:
     return memory, memory + 28, ffi.buffer(memory)
 
 
-def check_sizes(size: int, *inputs: bytes) -> None:
-    """Refuse keys and nonces that libsodium would read beyond the end of; CjdnsMisuseError."""
-    for given in inputs:
-        if type(given) is not bytes or len(given) != size:
-            raise CjdnsMisuseError(f"not {size} bytes", where="libsodium", expected="keys of 32 bytes, nonces of 24")
+def check_sizes(key: bytes, other: bytes, size: int) -> None:
+    """Refuse a key of other than 32 bytes, or another input of other than `size`: libsodium would read beyond its end.
+
+    Raises
+    ------
+    CjdnsMisuseError
+        If either is no `bytes` of its size.
+    """
+    if type(key) is not bytes or type(other) is not bytes or len(key) != KEY_BYTES or len(other) != size:
+        raise CjdnsMisuseError("wrong size or type", where="libsodium", expected="keys of 32 bytes, nonces of 24")
 
 
 def beforenm(public: bytes, private: bytes) -> bytes | None:
@@ -172,7 +177,7 @@ def beforenm(public: bytes, private: bytes) -> bytes | None:
 
     Both keys must be 32 bytes.
     """
-    check_sizes(KEY_BYTES, public, private)
+    check_sizes(private, public, KEY_BYTES)
     table = LIBRARY
     if table is None:
         try:
@@ -189,7 +194,7 @@ def beforenm(public: bytes, private: bytes) -> bytes | None:
 
 def public_key(private: bytes) -> bytes:
     """Return the public key of a private one (32 bytes each)."""
-    check_sizes(KEY_BYTES, private)
+    check_sizes(private, private, KEY_BYTES)
     table = LIBRARY
     if table is None:
         return bindings.crypto_scalarmult_base(private)
@@ -202,8 +207,7 @@ def public_key(private: bytes) -> bytes:
 
 def seal_box(message: bytes, nonce: bytes, secret: bytes) -> bytes:
     """Return tag and ciphertext of `message`; `nonce` must be 24 bytes, `secret` 32."""
-    check_sizes(NONCE_BYTES, nonce)
-    check_sizes(KEY_BYTES, secret)
+    check_sizes(secret, nonce, NONCE_BYTES)
     table, size = LIBRARY, len(message) + TAG_BYTES
     if table is None or size > SCRATCH_BYTES:
         return bindings.crypto_box_afternm(message, nonce, secret)
@@ -216,8 +220,7 @@ def seal_box(message: bytes, nonce: bytes, secret: bytes) -> bytes:
 
 def open_box(boxed: bytes, nonce: bytes, secret: bytes) -> bytes | None:
     """Return the message of a box (16 bytes or more), or None; `nonce` must be 24 bytes, `secret` 32."""
-    check_sizes(NONCE_BYTES, nonce)
-    check_sizes(KEY_BYTES, secret)
+    check_sizes(secret, nonce, NONCE_BYTES)
     table, size = LIBRARY, len(boxed)
     if table is None or size > SCRATCH_BYTES:
         try:

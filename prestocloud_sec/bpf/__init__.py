@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """BPF as a library: programs, assembler and disassembler, classic BPF, maps, machines.
 
-Names are imported from their modules where they are first used, so that importing this package stays cheap. A new
-public name is a row of `_HOMES`.
+The names that most users need are here; each is imported from its module where it is first used, so that importing this
+package stays cheap. A new public name is a row of `_HOMES` and an import for type checkers.
 """
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from prestocloud_sec._lazy import lazy
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.assembler import assemble as assemble
+    from prestocloud_sec.bpf.builder import Builder as Builder
+    from prestocloud_sec.bpf.cfg import ControlFlowGraph as ControlFlowGraph
     from prestocloud_sec.bpf.disassembler import disassemble as disassemble
     from prestocloud_sec.bpf.program import Program as Program
     from prestocloud_sec.bpf.program import ProgramType as ProgramType
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 _HOMES: dict[str, str] = {
     "assemble": "assembler",
     "disassemble": "disassembler",
+    "Builder": "builder",
+    "ControlFlowGraph": "cfg",
     "Program": "program",
     "ProgramType": "program",
     "Symbols": "program",
@@ -27,15 +32,5 @@ _HOMES: dict[str, str] = {
 
 __all__ = list(_HOMES)
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(__name__, _HOMES)

@@ -8,7 +8,6 @@ kernel's for what LLVM cannot name (``map[id:4]``, ``call pc+3``, ``subprog[+3]`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, assert_never
 
 from prestocloud_sec.bpf.isa import (
@@ -104,7 +103,7 @@ def disassemble(program: Program, *, syntax: str = "kernel", labels: bool | None
     """
     check_syntax(syntax)
     names = _Names(program, labels)
-    at_slot = names.at_slot()
+    at_slot = names.at_slot
     lines: list[str] = []
     slot = 0
     for index, instruction in enumerate(program.instructions):
@@ -117,40 +116,39 @@ def disassemble(program: Program, *, syntax: str = "kernel", labels: bool | None
 
 
 class _Names:
-    """Which name each place of a program gets in its text."""
+    """Which name each place of a program gets in its text.
+
+    Where a place has several names, all are printed and the first in the alphabet is used: a rule that the text itself
+    tells, so that text made from text is the same again.
+    """
 
     def __init__(self, program: Program, labels: bool | None) -> None:
         self._program = program
-        self._functions: dict[int, list[str]] = {}
-        self._places: dict[int, list[str]] = {}
         self._maps = program.symbols.maps if labels is not False else {}
+        self.at_slot: dict[int, list[str]] = {}
         if labels is False:
             return
-        self._take(program.symbols.functions.items(), self._functions)
-        self._take(program.symbols.labels.items(), self._places)
+        symbols = program.symbols
+        for name, slot in sorted({**symbols.labels, **symbols.functions}.items()):
+            if is_symbol(name):
+                self.at_slot.setdefault(slot, []).append(name)
         if labels:
             self._invent()
 
-    def _take(self, named: Iterable[tuple[str, int]], into: dict[int, list[str]]) -> None:
-        for name, slot in named:
-            if is_symbol(name):
-                into.setdefault(slot, []).append(name)
-
     def _invent(self) -> None:
-        used = {name for table in (self._functions, self._places) for names in table.values() for name in names}
+        used = {name for names in self.at_slot.values() for name in names}
         for index, instruction in enumerate(self._program.instructions):
             slot = self._slot(index)
-            if slot is None or self.target(index) is not None:
+            if slot is None or slot in self.at_slot:
                 continue
-            calls = _is_call(instruction)
-            name = f"{'func_' if calls else 'L'}{slot}"
+            name = f"{'func_' if isinstance(instruction, CallLocal | LoadImm64) else 'L'}{slot}"
             while name in used:
                 name += "_"
             used.add(name)
-            (self._functions if calls else self._places).setdefault(slot, []).append(name)
+            self.at_slot[slot] = [name]
 
     def _slot(self, index: int) -> int | None:
-        """Return the slot that an instruction leads to, if an instruction starts there."""
+        """Return the slot that an instruction leads to, if it is a place that can have a name."""
         from prestocloud_sec.bpf.program import target_slot
 
         slot = target_slot(self._program.instructions[index], self._program.slot_of(index))
@@ -161,25 +159,12 @@ class _Names:
     def target(self, index: int) -> str | None:
         """Return the name of the place that an instruction leads to."""
         slot = self._slot(index)
-        if slot is None:
-            return None
-        places, functions = self._places.get(slot, []), self._functions.get(slot, [])
-        first = functions + places if _is_call(self._program.instructions[index]) else places + functions
-        return first[0] if first else None
+        return None if slot is None else self.at_slot.get(slot, [None])[0]
 
     def map(self, index: int) -> str | None:
         """Return the name of the map that a load refers to, if it is a word."""
         name = self._maps.get(index)
         return name if name is not None and is_symbol(name) else None
-
-    def at_slot(self) -> dict[int, list[str]]:
-        """Return the labels to print before each slot."""
-        slots = {*self._functions, *self._places}
-        return {slot: self._functions.get(slot, []) + self._places.get(slot, []) for slot in slots}
-
-
-def _is_call(instruction: Instruction) -> bool:
-    return isinstance(instruction, CallLocal | LoadImm64)
 
 
 def instruction_text(

@@ -102,6 +102,11 @@ class Symbols:
     def __post_init__(self) -> None:
         for name in ("labels", "functions", "maps"):
             object.__setattr__(self, name, _frozen(getattr(self, name)))
+        twice = self.labels.keys() & self.functions.keys()
+        if twice:
+            raise BpfMisuseError(
+                f"{min(twice)!r} is a label and a function", where="symbols", expected="one of the two"
+            )
 
     def __reduce__(self) -> tuple[object, ...]:
         return (Symbols, (dict(self.labels), dict(self.functions), dict(self.maps)))
@@ -220,11 +225,17 @@ class Program:
                     raise BpfMisuseError(
                         f"{name!r} is at slot {slot!r}", where=f"symbols.{what}", expected="the slot of an instruction"
                     )
-        for index in symbols.maps:
-            if not (0 <= index < len(instructions) and isinstance(instructions[index], LoadImm64)):
-                raise BpfMisuseError(
-                    f"instruction {index!r} refers to no map", where="symbols.maps", expected="the index of a load"
-                )
+        positions = {name: position for position, name in enumerate(symbols.map_names)}
+        for index, name in symbols.maps.items():
+            load = instructions[index] if 0 <= index < len(instructions) else None
+            match load:
+                case LoadImm64(kind=ImmKind.MAP_FD | ImmKind.MAP_VALUE_FD, value=value) if value == positions[name]:
+                    continue
+            raise BpfMisuseError(
+                f"instruction {index!r} refers to no map {name!r}",
+                where="symbols.maps",
+                expected=f"a load of map {positions[name]}, the position of its name",
+            )
 
     @classmethod
     def from_bytes(

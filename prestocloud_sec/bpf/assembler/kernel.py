@@ -81,7 +81,9 @@ def _assignment(line: Cursor) -> Statement:
     if value.kind == "number" or (value.text in {"+", "-"} and not line.register_after(1)):
         return constant(head)
     if line.at_register():
-        return Alu(AluOp.MOV, bits, dst, line.register(head.letter)[1])
+        # LLVM writes `r1 = w2` for the move of 32 bits where it needs the zero-extension
+        _, src, src_bits = line.register("rw" if bits == 64 else "w")
+        return Alu(AluOp.MOV, src_bits, dst, src)
     if line.accept("-"):
         same(head, line.register(head.letter)[0], "only a register itself can be negated")
         return Negate(bits, dst)

@@ -22,6 +22,7 @@ _TOKEN = re.compile(
   | (?P<number>0[xX][0-9A-Fa-f]+|[0-9]+)(?![A-Za-z0-9_])
   | (?P<sign>s(?:>>=|/=|%=|<=|>=|<|>) | <<=|>>=|[-+*/%|&^=!<>]= | [-+*/%|&^=<>()\[\],:%])
   | (?P<word>{WORD})
+  | (?P<other>[0-9][A-Za-z0-9_.]*|.)
     """,
     re.VERBOSE | re.ASCII,
 )
@@ -78,12 +79,7 @@ class Cursor:
     def _scan(self, text: str, at: int) -> Iterator[Token]:
         """Yield tokens as they are asked for, so that an error early in a long line comes early."""
         after_call = False
-        while at < len(text):
-            found = _TOKEN.match(text, at)
-            if found is None:
-                raise AssemblyError(
-                    f"{shown(text[at])} begins no word", line=self.line, column=at + 1, expected="an instruction"
-                )
+        while found := _TOKEN.match(text, at):  # every character begins some token
             kind, word, column = str(found.lastgroup), found.group(), at + 1
             at = found.end()
             if kind == "comment":

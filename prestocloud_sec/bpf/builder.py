@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs written in Python: each statement about the builder's registers and memory is one instruction.
+
+The statements read as the kernel syntax does: ``b.r0 = b.u32[b.r1 + 4]`` is ``r0 = *(u32 *)(r1 + 4)``. Nothing is
+rewritten or optimised; `Builder.program` gives exactly what assembling the text would give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import overload
+
+from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.bpf.isa import (
+    REGISTERS,
+    AddressSpaceCast,
+    Alu,
+    AluOp,
+    Atomic,
+    AtomicOp,
+    CallHelper,
+    CallKfunc,
+    CallLocal,
+    CallRegister,
+    Exit,
+    ImmKind,
+    Instruction,
+    Jump,
+    LegacyLoad,
+    LoadAcquire,
+    LoadImm64,
+    MayGoto,
+    StoreRelease,
+    Swap,
+    SwapKind,
+)
+from prestocloud_sec.bpf.linking import Draft, Named, Reference, Statement
+from prestocloud_sec.bpf.operands import (
+    Cell,
+    Condition,
+    Memory,
+    Register,
+    Value,
+    Wide,
+    Written,
+    immediate,
+)
+from prestocloud_sec.bpf.program import Program, ProgramType
+from prestocloud_sec.bpf.syntax import is_symbol
+
+__all__ = ["Builder"]
+
+_SWAPS = {f"{kind}{width}": (kind, width) for kind in SwapKind for width in (16, 32, 64)}
+
+
+class _RegisterOf:
+    """An attribute of a builder that reads as a register, and emits an instruction when it is assigned to."""
+
+    def __init__(self, number: int, bits: int) -> None:
+        self._number = number
+        self._bits = bits
+
+    @overload
+    def __get__(self, builder: None, owner: type) -> _RegisterOf: ...
+    @overload
+    def __get__(self, builder: Builder, owner: type) -> Register: ...
+    def __get__(self, builder: Builder | None, owner: type) -> Register | _RegisterOf:
+        return self if builder is None else Register(self._number, self._bits, builder.emit)
+
+    def __set__(self, builder: Builder, value: Value) -> None:
+        if isinstance(value, Written) and (value.number, value.bits) == (self._number, self._bits):
+            return
+        if type(value) is int or not hasattr(value, "into"):
+            builder.emit(Alu(AluOp.MOV, self._bits, self._number, immediate(value, self._bits)))
+        else:
+            builder.emit(value.into(self._number, self._bits))
+
+
+class Builder:
+    """A program under construction.
+
+    Attributes
+    ----------
+    r0, ..., r10 : Register
+        64-bit registers; assigning emits an instruction, and so do ``+=`` and the other operators with assignment.
+    w0, ..., w10 : Register
+        Their low 32 bits.
+    u8, u16, u32, u64, s8, s16, s32 : Memory
+        Memory by size: ``b.r0 = b.s8[b.r1]`` loads, ``b.u64[b.r10 - 8] = b.r1`` stores.
+
+    Every statement that Python accepts but no instruction does raises `BpfMisuseError`.
+
+    Examples
+    --------
+    >>> b = Builder()
+    >>> b.r0 = 0
+    >>> b.goto("done", when=b.r2 < 14)
+    >>> b.r0 = b.u16[b.r1 + 12]
+    >>> b.swap("be16", b.r0)
+    >>> b.label("done")
+    >>> b.exit()
+    >>> print(b.program().disassemble())
+        r0 = 0
+        if r2 < 14 goto done
+        r0 = *(u16 *)(r1 + 12)
+        r0 = be16 r0
+    done:
+        exit
+    """
+
+    r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10 = (_RegisterOf(number, 64) for number in range(REGISTERS))
+    w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10 = (_RegisterOf(number, 32) for number in range(REGISTERS))
+
+    def __init__(self) -> None:
+        self._draft = Draft()
+
+    def emit(self, instruction: Statement) -> None:
+        """Append an instruction as it is."""
+        if not isinstance(instruction, Named | Instruction):
+            raise BpfMisuseError(f"{instruction!r} is no instruction", expected="an object of prestocloud_sec.bpf.isa")
+        self._draft.add(instruction)
+
+    @property
+    def u8(self) -> Memory:
+        """Memory as bytes."""
+        return Memory(1, False, self.emit)
+
+    @property
+    def u16(self) -> Memory:
+        """Memory as 16-bit numbers."""
+        return Memory(2, False, self.emit)
+
+    @property
+    def u32(self) -> Memory:
+        """Memory as 32-bit numbers."""
+        return Memory(4, False, self.emit)
+
+    @property
+    def u64(self) -> Memory:
+        """Memory as 64-bit numbers."""
+        return Memory(8, False, self.emit)
+
+    @property
+    def s8(self) -> Memory:
+        """Memory as signed bytes; only to load from."""
+        return Memory(1, True, self.emit)
+
+    @property
+    def s16(self) -> Memory:
+        """Memory as signed 16-bit numbers; only to load from."""
+        return Memory(2, True, self.emit)
+
+    @property
+    def s32(self) -> Memory:
+        """Memory as signed 32-bit numbers; only to load from."""
+        return Memory(4, True, self.emit)
+
+    def imm64(self, value: int) -> Wide:
+        """Return a 64-bit number to assign, -2**63..2**64 - 1."""
+        if type(value) is not int or not -(1 << 63) <= value < 1 << 64:
+            raise BpfMisuseError(f"{value!r} does not fit 64 bits", expected="-2**63..2**64 - 1")
+        return Wide(lambda dst: LoadImm64(dst, ImmKind.INTEGER, value & (1 << 64) - 1))
+
+    def map(self, which: str | int) -> Wide:
+        """Return a map to assign, by name or by descriptor."""
+        return _map(which, ImmKind.MAP_FD, 0)
+
+    def map_value(self, which: str | int, offset: int = 0) -> Wide:
+        """Return the address of a byte of a map's first value, by the map's name or descriptor."""
+        return _map(which, ImmKind.MAP_VALUE_FD, offset)
+
+    def function(self, name: str) -> Wide:
+        """Return the address of a function of this program."""
+        _check_name(name)
+        return Wide(lambda dst: Named(lambda n: LoadImm64(dst, ImmKind.FUNCTION, n), Reference.FUNCTION, name, slots=2))
+
+    def label(self, name: str) -> None:
+        """Give the place of the next instruction a name.
+
+        Raises
+        ------
+        BpfMisuseError
+            If the name is taken, or not a word.
+        """
+        _check_name(name)
+        if name in self._draft.labels:
+            raise BpfMisuseError(f"{name!r} is already defined", where="label", expected="a name of its own")
+        self._draft.label(name)
+
+    def goto(self, target: str | int, *, when: Condition | None = None, wide: bool = False) -> None:
+        """Jump to a label, or a number of slots from the next instruction; only `when` a condition holds, if given.
+
+        Parameters
+        ----------
+        target : str or int
+            Where to.
+        when : Condition, optional
+            As ``b.r0 == 1``, ``b.w1 < b.w2``, ``b.r1 & 4``, ``b.r1.slt(-1)`` make it.
+        wide : bool
+            Use the form with 32 bits of distance (``gotol``), which has no condition.
+        """
+        if when is None:
+            self._jump(target, lambda offset: Jump(offset, wide=wide))
+        elif isinstance(when, Condition) and not wide:
+            self._jump(target, when.branch)
+        else:
+            raise BpfMisuseError("no such jump", where="goto", expected="a condition such as b.r0 == 1, or wide=True")
+
+    def may_goto(self, target: str | int) -> None:
+        """Jump once the budget for loops is used up."""
+        self._jump(target, MayGoto)
+
+    def _jump(self, target: str | int, make: Callable[[int], Instruction], refers: Reference = Reference.PLACE) -> None:
+        if isinstance(target, str):
+            _check_name(target)
+            self.emit(Named(make, refers, target))
+        else:
+            self.emit(make(target))
+
+    def call(self, helper: int) -> None:
+        """Call a helper by its number."""
+        self.emit(CallHelper(helper))
+
+    def call_local(self, target: str | int) -> None:
+        """Call a function of this program."""
+        self._jump(target, CallLocal, Reference.FUNCTION)
+
+    def call_kfunc(self, identifier: int, index: int = 0) -> None:
+        """Call a kernel function by its BTF identifier, and the index of its BTF descriptor."""
+        self.emit(CallKfunc(identifier, index))
+
+    def call_register(self, register: Register) -> None:
+        """Call what a register holds (``callx``)."""
+        self.emit(CallRegister(_whole(register)))
+
+    def exit(self) -> None:
+        """Return."""
+        self.emit(Exit())
+
+    def swap(self, kind: str, register: Register) -> None:
+        """Swap bytes in place: `kind` is ``le``, ``be`` or ``bswap`` with 16, 32 or 64, as in ``be16``."""
+        if kind not in _SWAPS:
+            raise BpfMisuseError(f"{kind!r} is no swap", where="swap", expected=" or ".join(_SWAPS))
+        self.emit(Swap(*_SWAPS[kind], _whole(register)))
+
+    def cast(self, dst: Register, src: Register, *, target: int, source: int) -> None:
+        """Cast an address between the kernel's space (0) and an arena's (1)."""
+        self.emit(AddressSpaceCast(_whole(dst), _whole(src), target, source))
+
+    def atomic(self, op: str, cell: Cell, src: Register, *, fetch: bool = False) -> None:
+        """Read, modify and write ``b.u32[...]`` or ``b.u64[...]`` in one step.
+
+        Parameters
+        ----------
+        op : {"add", "or", "and", "xor", "xchg", "cmpxchg"}
+            What to do; ``cmpxchg`` compares with r0.
+        cell : Cell
+            Where.
+        src : Register
+            The operand, which gets the old value if it is fetched (for ``cmpxchg``, r0 gets it).
+        fetch : bool
+            Whether to fetch; ``xchg`` and ``cmpxchg`` always do.
+        """
+        if op not in set(AtomicOp):
+            raise BpfMisuseError(f"{op!r} is no atomic operation", where="atomic", expected=", ".join(AtomicOp))
+        operation = AtomicOp(op)
+        always = operation in {AtomicOp.XCHG, AtomicOp.CMPXCHG}
+        at = _unsigned(cell).address
+        self.emit(Atomic(operation, fetch or always, cell.size, at.base, at.offset, _sized(src, cell.size)))
+
+    def load_acquire(self, dst: Register, cell: Cell) -> None:
+        """Load with acquire ordering."""
+        at = _unsigned(cell).address
+        self.emit(LoadAcquire(cell.size, _sized(dst, cell.size), at.base, at.offset))
+
+    def store_release(self, cell: Cell, src: Register) -> None:
+        """Store with release ordering."""
+        at = _unsigned(cell).address
+        self.emit(StoreRelease(cell.size, at.base, at.offset, _sized(src, cell.size)))
+
+    def load_packet(self, size: int, offset: int, register: Register | None = None) -> None:
+        """Load 1, 2 or 4 bytes of the packet into r0, in host byte order, at an offset that a register may add to."""
+        src = 0 if register is None else _whole(register)
+        self.emit(LegacyLoad(size, register is not None, src, immediate(offset, 32).value))
+
+    def program(self, *, type: ProgramType | None = None, name: str = "", license: str = "") -> Program:
+        """Return the program so far.
+
+        Raises
+        ------
+        BpfMisuseError
+            If a name is used but not defined, or a jump is too far for its form.
+        """
+        instructions, symbols = self._draft.finish()
+        return Program(instructions, type=type, name=name, license=license, symbols=symbols)
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not is_symbol(name):
+        raise BpfMisuseError(f"{name!r} is no name", expected="a word that is no register")
+
+
+def _map(which: str | int, kind: ImmKind, second: int) -> Wide:
+    if isinstance(which, str):
+        name = which
+        _check_name(name)
+        return Wide(lambda dst: Named(lambda n: LoadImm64(dst, kind, n, second), Reference.MAP, name, slots=2))
+    return Wide(lambda dst: LoadImm64(dst, kind, which, second))
+
+
+def _whole(register: Register) -> int:
+    if not isinstance(register, Register) or register.bits != 64:
+        raise BpfMisuseError(f"{register!r} is not a whole register", expected="an r register of the builder")
+    return register.number
+
+
+def _sized(register: Register, size: int) -> int:
+    if not isinstance(register, Register) or (size == 8 and register.bits != 64):
+        raise BpfMisuseError(f"{register!r} has not {size * 8} bits", expected="a register of the builder")
+    return register.number
+
+
+def _unsigned(cell: Cell) -> Cell:
+    if not isinstance(cell, Cell) or cell.signed:
+        raise BpfMisuseError(f"{cell!r} is no memory for this", expected="b.u8, b.u16, b.u32 or b.u64 [address]")
+    return cell

@@ -18,7 +18,6 @@ from prestocloud_sec.cjdns.cryptoauth.handshake import FIRST_DATA_NONCE, HANDSHA
 from prestocloud_sec.cjdns.cryptoauth.peer import Peer
 from prestocloud_sec.cjdns.cryptoauth.pending import HelloGuard, Pending
 from prestocloud_sec.cjdns.cryptoauth.profiles import Profile, profile_of
-from prestocloud_sec.cjdns.cryptoauth.replay import ReplayWindow
 from prestocloud_sec.cjdns.cryptoauth.secrets import KeepsSecrets
 from prestocloud_sec.cjdns.cryptoauth.statistics import Counters, Statistics
 from prestocloud_sec.cjdns.cryptoauth.users import User, Users
@@ -264,20 +263,11 @@ class SessionCore(KeepsSecrets):
 
     def _replace(self, exchange: Exchange) -> None:
         """Put another exchange in the place of the live one, whose secrets are wiped."""
-        self._retire_window()
-        self._live.wipe()
-        self._live = exchange
-
-    def _retire_window(self) -> None:
-        """Remember what the window refused until now."""
         window = self._live.window
         duplicates, lost, out_of_range = self._retired
         self._retired = (duplicates + window.duplicates, lost + window.lost, out_of_range + window.out_of_range)
-
-    def _fresh_window(self) -> None:
-        """Forget the nonces seen, but not how many were refused."""
-        self._retire_window()
-        self._live.window = ReplayWindow()
+        self._live.wipe()
+        self._live = exchange
 
     # --- small change
 

@@ -126,7 +126,7 @@ class Exchange(KeepsSecrets):
         """The column of the transition table."""
         if self.established:
             return _PHASES[ESTABLISHED]
-        return _PHASES[min(self.next_nonce, RUNNING)]
+        return _PHASES[self.next_nonce if self.next_nonce < RUNNING else RUNNING]
 
     @property
     def state(self) -> SessionState:

@@ -140,8 +140,8 @@ class ClearHeader(NamedTuple):
         Authentication type and lookup.
     derivations : int
         Rounds of hashing.
-    authenticate : bool
-        The A bit.
+    additional : int
+        The A bit and 15 bits without a meaning.
     nonce : bytes, 24 bytes
         Nonce of the box.
     public_key : bytes, 32 bytes
@@ -150,15 +150,19 @@ class ClearHeader(NamedTuple):
 
     matched: bytes
     derivations: int
-    authenticate: bool
+    additional: int
     nonce: bytes
     public_key: bytes
+
+    @property
+    def authenticate(self) -> bool:
+        """The A bit."""
+        return self.additional > _ADDITIONAL
 
 
 def clear_header(packet: bytes) -> ClearHeader:
     """Take the clear header of a packet of 120 bytes or more apart."""
-    matched, derivations, additional, nonce, public_key = _clear(packet)
-    return ClearHeader._make((matched, derivations, additional > _ADDITIONAL, nonce, public_key))
+    return ClearHeader._make(_clear(packet))
 
 
 def seal(

@@ -41,12 +41,10 @@ hellos as C does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from prestocloud_sec.cjdns.cryptoauth.exchange import Exchange
 from prestocloud_sec.cjdns.errors import InvalidHandshakeError
 
-__all__ = ["PENDING_SECONDS", "HelloGuard", "Memory", "Pending"]
+__all__ = ["PENDING_SECONDS", "HelloGuard", "Memory", "Pending", "remember"]
 
 PENDING_SECONDS = 10.0
 """How long after its last hello a pending handshake is kept."""
@@ -83,29 +81,15 @@ class Pending:
         self.until = now + PENDING_SECONDS
 
 
-class Memory:
-    """A set that forgets its oldest member when it is full."""
+Memory = dict[bytes, None]
+"""A set that knows its oldest member; `remember` adds to it."""
 
-    __slots__ = ("_limit", "_seen")
 
-    def __init__(self, limit: int = REMEMBERED) -> None:
-        self._limit = limit
-        self._seen: dict[bytes, None] = {}
-
-    def add(self, item: bytes) -> None:
-        """Remember `item`."""
-        self._seen[item] = None
-        if len(self._seen) > self._limit:
-            del self._seen[next(iter(self._seen))]
-
-    def __contains__(self, item: bytes) -> bool:
-        return item in self._seen
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(tuple(self._seen))
-
-    def __len__(self) -> int:
-        return len(self._seen)
+def remember(seen: Memory, item: bytes) -> None:
+    """Add `item`, and forget the oldest member if there are more than `REMEMBERED`."""
+    seen[item] = None
+    if len(seen) > REMEMBERED:
+        del seen[next(iter(seen))]
 
 
 class HelloGuard:
@@ -124,9 +108,9 @@ class HelloGuard:
     __slots__ = ("accepted", "own", "spent")
 
     def __init__(self) -> None:
-        self.accepted = Memory()
-        self.spent = Memory()
-        self.own = Memory()
+        self.accepted: Memory = {}
+        self.spent: Memory = {}
+        self.own: Memory = {}
 
     def check(self, nonce: bytes, temporary_key: bytes) -> None:
         """Refuse a hello that is known to be a recording.

@@ -112,16 +112,19 @@ class PairSecret(KeepsSecrets):
             If `public` is a point of small order.
         """
         if password_secret is None:
-            if self._plain is None:
-                self._plain = bytearray(plain_secret(bytes(private), public))
-            return bytes(self._plain)
+            if self._plain is not None:
+                return bytes(self._plain)
+            secret = plain_secret(bytes(private), public)
+            self._plain = bytearray(secret)
+            return secret
         if self._product is None:
             self._product = bytearray(raw_product(bytes(private), public))
         return mix_password(bytes(self._product), password_secret)
 
     def wipe(self) -> None:
         """Forget the secrets; the next `get` computes them anew, perhaps for another pair."""
-        for held in (self._plain, self._product):
-            if held is not None:
-                wipe(held)
+        if self._plain is not None:
+            wipe(self._plain)
+        if self._product is not None:
+            wipe(self._product)
         self._plain = self._product = None

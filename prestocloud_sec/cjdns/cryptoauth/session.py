@@ -67,7 +67,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from prestocloud_sec.cjdns._layout import octets, view
 from prestocloud_sec.cjdns.cryptoauth.batch_session import BatchSession
 from prestocloud_sec.cjdns.cryptoauth.core import NONCES_EXHAUSTED, SESSION_SECONDS, SETUP_SECONDS
-from prestocloud_sec.cjdns.cryptoauth.exchange import RECEIVED_HELLO, RECEIVED_KEY, SENT_KEY, Exchange, Phase
+from prestocloud_sec.cjdns.cryptoauth.exchange import INIT, RECEIVED_HELLO, RECEIVED_KEY, SENT_KEY, Exchange, Phase
 from prestocloud_sec.cjdns.cryptoauth.handshake import (
     CONNECT_TO_ME_FILLER,
     FIRST_DATA_NONCE,
@@ -78,7 +78,7 @@ from prestocloud_sec.cjdns.cryptoauth.handshake import (
     connect_to_me,
     open_box,
 )
-from prestocloud_sec.cjdns.cryptoauth.pending import Pending
+from prestocloud_sec.cjdns.cryptoauth.pending import Pending, remember
 from prestocloud_sec.cjdns.cryptoauth.secrets import PairSecret
 from prestocloud_sec.cjdns.cryptoauth.users import User
 from prestocloud_sec.cjdns.errors import (
@@ -302,7 +302,7 @@ class Session(BatchSession):
     def _handshake_of(self, exchange: Exchange, payload: bytes) -> bytes:
         packet = exchange.make_handshake(self._peer, payload, self._draw)
         if not self._quirks:
-            self._guard.own.add(exchange.temporary_public)
+            remember(self._guard.own, exchange.temporary_public)
         self._counters.handshakes_out += 1
         return packet
 
@@ -457,7 +457,7 @@ class Session(BatchSession):
     def _establish(self, exchange: Exchange, nonce: int, now: float) -> None:
         exchange.establish(nonce)
         if not exchange.initiator:
-            self._guard.spent.add(exchange.peer_temporary)
+            remember(self._guard.spent, exchange.peer_temporary)
         self._heard = now
         self._counters.sessions += 1
 
@@ -488,7 +488,7 @@ class Session(BatchSession):
         offer = _Offer(kind, temporary_key, user, self._authenticate or header.authenticate or user is not None)
         self._act(action, offer, now)
         if hello and not self._quirks:
-            self._guard.accepted.add(header.nonce)
+            remember(self._guard.accepted, header.nonce)
         peer.meet(header.public_key, pair)
         self._counters.handshakes_in += 1
         return payload
@@ -521,7 +521,7 @@ class Session(BatchSession):
         elif action is ADOPT or action is READOPT:
             self._adopt(offer, now)
         elif action is DELIVER:
-            self._fresh_window()
+            self._live.window.restart(0)
         else:
             raise InvalidHandshakeError(
                 "a duplicate, or of another handshake than the one under way", where="handshake", hint="drop it"
@@ -529,11 +529,14 @@ class Session(BatchSession):
 
     def _take(self, offer: _Offer, now: float) -> None:
         """Reset, and become the responder of a hello."""
-        taken = self._responder(offer)
-        if self._live.next_nonce:
+        if self._live.next_nonce == INIT:  # nothing to give up
+            self._respond(self._live, offer)
+        else:
+            taken = Exchange()
+            self._respond(taken, offer)
             self._counters.resets += 1
-        self._drop_pending()
-        self._replace(taken)
+            self._drop_pending()
+            self._replace(taken)
         self._start_clock(now)
 
     def _adopt(self, offer: _Offer, now: float) -> None:
@@ -544,7 +547,7 @@ class Session(BatchSession):
         except SmallOrderError as error:
             raise _bad_temporary_key("a point of small order") from error
         live.user = offer.user
-        self._fresh_window()
+        live.window.restart(0)
         if live.next_nonce > RECEIVED_KEY:
             live.next_nonce += 1
         else:
@@ -555,7 +558,8 @@ class Session(BatchSession):
         """Answer a hello beside the session."""
         pending = self._pending
         if pending is None or pending.exchange.peer_temporary != offer.temporary_key:
-            exchange = self._responder(offer)
+            exchange = Exchange()
+            self._respond(exchange, offer)
             if pending is not None:
                 pending.exchange.wipe()
             self._pending = Pending(exchange, now, self._live.next_nonce)
@@ -567,12 +571,11 @@ class Session(BatchSession):
                 "a duplicate of the hello that is being answered", where="hello", hint="drop it"
             )
 
-    def _responder(self, offer: _Offer) -> Exchange:
-        """Return a new exchange that has received a hello.
+    def _respond(self, exchange: Exchange, offer: _Offer) -> None:
+        """Let an exchange that has not begun receive a hello; if that is refused, it still has not begun.
 
         The secret of our key packet is computed now, and with it that the temporary key is a key at all.
         """
-        exchange = Exchange(authenticated=offer.authenticated)
         mine = self._peer.credentials
         try:
             exchange.pair.get(self._peer.private, offer.temporary_key, None if mine is None else mine.secret)
@@ -581,7 +584,7 @@ class Session(BatchSession):
         exchange.peer_temporary = offer.temporary_key
         exchange.next_nonce = RECEIVED_HELLO
         exchange.user = offer.user
-        return exchange
+        exchange.authenticated = offer.authenticated
 
 
 def _replayed(nonce: int) -> ReplayError:

@@ -143,6 +143,8 @@ memory; keys are overwritten at once.
 
 SCRATCH_BYTES = 1 << 16
 
+_ZEROS = bytes(KEY_BYTES)
+
 _push = SCRATCH.append
 
 
@@ -187,7 +189,7 @@ def beforenm(public: bytes, private: bytes) -> bytes | None:
     scratch = _take()
     memory, _, view = scratch
     secret: bytes | None = None if table.beforenm(memory, public, private) else view[:KEY_BYTES]
-    table.zero(memory, KEY_BYTES)
+    view[:KEY_BYTES] = _ZEROS
     _push(scratch)
     return secret
 

@@ -9,7 +9,7 @@ Encoding finds the one row with the same class, the same kind of operand and the
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, DecodeError
@@ -136,13 +136,17 @@ def _plan(opcode: int, values: Values, index: int) -> _Plan:
 
 
 def _no_row(values: Values, rows: list[Row], index: int) -> DecodeError:
-    """Narrow the rows field by field, and blame the first field that fits none of those left."""
+    """Blame the first field that alone is at fault; where several are, the first that fits none of the rows left."""
+    for at, field in enumerate(_FIELDS):
+        near = [row for row in rows if all(_fits(getattr(row, f), values[i]) for i, f in enumerate(_FIELDS) if i != at)]
+        if near:
+            return _refusal(field, values[at], near, index)
     for field, value in zip(_FIELDS, values, strict=True):
         left = [row for row in rows if _fits(getattr(row, field), value)]
         if not left:
             break
         rows = left
-    return _refusal(field, value, [getattr(row, field) for row in rows], index, rows[0])
+    return _refusal(field, value, rows, index)
 
 
 def _fits(carried: Carries | int, value: int) -> bool:
@@ -151,14 +155,14 @@ def _fits(carried: Carries | int, value: int) -> bool:
     return carried.kind is not Kind.REGISTER or 0 <= value < REGISTERS
 
 
-def _refusal(field: str, value: int, carried: Sequence[Carries | int], index: int, row: Row) -> DecodeError:
-    name = row.make.__name__
+def _refusal(field: str, value: int, rows: list[Row], index: int) -> DecodeError:
+    carried, row = [getattr(row, field) for row in rows], rows[0]
     constants = sorted({c for c in carried if isinstance(c, int)})
     if len(constants) < len(set(carried)):
         what = f"there is no register r{value}"
         expected = f"a register, 0..{REGISTERS - 1}"
     elif constants == [0]:
-        what = f"{value} where {name} (opcode {row.opcode:#04x}) has a reserved field"
+        what = f"{value} where {row.make.__name__} (opcode {row.opcode:#04x}) has a reserved field"
         expected = "0"
     else:
         what = f"{value} makes no instruction of opcode {row.opcode:#04x}"

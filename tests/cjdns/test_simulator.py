@@ -364,6 +364,23 @@ def test_a_removed_node_is_gone():
             call()
 
 
+def test_a_message_under_way_on_a_link_that_goes_down_makes_no_peer():
+    """Whenever the link goes, a message that left before does not bring the dead node back as a direct peer."""
+    lost = 0
+    for moment in range(100):
+        sim = Simulator(11)
+        for _ in range(3):
+            sim.add_node()
+        sim.link(2, 0, latency=0.05)
+        sim.add_node()
+        sim.run(until=1.0 + moment / 50)
+        sim.remove_node(0)
+        sim.run(until=sim.now + 1.0)
+        assert sim.nodes[2].router.store.peers() == []
+        lost += sim.lost["LINK_DOWN"]
+    assert lost
+
+
 class Mesh(RuleBasedStateMachine):
     """Nodes and links come and go at random; what the protocol forbids never happens, and what is joined is found."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -54,6 +55,14 @@ class Agenda:
         time, _, node, source, label, message = heapq.heappop(self._heap)
         self._hash.update(_RECORD.pack(time, node, source, label or 0))
         return time, node, source, label, message
+
+    def drop(self, lost: Callable[[int, RouteLabel], bool]) -> int:
+        """Take out the messages under way that `lost` picks by receiver and route back; return how many."""
+        kept = [event for event in self._heap if event[4] is None or not lost(event[2], event[4])]
+        dropped = len(self._heap) - len(kept)
+        heapq.heapify(kept)
+        self._heap = kept
+        return dropped
 
     @property
     def trace(self) -> str:

@@ -3,8 +3,9 @@
 
 Every step is made by the `Switch` that real packets go through (`Switch.step`), so a route that works here works on a
 wire, and one that a real switch refuses is refused here. A packet's whole way is walked at the moment it is sent, on
-the links as they are then, and it arrives after the sum of their latencies: a link that goes down loses the packets
-sent after that, not those under way.
+the links as they are then, and it arrives after the sum of their latencies. A link that goes down takes with it the
+packets under way whose route crosses it (the simulator drops them, by `Fabric.broken`): otherwise one could come in
+through an interface that is no more, and its receiver take the sender for a direct peer again.
 """
 
 from __future__ import annotations
@@ -169,7 +170,15 @@ class Fabric:
         Arrival or Lost
         """
         self._check(source)
-        switches, wires, loss = self.switches, self._wires, self.loss
+        return self._walk(source, label, self.loss)
+
+    def broken(self, source: int, label: int, ends: tuple[int, int]) -> bool:
+        """Tell whether a label from a node's router now stops at one of two nodes, whose link was taken away."""
+        where = self._walk(source, label, 0.0)
+        return isinstance(where, Lost) and where.node in ends
+
+    def _walk(self, source: int, label: int, loss: float) -> Arrival | Lost:
+        switches, wires = self.switches, self._wires
         node, interface, current = source, ROUTER, int(label)
         latency, shift = 0.0, 0
         for hops in range(_LONGEST):

@@ -270,7 +270,13 @@ class Simulator:
         )
 
     def unlink(self, a: int, b: int) -> None:
-        """Take a link away: both ends forget every route that begins with it. CjdnsMisuseError if there is none."""
+        """Take a link away: both ends forget every route that begins with it, and messages on it are lost.
+
+        Raises
+        ------
+        CjdnsMisuseError
+            If there is none.
+        """
         found = self.fabric.between(a, b)
         self._alive(a)
         self._alive(b)
@@ -278,6 +284,9 @@ class Simulator:
             label = self.fabric.switches[node].label_of(interface)
             self.nodes[node].router.store.purge(label)
         self.fabric.unlink(a, b)
+        dropped = self._agenda.drop(lambda node, back: self.fabric.broken(node, back, (a, b)))
+        if dropped:
+            self.lost["LINK_DOWN"] += dropped
 
     def remove_node(self, node: int) -> None:
         """Let a node leave with all its links; its number is not used again. CjdnsMisuseError if it is not there."""

@@ -18,6 +18,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from prestocloud_sec.cjdns._layout import octets
 from prestocloud_sec.cjdns.cryptoauth.auth import MAX_DERIVATIONS, AuthType, derive, hash_password, lookup_of
@@ -49,6 +50,17 @@ class User:
     login: bytes
     restrict_to: Address | None = None
     secret: bytes = field(default=b"", repr=False)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise CjdnsMisuseError(
+            "holds secrets", where="User", expected="no copy and no pickle", hint="hand the object around"
+        )
+
+    def __copy__(self) -> User:
+        return self  # it does not change, and leaves no trace outside this process
+
+    def __deepcopy__(self, memo: object) -> User:
+        return self
 
     def __post_init__(self) -> None:
         octets(self.login, "login")

@@ -17,6 +17,8 @@ __all__ = ["lazy"]
 def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """Return ``__getattr__`` and ``__dir__`` for `package`, which takes each name of `homes` from its module.
 
+    What helps to define the package, and is not part of it, is left out of ``dir``.
+
     Parameters
     ----------
     package : str
@@ -34,6 +36,6 @@ def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object
         return value
 
     def __dir__() -> list[str]:  # noqa: N807
-        return sorted({*vars(sys.modules[package]), *homes})
+        return sorted({*homes, *(name for name in vars(sys.modules[package]) if name.startswith("__"))})
 
     return __getattr__, __dir__

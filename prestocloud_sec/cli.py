@@ -272,7 +272,7 @@ def address(key: str | None, private: bool, as_json: bool) -> None:
     "--scheme",
     "names",
     multiple=True,
-    type=click.Choice(["v3x5x8", "v4x8", "f4", "f8"]),
+    type=click.Choice(["v3x5x8", "v4x8", "f4", "f8"], case_sensitive=False),
     help="Encoding scheme of the switches; given several times, of each switch in turn.  [default: v3x5x8]",
 )
 @json_option

@@ -47,6 +47,7 @@ def view_of(data: BytesLike, *, name: str = "data") -> memoryview:
             f"{type(data).__name__} is not a contiguous bytes-like object",
             where=name,
             expected="bytes, bytearray, memoryview or a C-contiguous array",
+            hint="text has to be encoded, or parsed" if isinstance(data, str) else None,
         ) from error
 
 

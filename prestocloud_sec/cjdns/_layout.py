@@ -275,7 +275,11 @@ class Layout:
             values[self.tail.name] = bytes(rest)
         elif rest:
             raise HeaderError(
-                f"{len(rest)} bytes too many", where=self.name, offset=offset + self.size, expected=f"{self.size} bytes"
+                f"{len(rest)} bytes too many",
+                where=self.name,
+                offset=offset + self.size,
+                expected=f"{self.size} bytes",
+                hint="cut the header off first",
             )
         return values
 

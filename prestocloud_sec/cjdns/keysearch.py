@@ -329,11 +329,15 @@ def _search(
 ) -> int | None:
     """Walk from `start` and return after how many steps a key fits, or None if none of `limit` keys does."""
     trail = Walk(start)
-    began = reported = time.monotonic()
+    began = reported = 0.0
+    uncounted = 0
     while trail.tried < limit:
         if trail.search(mask, wanted, limit - trail.tried):
             return trail.tried
         now = time.monotonic()
+        if not began:  # the first block may have had to be compiled: the rate counts from behind it
+            began = reported = now
+            uncounted = trail.tried
         if now - reported >= _REPORT_SECONDS and trail.tried < limit:
             reported = now
             middle = PrivateKey(_scalar_bytes(start, trail.tried - trail.width // 2 - 1))
@@ -341,7 +345,7 @@ def _search(
                 raise _fault()
             middle.wipe()
             if progress is not None:
-                progress(Progress(trail.tried, expected, trail.tried / (now - began)))
+                progress(Progress(trail.tried, expected, (trail.tried - uncounted) / (now - began)))
     return None
 
 

@@ -123,7 +123,11 @@ class _Run:
 
     def start(self, name: str, *words: str) -> _Child:
         process = subprocess.Popen(
-            [sys.executable, "-m", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            [sys.executable, "-m", *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C is for us; the children end when their orders do
         )
         child = _Child(name, process)
         self.children[name] = child

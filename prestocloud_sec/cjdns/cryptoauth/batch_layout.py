@@ -100,4 +100,6 @@ def refusal(code: int) -> CjdnsMisuseError:
 
 def not_an_arena(name: str, value: object) -> CjdnsMisuseError:
     """Say that an argument is no batch."""
-    return CjdnsMisuseError(f"{type(value).__name__}", where=name, expected="a PacketArena")
+    return CjdnsMisuseError(
+        f"{type(value).__name__}", where=name, expected="a PacketArena", hint="PacketArena.pack(packets)"
+    )

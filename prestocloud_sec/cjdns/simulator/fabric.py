@@ -16,11 +16,13 @@ from random import Random
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.cjdns.switch import ROUTER, RouteLabel, bit_reverse_64
 from prestocloud_sec.cjdns.switch.switch import Switch
+from prestocloud_sec.wire import shown
 
 __all__ = ["Arrival", "Fabric", "Link", "Lost"]
 
 _LONGEST = 64  # hops: each shifts the label by at least a bit, and the label shift of a packet ends at 63
 _SHIFT_LIMIT = 63
+_SLOWEST = 1e9  # seconds: added up, still finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,8 @@ class Fabric:
     """
 
     def __init__(self, random: Random, *, loss: float = 0.0) -> None:
-        if not 0.0 <= loss <= 1.0:
-            raise CjdnsMisuseError(f"{loss}", where="loss", expected="a probability")
+        if not isinstance(loss, int | float) or not 0.0 <= loss <= 1.0:
+            raise CjdnsMisuseError(shown(loss), where="loss", expected="a probability")
         self._random = random
         self.loss = loss
         self.switches: list[Switch] = []
@@ -102,8 +104,8 @@ class Fabric:
         self._check(b)
         if a == b or b in self._between[a]:
             raise CjdnsMisuseError(f"{a} and {b}", where="link", expected="two nodes that are not linked")
-        if not latency >= 0.0:
-            raise CjdnsMisuseError(f"{latency} s", where="link", expected="a latency of 0 or more")
+        if not isinstance(latency, int | float) or not 0.0 <= latency <= _SLOWEST:
+            raise CjdnsMisuseError(shown(latency), where="link", expected="seconds, from 0 to 1e9")
         if not (self.switches[a].free and self.switches[b].free):
             raise CjdnsMisuseError("no free interface", where="link", expected="at most 256 links for a node")
         interface_a = self.switches[a].add_interface()[0]
@@ -153,7 +155,7 @@ class Fabric:
 
     def _check(self, node: int) -> None:
         if not isinstance(node, int) or not 0 <= node < len(self.switches):
-            raise CjdnsMisuseError(f"no node {node!r}", where="Fabric", expected=f"0..{len(self.switches) - 1}")
+            raise CjdnsMisuseError(f"no node {shown(node)}", where="Fabric", expected=f"0..{len(self.switches) - 1}")
 
     def walk(self, source: int, label: int) -> Arrival | Lost:
         """Carry a packet from a node's router along a label.

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from math import isnan
 from random import Random
 
 from prestocloud_sec.cjdns.constants import PROTOCOL_VERSION
@@ -27,6 +28,7 @@ from prestocloud_sec.cjdns.keys import Address, PublicKey
 from prestocloud_sec.cjdns.routing.messages import Query, Reply, decode_message
 from prestocloud_sec.cjdns.routing.nodestore import NodeStore
 from prestocloud_sec.cjdns.routing.router import Action, Router, SearchDone, Send
+from prestocloud_sec.cjdns.routing.rules import check_reading
 from prestocloud_sec.cjdns.routing.search import USER_LIMITS, SearchLimits
 from prestocloud_sec.cjdns.simulator.agenda import Agenda
 from prestocloud_sec.cjdns.simulator.drawing import network_svg, summary_html
@@ -37,11 +39,26 @@ from prestocloud_sec.cjdns.simulator.metrics import Metrics, SearchRecord, table
 from prestocloud_sec.cjdns.simulator.node import SimulatedNode
 from prestocloud_sec.cjdns.simulator.warm import Tables, sample
 from prestocloud_sec.cjdns.switch import V3X5X8, RouteLabel
+from prestocloud_sec.wire import shown, whole
 
 __all__ = ["Simulator"]
 
+_MOST_NODES = 1_000_000
+
 _MAX_RECORDS = 1_000_000
 _PROGRESS_EVERY = 4096
+
+
+def _pairs(edges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return edges as a list, or raise CjdnsMisuseError before anything is built from them."""
+    try:
+        found = [(a, b) for a, b in edges]
+    except (TypeError, ValueError) as error:
+        raise CjdnsMisuseError(shown(edges), where="edges", expected="pairs of nodes") from error
+    for pair in found:
+        for node in pair:
+            whole(node, "edges", 0, _MOST_NODES - 1, error=CjdnsMisuseError)
+    return found
 
 
 class Simulator:
@@ -99,6 +116,8 @@ class Simulator:
     ) -> None:
         if not isinstance(seed, int):
             raise CjdnsMisuseError(f"a {type(seed).__name__}", where="seed", expected="an int")
+        whole(capacity, "capacity", 1, error=CjdnsMisuseError)
+        check_reading(reading)
         self.seed = seed
         self.now = 0.0
         self.nodes: list[SimulatedNode] = []
@@ -119,7 +138,8 @@ class Simulator:
 
     def _generator(self, name: str) -> Random:
         """Make a generator of its own for each purpose, so that one's use does not shift another's numbers."""
-        return Random(f"{self.seed}/{name}")  # noqa: S311 - a simulation must be repeatable
+        seed = self.seed if self.seed.bit_length() <= 256 else hex(self.seed)  # a huge number has no decimal text
+        return Random(f"{seed}/{name}")  # noqa: S311 - a simulation must be repeatable
 
     # -- building --------------------------------------------------------------------------------------------------
 
@@ -143,6 +163,8 @@ class Simulator:
         AddressError
             If the key has no address.
         """
+        if key is not None and not isinstance(key, PublicKey):
+            raise CjdnsMisuseError(shown(key), where="key", expected="PublicKey or None")
         key = self.keyring.make() if key is None else key
         address = self.keyring.address_of(key)
         if address in self._by_address:
@@ -210,7 +232,7 @@ class Simulator:
         with. So a network of ten thousand nodes costs memory for those that something happens to.
         """
         made = cls(seed, keys=keys, wire=wire, loss=loss, maintain=False, reading=reading, capacity=capacity)
-        for a, b in edges:
+        for a, b in _pairs(edges):
             while len(made.nodes) <= max(a, b):
                 made.add_node()
             made.fabric.link(a, b, latency(a, b) if callable(latency) else latency)
@@ -228,7 +250,7 @@ class Simulator:
         latency : float or callable
             Seconds one way, or what gives them for a pair of nodes.
         """
-        for a, b in edges:
+        for a, b in _pairs(edges):
             while len(self.nodes) <= max(a, b):
                 self.add_node()
             self.link(a, b, latency=latency(a, b) if callable(latency) else latency)
@@ -315,7 +337,7 @@ class Simulator:
             lie = Lie(lie)
         except ValueError as error:
             known = ", ".join(each.value for each in Lie)
-            raise CjdnsMisuseError(f"{lie!r}", where="lie", expected=f"one of {known}") from error
+            raise CjdnsMisuseError(shown(lie), where="lie", expected=f"one of {known}") from error
         liar.router.answers = LyingResponder(
             liar.router.answers,
             lie,
@@ -327,7 +349,7 @@ class Simulator:
 
     def _alive(self, node: int) -> SimulatedNode:
         if not isinstance(node, int) or not 0 <= node < len(self.nodes) or not self.nodes[node].alive:
-            raise CjdnsMisuseError(f"no node {node!r}", where="Simulator", expected="a node that is there")
+            raise CjdnsMisuseError(f"no node {shown(node)}", where="Simulator", expected="a node that is there")
         return self.nodes[node]
 
     def alive(self) -> list[int]:
@@ -348,6 +370,8 @@ class Simulator:
         limits : SearchLimits
         """
         seeker = self._alive(node)
+        if not isinstance(limits, SearchLimits):
+            raise CjdnsMisuseError(shown(limits), where="limits", expected="SearchLimits")
         address = target if isinstance(target, Address) else self.nodes[self._number(target)].address
         identity, actions = seeker.router.search(address, now=self.now, limits=limits)
         self._wanted[node, identity] = self.now
@@ -370,7 +394,7 @@ class Simulator:
 
     def _number(self, node: int) -> int:
         if not isinstance(node, int) or not 0 <= node < len(self.nodes):
-            raise CjdnsMisuseError(f"no node {node!r}", where="Simulator", expected=f"0..{len(self.nodes) - 1}")
+            raise CjdnsMisuseError(f"no node {shown(node)}", where="Simulator", expected=f"0..{len(self.nodes) - 1}")
         return node
 
     # -- running ---------------------------------------------------------------------------------------------------
@@ -406,6 +430,10 @@ class Simulator:
         """
         if until is None and most is None and self._maintain and any(node.alive for node in self.nodes):
             raise CjdnsMisuseError("would never end", where="run", expected="until or most, as nodes maintain tables")
+        if until is not None and (not isinstance(until, int | float) or isnan(until)):
+            raise CjdnsMisuseError(shown(until), where="until", expected="seconds")
+        if most is not None:
+            whole(most, "most", None, error=CjdnsMisuseError)
         done = 0
         while self._agenda.due(until) and (most is None or done < most):
             self._step()

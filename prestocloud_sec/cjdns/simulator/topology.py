@@ -13,6 +13,7 @@ from random import Random
 from typing import TypeAlias
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
+from prestocloud_sec.wire import shown, whole
 
 __all__ = ["SHAPES", "Edges", "geometric", "line", "regular", "ring", "scale_free", "small_world", "star", "tree"]
 
@@ -21,7 +22,16 @@ Edges: TypeAlias = list[tuple[int, int]]
 
 def _check(n: int, least: int = 1) -> None:
     if not isinstance(n, int) or not least <= n <= 1_000_000:
-        raise CjdnsMisuseError(f"{n!r} nodes", where="topology", expected=f"{least}..1000000")
+        raise CjdnsMisuseError(f"{shown(n)} nodes", where="topology", expected=f"{least}..1000000")
+
+
+def _generator(seed: int) -> Random:
+    return Random(whole(seed, "seed", None, error=CjdnsMisuseError))  # noqa: S311 - a shape, not a secret
+
+
+def _real(value: float, name: str, low: float, high: float) -> None:
+    if not isinstance(value, int | float) or not low <= value <= high:
+        raise CjdnsMisuseError(shown(value), where=name, expected=f"a number from {low} to {high}")
 
 
 def line(n: int) -> Edges:
@@ -45,8 +55,7 @@ def star(n: int) -> Edges:
 def tree(n: int, *, fanout: int = 2) -> Edges:
     """Hang every node i on node (i - 1) // fanout: a complete tree."""
     _check(n)
-    if fanout < 1:
-        raise CjdnsMisuseError(f"{fanout}", where="fanout", expected="1 or more")
+    whole(fanout, "fanout", 1, error=CjdnsMisuseError)
     return [((i - 1) // fanout, i) for i in range(1, n)]
 
 
@@ -58,7 +67,9 @@ def small_world(n: int, *, degree: int = 6, rewired: float = 0.2, seed: int = 0)
     which for a degree up to 6 lets every director take 4 bits.
     """
     _check(n, 3)
-    random = Random(seed)  # noqa: S311 - a shape, not a secret
+    whole(degree, "degree", None, error=CjdnsMisuseError)
+    _real(rewired, "rewired", 0.0, 1.0)
+    random = _generator(seed)
     half = max(1, min(degree // 2, (n - 1) // 2))
     linked: list[set[int]] = [set() for _ in range(n)]
     for i in range(n):
@@ -83,9 +94,8 @@ def regular(n: int, *, degree: int = 7, seed: int = 0) -> Edges:
     labels reach furthest. A ring through all nodes keeps the network connected.
     """
     _check(n, 3)
-    if not 2 <= degree < n:
-        raise CjdnsMisuseError(f"{degree}", where="degree", expected=f"2..{n - 1}")
-    random = Random(seed)  # noqa: S311 - a shape, not a secret
+    whole(degree, "degree", 2, n - 1, error=CjdnsMisuseError)
+    random = _generator(seed)
     around = list(range(n))
     random.shuffle(around)
     edges = {(min(pair), max(pair)) for pair in zip(around, around[1:] + around[:1], strict=True)}
@@ -109,7 +119,8 @@ def scale_free(n: int, *, links: int = 2, seed: int = 0) -> Edges:
     After Barabasi and Albert, "Emergence of scaling in random networks", Science 286 (1999).
     """
     _check(n)
-    random = Random(seed)  # noqa: S311 - a shape, not a secret
+    whole(links, "links", 1, error=CjdnsMisuseError)
+    random = _generator(seed)
     ends: list[int] = [0]
     degrees = [0] * n
     edges: set[tuple[int, int]] = set()
@@ -136,7 +147,8 @@ def geometric(n: int, *, degree: float = 6.0, seed: int = 0) -> Edges:
     node by number.
     """
     _check(n)
-    random = Random(seed)  # noqa: S311 - a shape, not a secret
+    _real(degree, "degree", 1e-3, 1e6)
+    random = _generator(seed)
     places = [(random.random(), random.random()) for _ in range(n)]
     reach = math.sqrt(degree / (math.pi * n))
     cells: dict[tuple[int, int], list[int]] = {}

@@ -13,10 +13,13 @@ from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import Address, PublicKey
 from prestocloud_sec.cjdns.routing import bencode
 from prestocloud_sec.cjdns.routing.messages import NodeEntry, Query, Reply, Spelling
+from prestocloud_sec.cjdns.routing.metric import sort_by_distance
 from prestocloud_sec.cjdns.routing.nearest import NearestIndex
 from prestocloud_sec.cjdns.routing.nodestore import NodeStore
+from prestocloud_sec.cjdns.routing.responder import Responder
+from prestocloud_sec.cjdns.routing.router import Router
 from prestocloud_sec.cjdns.routing.rules import check_reading
-from prestocloud_sec.cjdns.routing.search import SearchLimits
+from prestocloud_sec.cjdns.routing.search import Search, SearchLimits
 from prestocloud_sec.wire import shown
 
 HUGE = 10**5000
@@ -29,7 +32,31 @@ def reply(**fields: Any) -> bytes:
     return Reply(txid=b"", version=21, **fields).encode()
 
 
+def router() -> Router:
+    return Router(KEY, address_of=lambda _: OWN)
+
+
+def received(**wrong: Any) -> object:
+    rest = {"message": Query(txid=b"", version=21, kind=b"pn"), "address": OTHER, "key": KEY, "label": 0x13, "now": 0.0}
+    return router().received(**{**rest, **wrong})
+
+
+def answer(query: Any, asker: Any) -> object:
+    return Responder(NodeStore(OWN), own=OWN).answer(query, asker=asker, path=0x13)
+
+
 CALLS: dict[str, Callable[[Any], object]] = {
+    "tick": lambda x: router().tick("" if x == 1.5 else x),  # type: ignore[arg-type]
+    "search": lambda x: router().search(x, now=0.0),
+    "message": lambda x: received(message=x),
+    "sender": lambda x: received(address=x),
+    "sender's key": lambda x: received(key=x),
+    "query": lambda x: answer(x, OTHER),
+    "asker": lambda x: answer(Query(txid=b"", version=21, kind=b"pn"), x),
+    "own": lambda x: Responder(NodeStore(OWN), own=x),
+    "target": lambda x: Search(NodeStore(OWN), own=OWN, target=x),
+    "answered nodes": lambda x: Search(NodeStore(OWN), own=OWN, target=OTHER).reply((x,), now=0.0),
+    "sorted": lambda x: sort_by_distance(OWN, "ab" if isinstance(x, list | str) else x),
     "capacity": lambda x: NodeStore(OWN, capacity=-1 if x is HUGE else x),
     "version": lambda x: NodeStore(OWN).discover(OTHER, 0x13, version=-HUGE if x is HUGE else x, now=0.0),
     "form": lambda x: NodeStore(OWN).discover(OTHER, 0x13, inverse_form=x, now=0.0),
@@ -42,7 +69,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "requests": lambda x: SearchLimits(x, 1),
     "requests if found": lambda x: SearchLimits(10, x),
     "value": lambda x: bencode.encode({b"a": {} if isinstance(x, list) else x} if not isinstance(x, list) else None),  # type: ignore[arg-type]
-    "layout": lambda x: bencode.encode(1, "" if x is None else x),
+    "layout": lambda x: bencode.encode(1, "" if x is None else x),  # type: ignore[arg-type]
     "width": lambda x: bencode.Layout(((0, x),)),
     "extra": lambda x: reply(extra=x),
     "spelling": lambda x: reply(spelling=x),

@@ -122,6 +122,8 @@ def bucket(a: AddressLike, b: AddressLike) -> int:
 def sort_by_distance(target: AddressLike, addresses: Iterable[A]) -> list[A]:
     """Return the addresses, closest to `target` first."""
     point = metric(target)
+    if not isinstance(addresses, Iterable):
+        raise CjdnsMisuseError(f"a {type(addresses).__name__}", where="addresses", expected="an iterable of addresses")
     return sorted(addresses, key=lambda address: metric(address) ^ point)
 
 

@@ -26,7 +26,7 @@ from prestocloud_sec.cjdns.routing.messages import (
     Query,
     Reply,
 )
-from prestocloud_sec.cjdns.routing.rules import Reading, check_reading, compatible, directors_of, may_name
+from prestocloud_sec.cjdns.routing.rules import Reading, check_reading, check_type, compatible, directors_of, may_name
 from prestocloud_sec.cjdns.switch import SELF, V3X5X8, EncodingScheme
 
 if TYPE_CHECKING:
@@ -75,6 +75,9 @@ class Responder:
         reading: str = "closer",
         unlisted: Container[Address] = (),
     ) -> None:
+        check_type(own, Address, "own")
+        check_type(version, int, "version")
+        check_type(scheme, EncodingScheme, "scheme")
         self._store = store
         self._metric = own.metric
         self._version = version
@@ -102,6 +105,9 @@ class Responder:
             leaves ``n`` out, and takes an empty one for no answer), for a ping, an unknown kind of question, and a
             ``gp`` for an address (the last step of a search, which only asks whether the target is there).
         """
+        check_type(query, Query, "query")
+        check_type(asker, Address, "asker")
+        check_type(path, int, "path")
         entries: tuple[NodeEntry, ...] | None = None
         target = query.target
         if target is not None:

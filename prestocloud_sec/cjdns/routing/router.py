@@ -26,11 +26,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from prestocloud_sec.cjdns.constants import PROTOCOL_VERSION
+from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import Address, PublicKey
 from prestocloud_sec.cjdns.routing.messages import GET_PEERS, REPLY_NODES, Query, Reply
 from prestocloud_sec.cjdns.routing.nodestore import NodeStore
 from prestocloud_sec.cjdns.routing.responder import Answers, Responder
-from prestocloud_sec.cjdns.routing.rules import compatible, directors_of
+from prestocloud_sec.cjdns.routing.rules import check_time, check_type, compatible, directors_of
 from prestocloud_sec.cjdns.routing.search import DEFAULT_LIMITS, USER_LIMITS, Faults, Search, SearchLimits, admit
 from prestocloud_sec.cjdns.switch import SELF, V3X5X8, EncodingScheme, RouteLabel
 
@@ -220,6 +221,9 @@ class Router:
             The search's id, also that of the `SearchDone` that ends it, and what is to be done now. Where
             `MAX_SEARCHES` are under way, the search ends at once, unfound.
         """
+        check_time(now)
+        check_type(target, Address, "target")
+        check_type(limits, SearchLimits, "limits")
         identity = self._next_search
         self._next_search += 1
         search = Search(
@@ -247,6 +251,7 @@ class Router:
         now : float
             Seconds; never less than before.
         """
+        check_time(now)
         actions: list[Action] = []
         for handle in [handle for handle, out in self._out.items() if out.deadline <= now]:
             out = self._out.pop(handle)
@@ -356,6 +361,12 @@ class Router:
         now : float
             Seconds.
         """
+        if not isinstance(message, Query | Reply):
+            raise CjdnsMisuseError(f"a {type(message).__name__}", where="message", expected="a Query or Reply")
+        check_type(address, Address, "address")
+        check_type(key, PublicKey, "key")
+        check_type(label, int, "label")
+        check_time(now)
         if address == self.address or not compatible(self._version, message.version):
             return []
         if not message.listed:

@@ -30,7 +30,16 @@ from prestocloud_sec.wire import shown
 if TYPE_CHECKING:
     from prestocloud_sec.cjdns.switch import EncodingScheme
 
-__all__ = ["Directors", "Reading", "check_reading", "compatible", "directors_of", "may_name"]
+__all__ = [
+    "Directors",
+    "Reading",
+    "check_reading",
+    "check_time",
+    "check_type",
+    "compatible",
+    "directors_of",
+    "may_name",
+]
 
 Reading: TypeAlias = Literal["closer", "literal"]
 """How rule one is read."""
@@ -148,3 +157,15 @@ def directors_of(scheme: EncodingScheme) -> Directors:
         If no switch can be built with the scheme.
     """
     return Directors(scheme)
+
+
+def check_type(value: object, kind: type, where: str) -> None:
+    """Raise CjdnsMisuseError unless `value` is of a type."""
+    if not isinstance(value, kind):
+        raise CjdnsMisuseError(f"a {type(value).__name__}", where=where, expected=f"a {kind.__name__}")
+
+
+def check_time(value: object) -> None:
+    """Raise CjdnsMisuseError unless `value` is a number of seconds."""
+    if not isinstance(value, int | float) or not abs(value) <= 1e300:
+        raise CjdnsMisuseError(shown(value), where="now", expected="a finite number of seconds")

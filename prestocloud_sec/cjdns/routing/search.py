@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from prestocloud_sec.cjdns.errors import AddressError, CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import Address, PublicKey
 from prestocloud_sec.cjdns.routing.messages import FIND_NODE, GET_PEERS, REPLY_NODES, NodeEntry
-from prestocloud_sec.cjdns.routing.rules import Reading, check_reading, may_name
+from prestocloud_sec.cjdns.routing.rules import Reading, check_reading, check_time, check_type, may_name
 from prestocloud_sec.cjdns.switch import SELF, RouteLabel
 from prestocloud_sec.cjdns.switch.label import MAX_ROUTE_BITS
 from prestocloud_sec.wire import whole
@@ -253,6 +253,9 @@ class Search:
         reading: str = "closer",
         address_of: Callable[[PublicKey], Address] = Address.from_key,
     ) -> None:
+        check_type(own, Address, "own")
+        check_type(target, Address, "target")
+        check_type(limits, SearchLimits, "limits")
         self._store = store
         self._own = own
         self.target = target
@@ -336,6 +339,11 @@ class Search:
         CjdnsMisuseError
             If no question is out.
         """
+        check_time(now)
+        if nodes is not None:
+            check_type(nodes, tuple, "nodes")
+            for entry in nodes:
+                check_type(entry, NodeEntry, "nodes")
         ask = self._finish("reply")
         self._asked[ask.address].answered = True
         if ask.address == self.target:

@@ -29,7 +29,7 @@ def _without(slot: bytes, field: str) -> bytes:
 
 
 def _spellings(instruction: Instruction) -> set[str]:
-    """Return what the project calls an instruction: ``add_imm`` and ``add64_imm``, but ``jeq_imm``, ``be16``, ``ldxw``."""
+    """Return what the project calls an instruction: ``add_imm``, ``add64_imm``, ``jeq_imm``, ``be16``, ``ldxw``."""
     match instruction:
         case Alu(op, bits, _, src):
             return {f"{op}{'64' if bits == 64 else ''}_{'imm' if isinstance(src, Imm) else 'reg'}"}

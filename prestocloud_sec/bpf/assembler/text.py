@@ -151,7 +151,7 @@ class Cursor:
     def number(self, low: int, high: int, *, unsigned_hex_bits: int | None = None) -> int:
         """Read a decimal or hexadecimal integer with an optional sign.
 
-        With `unsigned_hex_bits`, a hexadecimal number without a sign may use all bits of its field: 0xffffffff is -1
+        With `unsigned_hex_bits`, a hexadecimal number without a minus may use all bits of its field: 0xffffffff is -1
         in 32 bits.
         """
         first = self.next
@@ -166,7 +166,7 @@ class Cursor:
         value = int(token.text, 16 if is_hex else 10)
         if sign == "-":
             value = -value
-        elif is_hex and not sign and unsigned_hex_bits and value >> unsigned_hex_bits - 1 == 1:
+        elif is_hex and unsigned_hex_bits and value >> unsigned_hex_bits - 1 == 1:
             value -= 1 << unsigned_hex_bits
         if not low <= value <= high:
             raise self.error(first, f"{sign}{token.text} does not fit", expected=f"{low}..{high}")

@@ -61,6 +61,7 @@ _EDWARDS_D = -121665 * pow(121666, -1, FIELD_PRIME) % FIELD_PRIME
 _END = 1 << 255
 _RESERVE = 1 << 64  # keys; more than any search can try, and as nothing in a space of 2**251
 _ROWS = 256
+_A_MOMENT = 1e-9
 _REPORT_SECONDS = 0.5
 _DRAWS = 64
 _PREFIX = re.compile(r"[0-9A-Fa-f]{2,16}")
@@ -329,15 +330,12 @@ def _search(
 ) -> int | None:
     """Walk from `start` and return after how many steps a key fits, or None if none of `limit` keys does."""
     trail = Walk(start)
-    began = reported = 0.0
+    began = reported = time.monotonic()
     uncounted = 0
     while trail.tried < limit:
         if trail.search(mask, wanted, limit - trail.tried):
             return trail.tried
         now = time.monotonic()
-        if not began:  # the first block may have had to be compiled: the rate counts from behind it
-            began = reported = now
-            uncounted = trail.tried
         if now - reported >= _REPORT_SECONDS and trail.tried < limit:
             reported = now
             middle = PrivateKey(_scalar_bytes(start, trail.tried - trail.width // 2 - 1))
@@ -345,7 +343,9 @@ def _search(
                 raise _fault()
             middle.wipe()
             if progress is not None:
-                progress(Progress(trail.tried, expected, (trail.tried - uncounted) / (now - began)))
+                progress(Progress(trail.tried, expected, (trail.tried - uncounted) / max(now - began, _A_MOMENT)))
+        if not uncounted:  # the first block may have had to be compiled: the rate counts from behind it
+            began, uncounted = now, trail.tried
     return None
 
 

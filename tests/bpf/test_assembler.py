@@ -53,7 +53,7 @@ class TestLlvm:
 
 
 def statements(listing: str, cpu: str) -> Iterator[str]:
-    """Yield the instructions of a listing; LLVM (v3 and later) writes as w some operands that the kernel writes as r."""
+    """Yield the instructions of a listing; LLVM (from v3 on) writes as w some operands that the kernel writes as r."""
     for line in listing.splitlines():
         text = line.partition("#")[0].strip()
         if not text or text.startswith(".") or text.endswith(":"):

@@ -239,7 +239,7 @@ class Builder:
 
     def swap(self, kind: str, register: Register) -> None:
         """Swap bytes in place: `kind` is ``le``, ``be`` or ``bswap`` with 16, 32 or 64, as in ``be16``."""
-        if kind not in _SWAPS:
+        if not isinstance(kind, str) or kind not in _SWAPS:
             raise BpfMisuseError(f"{kind!r} is no swap", where="swap", expected=" or ".join(_SWAPS))
         self.emit(Swap(*_SWAPS[kind], _whole(register)))
 
@@ -261,7 +261,7 @@ class Builder:
         fetch : bool
             Whether to fetch; ``xchg`` and ``cmpxchg`` always do.
         """
-        if op not in set(AtomicOp):
+        if not isinstance(op, str) or op not in set(AtomicOp):
             raise BpfMisuseError(f"{op!r} is no atomic operation", where="atomic", expected=", ".join(AtomicOp))
         operation = AtomicOp(op)
         always = operation in {AtomicOp.XCHG, AtomicOp.CMPXCHG}

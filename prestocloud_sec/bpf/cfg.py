@@ -89,7 +89,7 @@ class ControlFlowGraph:
     JumpTargetError
         If a jump or call leads nowhere.
     BpfMisuseError
-        If the program is empty.
+        If the program is empty, or none.
 
     Examples
     --------
@@ -109,8 +109,8 @@ class ControlFlowGraph:
     """
 
     def __init__(self, program: Program) -> None:
-        if not program.instructions:
-            raise BpfMisuseError("the program is empty", where="ControlFlowGraph", expected="an instruction at least")
+        if not isinstance(program, Program) or not program.instructions:
+            raise BpfMisuseError(f"{program!r} has no instructions", where="ControlFlowGraph", expected="a Program")
         self.program = program
         starts = sorted(self._leaders())
         self._number_at = {start: number for number, start in enumerate(starts)}
@@ -185,7 +185,7 @@ class ControlFlowGraph:
         return tuple(self._of(self._in, number))
 
     def _of(self, edges: list[list[Edge]], number: int) -> list[Edge]:
-        if not 0 <= number < len(edges):
+        if not isinstance(number, int) or not 0 <= number < len(edges):
             raise BpfMisuseError(f"no block {number!r}", expected=f"0..{len(edges) - 1}")
         return edges[number]
 

@@ -8,8 +8,9 @@ kernel's for what LLVM cannot name (``map[id:4]``, ``call pc+3``, ``subprog[+3]`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
+from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.isa import (
     AddressSpaceCast,
     Alu,
@@ -38,6 +39,7 @@ from prestocloud_sec.bpf.isa import (
     Swap,
     SwapKind,
 )
+from prestocloud_sec.bpf.program import Program, target_slot
 from prestocloud_sec.bpf.syntax import (
     ALU_SIGNS,
     ATOMIC_SIGNS,
@@ -48,9 +50,6 @@ from prestocloud_sec.bpf.syntax import (
     check_syntax,
     is_symbol,
 )
-
-if TYPE_CHECKING:
-    from prestocloud_sec.bpf.program import Program
 
 __all__ = ["disassemble", "instruction_text"]
 
@@ -102,6 +101,8 @@ def disassemble(program: Program, *, syntax: str = "kernel", labels: bool | None
         exit
     """
     check_syntax(syntax)
+    if not isinstance(program, Program):
+        raise BpfMisuseError(f"{program!r} is no program", where="disassemble", expected="a Program")
     names = _Names(program, labels)
     at_slot = names.at_slot
     lines: list[str] = []
@@ -149,8 +150,6 @@ class _Names:
 
     def _slot(self, index: int) -> int | None:
         """Return the slot that an instruction leads to, if it is a place that can have a name."""
-        from prestocloud_sec.bpf.program import target_slot
-
         slot = target_slot(self._program.instructions[index], self._program.slot_of(index))
         if slot is None or (slot != len(self._program) and self._program.index_at(slot) is None):
             return None
@@ -182,6 +181,8 @@ def instruction_text(
         The name of the place or function it leads to, or of the map it refers to, instead of a number.
     """
     check_syntax(syntax)
+    if not isinstance(instruction, Instruction):
+        raise BpfMisuseError(f"{instruction!r} is no instruction", expected="an object of prestocloud_sec.bpf.isa")
     write = _kernel if syntax == "kernel" else _mnemonic
     return write(instruction, target, map_name)
 

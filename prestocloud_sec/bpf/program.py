@@ -76,7 +76,15 @@ class ProgramType(IntEnum):
     NETFILTER = 32
 
 
-def _frozen(mapping: Mapping[Any, Any]) -> MappingProxyType[Any, Any]:
+def _frozen(mapping: object, key: type, value: type, where: str) -> MappingProxyType[Any, Any]:
+    if not isinstance(mapping, Mapping) or not all(
+        isinstance(k, key) and isinstance(v, value) for k, v in mapping.items()
+    ):
+        raise BpfMisuseError(
+            f"{mapping!r} names nothing",
+            where=f"Symbols.{where}",
+            expected=f"a mapping of {key.__name__} to {value.__name__}",
+        )
     return MappingProxyType(dict(mapping))
 
 
@@ -100,8 +108,8 @@ class Symbols:
     maps: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("labels", "functions", "maps"):
-            object.__setattr__(self, name, _frozen(getattr(self, name)))
+        for name, key, value in (("labels", str, int), ("functions", str, int), ("maps", int, str)):
+            object.__setattr__(self, name, _frozen(getattr(self, name), key, value, name))
         twice = self.labels.keys() & self.functions.keys()
         if twice:
             raise BpfMisuseError(
@@ -152,7 +160,7 @@ class Program:
     Raises
     ------
     BpfMisuseError
-        If an element is not an instruction, or a symbol lies outside the program.
+        If an element is not an instruction, a symbol lies outside the program, or an argument is of another type.
 
     Examples
     --------
@@ -191,6 +199,11 @@ class Program:
         license: str = "",
         symbols: Symbols | None = None,
     ) -> None:
+        if not isinstance(instructions, Iterable):
+            raise BpfMisuseError(f"{instructions!r} is no program", where="Program", expected="instructions")
+        for given, kind in ((name, str), (license, str), (type, ProgramType), (symbols, Symbols)):
+            if given is not None and not isinstance(given, kind):
+                raise BpfMisuseError(f"{given!r} does not go there", where="Program", expected=f"a {kind.__name__}")
         decoded = tuple(instructions)
         starts: list[int] = []
         slot = 0
@@ -268,7 +281,7 @@ class Program:
         BpfMisuseError
             If there is no such instruction.
         """
-        if not 0 <= index < len(self._starts):
+        if not isinstance(index, int) or not 0 <= index < len(self._starts):
             raise BpfMisuseError(f"no instruction {index}", expected=f"0..{len(self._starts) - 1}")
         return self._starts[index]
 

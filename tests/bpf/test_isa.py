@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prestocloud_sec.bpf import Program, ProgramType, Symbols, isa
+from prestocloud_sec.bpf import Program, ProgramType, Symbols, disassemble, isa
+from prestocloud_sec.bpf.disassembler import instruction_text
 from prestocloud_sec.bpf.errors import BpfMisuseError, DecodeError, JumpTargetError, MapError, errno_symbol
 from prestocloud_sec.bpf.isa import (
     Alu,
@@ -382,6 +383,28 @@ class TestProgram:
     def test_symbols_of_nothing(self, symbols: Symbols) -> None:
         with pytest.raises(BpfMisuseError):
             Program([LoadImm64(1, ImmKind.MAP_FD, 3), Exit()], symbols=symbols)
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: Program(5),  # type: ignore[arg-type]
+            lambda: Program([5]),  # type: ignore[list-item]
+            lambda: Program([Exit()], name=b"x"),  # type: ignore[arg-type]
+            lambda: Program([Exit()], type=6),  # type: ignore[arg-type]
+            lambda: Program([Exit()], symbols={"a": 0}),  # type: ignore[arg-type]
+            lambda: Program([Exit()]).slot_of("0"),  # type: ignore[arg-type]
+            lambda: Symbols({"a": "b"}),  # type: ignore[dict-item]
+            lambda: Symbols([("a", 0)]),  # type: ignore[arg-type]
+            lambda: Symbols(maps={"a": 0}),  # type: ignore[dict-item]
+            lambda: encode(5),  # type: ignore[arg-type]
+            lambda: disassemble([Exit()]),  # type: ignore[arg-type]
+            lambda: instruction_text("exit"),  # type: ignore[arg-type]
+        ],
+    )
+    def test_values_of_other_types(self, make: Callable[[], object]) -> None:
+        with pytest.raises(BpfMisuseError) as caught:
+            make()
+        assert caught.value.expected
 
     def test_one_name_for_two_things(self) -> None:
         with pytest.raises(BpfMisuseError):

@@ -14,24 +14,16 @@ from __future__ import annotations
 
 from prestocloud_sec.bpf.isa.codec import decode, encode
 from prestocloud_sec.bpf.isa.instructions import (
-    FRAME_POINTER,
-    REGISTERS,
-    SLOT_SIZE,
     AddressSpaceCast,
     Alu,
-    AluOp,
     Atomic,
-    AtomicOp,
     Branch,
-    BranchOp,
     CallHelper,
     CallKfunc,
     CallLocal,
     CallRegister,
     Exit,
     Extend,
-    Imm,
-    ImmKind,
     Instruction,
     Jump,
     LegacyLoad,
@@ -40,10 +32,20 @@ from prestocloud_sec.bpf.isa.instructions import (
     LoadImm64,
     MayGoto,
     Negate,
-    Reg,
     Store,
     StoreRelease,
     Swap,
+)
+from prestocloud_sec.bpf.isa.operands import (
+    FRAME_POINTER,
+    REGISTERS,
+    SLOT_SIZE,
+    AluOp,
+    AtomicOp,
+    BranchOp,
+    Imm,
+    ImmKind,
+    Reg,
     SwapKind,
 )
 

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, DecodeError
-from prestocloud_sec.bpf.isa.instructions import REGISTERS, SLOT_SIZE, Imm, Instruction
+from prestocloud_sec.bpf.isa.instructions import Instruction
+from prestocloud_sec.bpf.isa.operands import REGISTERS, SLOT_SIZE, Imm
 from prestocloud_sec.bpf.isa.table import ROWS, Carries, Kind, Row
 from prestocloud_sec.wire import view_of
 
@@ -257,4 +258,6 @@ def encode(instructions: Iterable[Instruction]) -> bytes:
     BpfMisuseError
         If an element is not an instruction.
     """
+    if not isinstance(instructions, Iterable):
+        raise BpfMisuseError(f"{instructions!r} is no program", where="encode", expected="an iterable of instructions")
     return b"".join(map(encode_one, instructions))

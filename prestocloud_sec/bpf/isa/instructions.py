@@ -13,30 +13,31 @@ bytes, widths in bits.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
-from typing import ClassVar, Literal, TypeAlias, Union
+from typing import ClassVar, Literal, TypeAlias
 
-from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.bpf.isa.operands import (
+    REGISTERS,
+    AluOp,
+    AtomicOp,
+    BranchOp,
+    Imm,
+    ImmKind,
+    InstructionBase,
+    Reg,
+    SwapKind,
+)
 
 __all__ = [
-    "FRAME_POINTER",
-    "REGISTERS",
-    "SLOT_SIZE",
     "AddressSpaceCast",
     "Alu",
-    "AluOp",
     "Atomic",
-    "AtomicOp",
     "Branch",
-    "BranchOp",
     "CallHelper",
     "CallKfunc",
     "CallLocal",
     "CallRegister",
     "Exit",
     "Extend",
-    "Imm",
-    "ImmKind",
     "Instruction",
     "Jump",
     "LegacyLoad",
@@ -45,170 +46,14 @@ __all__ = [
     "LoadImm64",
     "MayGoto",
     "Negate",
-    "Reg",
     "Store",
     "StoreRelease",
     "Swap",
-    "SwapKind",
 ]
 
-SLOT_SIZE = 8
-"""Bytes of one slot (RFC 9669, section 3.1)."""
-REGISTERS = 11
-"""Number of registers, r0 to r10 (RFC 9669, section 2)."""
-FRAME_POINTER = 10
-"""The read-only register that points at the end of the stack frame."""
-
-Reg: TypeAlias = int
-"""A register number, 0..10."""
-
-
-class AluOp(StrEnum):
-    """Two-operand arithmetic and logic (RFC 9669, section 4.1); the value is the mnemonic."""
-
-    ADD = "add"
-    SUB = "sub"
-    MUL = "mul"
-    DIV = "div"
-    SDIV = "sdiv"
-    MOD = "mod"
-    SMOD = "smod"
-    OR = "or"
-    AND = "and"
-    XOR = "xor"
-    LSH = "lsh"
-    RSH = "rsh"
-    ARSH = "arsh"
-    MOV = "mov"
-
-
-class BranchOp(StrEnum):
-    """Conditions of jumps (RFC 9669, section 4.3); the value is the mnemonic."""
-
-    EQ = "jeq"
-    NE = "jne"
-    GT = "jgt"
-    GE = "jge"
-    LT = "jlt"
-    LE = "jle"
-    SET = "jset"
-    SGT = "jsgt"
-    SGE = "jsge"
-    SLT = "jslt"
-    SLE = "jsle"
-
-
-class AtomicOp(StrEnum):
-    """Read-modify-write operations (RFC 9669, section 5.3)."""
-
-    ADD = "add"
-    OR = "or"
-    AND = "and"
-    XOR = "xor"
-    XCHG = "xchg"
-    CMPXCHG = "cmpxchg"
-
-
-class SwapKind(StrEnum):
-    """Byte swaps (RFC 9669, section 4.2): to little-endian, to big-endian, or unconditionally."""
-
-    LE = "le"
-    BE = "be"
-    BSWAP = "bswap"
-
-
-class ImmKind(IntEnum):
-    """What a 64-bit immediate load loads (RFC 9669, section 5.4); the value is its ``src`` field."""
-
-    INTEGER = 0
-    MAP_FD = 1
-    MAP_VALUE_FD = 2
-    BTF_VARIABLE = 3
-    FUNCTION = 4
-    MAP_INDEX = 5
-    MAP_VALUE_INDEX = 6
-
-
-def _fits(value: object, low: int, high: int) -> bool:
-    return type(value) is int and low <= value <= high
-
-
-def _misfit(owner: object, name: str, low: int, high: int) -> BpfMisuseError:
-    return BpfMisuseError(
-        f"{getattr(owner, name)!r} does not fit",
-        where=f"{type(owner).__name__}.{name}",
-        expected=f"an integer {low}..{high}",
-    )
-
-
-_SIGNED = {bits: (-(1 << bits - 1), (1 << bits - 1) - 1) for bits in (16, 32)}
-
 
 @dataclass(frozen=True, slots=True)
-class Imm:
-    """A 32-bit signed immediate operand; 64-bit operations sign-extend it, 32-bit ones take it as it is."""
-
-    value: int
-
-    def __post_init__(self) -> None:
-        if not _fits(self.value, *_SIGNED[32]):
-            raise _misfit(self, "value", *_SIGNED[32])
-
-    def __int__(self) -> int:
-        return self.value
-
-    def __repr__(self) -> str:
-        return f"Imm({self.value})"
-
-
-class _Instruction:
-    """What all instructions share."""
-
-    __slots__ = ()
-    slots: ClassVar[int] = 1
-    """Slots of eight bytes that the instruction takes."""
-
-    def encode(self) -> bytes:
-        """Return the instruction's 8 (or 16) bytes, little-endian (RFC 9669, section 3.1)."""
-        from prestocloud_sec.bpf.isa.codec import encode_one
-
-        return encode_one(self)  # type: ignore[arg-type]
-
-    def _whole(self, name: str, low: int, high: int) -> None:
-        if not _fits(getattr(self, name), low, high):
-            raise _misfit(self, name, low, high)
-
-    def _register(self, name: str) -> None:
-        self._whole(name, 0, REGISTERS - 1)
-
-    def _operand(self) -> None:
-        if type(self.src) is not Imm:  # type: ignore[attr-defined]
-            self._register("src")
-
-    def _signed(self, name: str, bits: int) -> None:
-        self._whole(name, *_SIGNED[bits])
-
-    def _choice(self, name: str, *allowed: object) -> None:
-        value = getattr(self, name)
-        if value not in allowed or type(value) is not type(allowed[0]):
-            raise BpfMisuseError(
-                f"{value!r} is not possible",
-                where=f"{type(self).__name__}.{name}",
-                expected=" or ".join(map(repr, allowed)),
-            )
-
-    def _member(self, name: str, kind: type) -> None:
-        value = getattr(self, name)
-        if type(value) is not kind:
-            raise BpfMisuseError(
-                f"{value!r} is a {type(value).__name__}",
-                where=f"{type(self).__name__}.{name}",
-                expected=f"a {kind.__name__}",
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Alu(_Instruction):
+class Alu(InstructionBase):
     """``dst = dst op src``; 32-bit results are zero-extended (RFC 9669, section 4.1).
 
     Attributes
@@ -236,7 +81,7 @@ class Alu(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class Negate(_Instruction):
+class Negate(InstructionBase):
     """``dst = -dst`` in `bits` bits (32 or 64)."""
 
     bits: int
@@ -248,7 +93,7 @@ class Negate(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class Extend(_Instruction):
+class Extend(InstructionBase):
     """``dst = (s8|s16|s32)src``: sign-extend the low `width` bits to `bits` (``movsx``); 32 to 32 does not exist."""
 
     bits: int
@@ -264,7 +109,7 @@ class Extend(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class Swap(_Instruction):
+class Swap(InstructionBase):
     """Byte swap of the low `width` bits (16, 32, 64) of `dst`; the result is zero-extended (RFC 9669, section 4.2)."""
 
     kind: SwapKind
@@ -278,7 +123,7 @@ class Swap(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class AddressSpaceCast(_Instruction):
+class AddressSpaceCast(InstructionBase):
     """``dst = addr_space_cast(src, target, source)``: between the kernel (0) and an arena (1), Linux 6.9."""
 
     dst: Reg
@@ -294,7 +139,7 @@ class AddressSpaceCast(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class Load(_Instruction):
+class Load(InstructionBase):
     """``dst = *(size *)(base + offset)``, zero-extended, or sign-extended (sizes 1, 2, 4) where `signed`."""
 
     size: int
@@ -312,7 +157,7 @@ class Load(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class Store(_Instruction):
+class Store(InstructionBase):
     """``*(size *)(base + offset) = src``; an immediate is sign-extended to the size."""
 
     size: int
@@ -328,7 +173,7 @@ class Store(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class Atomic(_Instruction):
+class Atomic(InstructionBase):
     """Read-modify-write of 4 or 8 bytes at ``base + offset`` (RFC 9669, section 5.3).
 
     With `fetch` the old value goes to `src`, or to r0 for ``CMPXCHG``, which compares with r0. ``XCHG`` and ``CMPXCHG``
@@ -352,7 +197,7 @@ class Atomic(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class LoadAcquire(_Instruction):
+class LoadAcquire(InstructionBase):
     """``dst = load_acquire(*(size *)(base + offset))``, zero-extended (Linux 6.15)."""
 
     size: int
@@ -368,7 +213,7 @@ class LoadAcquire(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class StoreRelease(_Instruction):
+class StoreRelease(InstructionBase):
     """``store_release(*(size *)(base + offset), src)`` (Linux 6.15)."""
 
     size: int
@@ -384,7 +229,7 @@ class StoreRelease(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class LoadImm64(_Instruction):
+class LoadImm64(InstructionBase):
     """``dst = value``, an integer or the address of something, in two slots (RFC 9669, section 5.4).
 
     Attributes
@@ -419,7 +264,7 @@ class LoadImm64(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class LegacyLoad(_Instruction):
+class LegacyLoad(InstructionBase):
     """``r0 = *(size *)skb[imm]`` or ``skb[src + imm]`` from the packet of the context in r6, to host byte order.
 
     Sizes 1, 2, 4; `src` is 0 where not `indirect`; r1 to r5 are lost; a load outside the packet ends the program with 0
@@ -439,7 +284,7 @@ class LegacyLoad(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class Jump(_Instruction):
+class Jump(InstructionBase):
     """``goto``: 16-bit offset, or 32-bit where `wide` (``gotol``)."""
 
     offset: int
@@ -451,7 +296,7 @@ class Jump(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class Branch(_Instruction):
+class Branch(InstructionBase):
     """``if dst op src goto``: compares 64 bits, or the low 32 (RFC 9669, section 4.3)."""
 
     op: BranchOp
@@ -469,7 +314,7 @@ class Branch(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class MayGoto(_Instruction):
+class MayGoto(InstructionBase):
     """``may_goto``: jumps once the loop budget is used up (Linux 6.9)."""
 
     offset: int
@@ -479,7 +324,7 @@ class MayGoto(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class CallHelper(_Instruction):
+class CallHelper(InstructionBase):
     """Call of the helper with this number (signed 32 bits; real ones are positive)."""
 
     number: int
@@ -489,7 +334,7 @@ class CallHelper(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class CallLocal(_Instruction):
+class CallLocal(InstructionBase):
     """Call of a function of the same program, `offset` slots after this instruction's end."""
 
     offset: int
@@ -499,7 +344,7 @@ class CallLocal(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class CallKfunc(_Instruction):
+class CallKfunc(InstructionBase):
     """Call of the kernel function with BTF identifier `id`; `off`: index of the BTF descriptor, 0 for vmlinux."""
 
     id: int
@@ -511,7 +356,7 @@ class CallKfunc(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class CallRegister(_Instruction):
+class CallRegister(InstructionBase):
     """``callx``: call what a register holds; Linux refuses it, the bpf_conformance suite and other machines have it.
 
     Attributes
@@ -532,30 +377,30 @@ class CallRegister(_Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class Exit(_Instruction):
+class Exit(InstructionBase):
     """Return from the function; from the outermost one, end the program with r0 as its result."""
 
 
-Instruction: TypeAlias = Union[  # noqa: UP007 - a name for type checkers and for `match`, with all members on view
-    Alu,
-    Negate,
-    Extend,
-    Swap,
-    AddressSpaceCast,
-    Load,
-    Store,
-    Atomic,
-    LoadAcquire,
-    StoreRelease,
-    LoadImm64,
-    LegacyLoad,
-    Jump,
-    Branch,
-    MayGoto,
-    CallHelper,
-    CallLocal,
-    CallKfunc,
-    CallRegister,
-    Exit,
-]
+Instruction: TypeAlias = (
+    Alu
+    | Negate
+    | Extend
+    | Swap
+    | AddressSpaceCast
+    | Load
+    | Store
+    | Atomic
+    | LoadAcquire
+    | StoreRelease
+    | LoadImm64
+    | LegacyLoad
+    | Jump
+    | Branch
+    | MayGoto
+    | CallHelper
+    | CallLocal
+    | CallKfunc
+    | CallRegister
+    | Exit
+)
 """Any instruction."""

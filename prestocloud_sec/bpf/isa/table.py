@@ -19,18 +19,14 @@ from enum import Enum, auto
 from prestocloud_sec.bpf.isa.instructions import (
     AddressSpaceCast,
     Alu,
-    AluOp,
     Atomic,
-    AtomicOp,
     Branch,
-    BranchOp,
     CallHelper,
     CallKfunc,
     CallLocal,
     CallRegister,
     Exit,
     Extend,
-    ImmKind,
     Instruction,
     Jump,
     LegacyLoad,
@@ -42,8 +38,8 @@ from prestocloud_sec.bpf.isa.instructions import (
     Store,
     StoreRelease,
     Swap,
-    SwapKind,
 )
+from prestocloud_sec.bpf.isa.operands import AluOp, AtomicOp, BranchOp, ImmKind, SwapKind
 
 __all__ = ["ROWS", "Carries", "Kind", "Row"]
 

@@ -45,6 +45,16 @@ def answer(query: Any, asker: Any) -> object:
     return Responder(NodeStore(OWN), own=OWN).answer(query, asker=asker, path=0x13)
 
 
+def answered(node: Any) -> object:
+    store = NodeStore(OWN)
+    store.discover(OTHER, 0x13, key=KEY, version=21, now=0.0)
+    search = Search(store, own=OWN, target=Address.parse("fc00::3"))
+    asked = search.next()
+    assert asked is not None
+    assert asked.address == OTHER
+    return search.reply((node,), now=0.0)
+
+
 CALLS: dict[str, Callable[[Any], object]] = {
     "tick": lambda x: router().tick("" if x == 1.5 else x),  # type: ignore[arg-type]
     "search": lambda x: router().search(x, now=0.0),
@@ -55,7 +65,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "asker": lambda x: answer(Query(txid=b"", version=21, kind=b"pn"), x),
     "own": lambda x: Responder(NodeStore(OWN), own=x),
     "target": lambda x: Search(NodeStore(OWN), own=OWN, target=x),
-    "answered nodes": lambda x: Search(NodeStore(OWN), own=OWN, target=OTHER).reply((x,), now=0.0),
+    "answered nodes": answered,
     "sorted": lambda x: sort_by_distance(OWN, "ab" if isinstance(x, list | str) else x),
     "capacity": lambda x: NodeStore(OWN, capacity=-1 if x is HUGE else x),
     "version": lambda x: NodeStore(OWN).discover(OTHER, 0x13, version=-HUGE if x is HUGE else x, now=0.0),

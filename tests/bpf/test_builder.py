@@ -363,3 +363,14 @@ def test_a_register_says_its_name_and_has_no_hash() -> None:
     assert (repr(b.r3), repr(b.w10)) == ("r3", "w10")
     with pytest.raises(TypeError):
         hash(b.r3)
+
+
+@pytest.mark.parametrize(("name", "sign"), [("sgt", "s>"), ("sge", "s>="), ("slt", "s<"), ("sle", "s<=")])
+@pytest.mark.parametrize("bits", ["r", "w"])
+def test_signed_comparisons_are_the_ones_they_are_called(name: str, sign: str, bits: str) -> None:
+    b = Builder()
+    left, right = getattr(b, f"{bits}1"), getattr(b, f"{bits}2")
+    b.goto("end", when=getattr(left, name)(right))
+    b.label("end")
+    b.exit()
+    assert b.program() == assemble(f"if {bits}1 {sign} {bits}2 goto +0\nexit")

@@ -1,2 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Helpers: what a program can call, declared as data, and those that work here."""
+"""Helpers: what a program can call, declared as data, and those that work here.
+
+`prototypes` declares every helper of the kernel. `implementations` has those that mean something in a machine of our
+own: maps, packets, checksums, ring buffers, events, text, time and chance. ``tail_call``, ``loop`` and
+``for_each_map_elem`` run programs, so the engines do those themselves.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from prestocloud_sec._lazy import lazy
+
+if TYPE_CHECKING:
+    from prestocloud_sec.bpf.helpers.prototypes import Argument as Argument
+    from prestocloud_sec.bpf.helpers.prototypes import Prototype as Prototype
+    from prestocloud_sec.bpf.helpers.prototypes import Returns as Returns
+    from prestocloud_sec.bpf.helpers.prototypes import prototype as prototype
+    from prestocloud_sec.bpf.helpers.prototypes import prototypes as prototypes
+    from prestocloud_sec.bpf.helpers.registry import Helper
+
+_HOMES: dict[str, str] = dict.fromkeys(("Argument", "Prototype", "Returns", "prototype", "prototypes"), "prototypes")
+
+__all__ = [*_HOMES, "implementations"]
+
+_ROOMS = ("checksum", "maps", "packet", "system")
+
+
+@cache
+def implementations() -> Mapping[int, Helper]:
+    """Return the helpers that work here, by number: ``helper(machine, r1, r2, r3, r4, r5) -> int``."""
+    from prestocloud_sec.bpf.helpers.registry import IMPLEMENTATIONS
+
+    for room in _ROOMS:
+        importlib.import_module(f"{__name__}.{room}")
+    return MappingProxyType(IMPLEMENTATIONS)
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(__name__, _HOMES)

@@ -8,10 +8,6 @@ own: maps, packets, checksums, ring buffers, events, text, time and chance. ``ta
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping
-from functools import cache
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from prestocloud_sec._lazy import lazy
@@ -22,24 +18,18 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.helpers.prototypes import Returns as Returns
     from prestocloud_sec.bpf.helpers.prototypes import prototype as prototype
     from prestocloud_sec.bpf.helpers.prototypes import prototypes as prototypes
-    from prestocloud_sec.bpf.helpers.registry import Helper
+    from prestocloud_sec.bpf.helpers.registry import implementations as implementations
 
-_HOMES: dict[str, str] = dict.fromkeys(("Argument", "Prototype", "Returns", "prototype", "prototypes"), "prototypes")
+_HOMES: dict[str, str] = {
+    "Argument": "prototypes",
+    "Prototype": "prototypes",
+    "Returns": "prototypes",
+    "implementations": "registry",
+    "prototype": "prototypes",
+    "prototypes": "prototypes",
+}
 
-__all__ = [*_HOMES, "implementations"]
-
-_ROOMS = ("checksum", "maps", "packet", "system")
-
-
-@cache
-def implementations() -> Mapping[int, Helper]:
-    """Return the helpers that work here, by number: ``helper(machine, r1, r2, r3, r4, r5) -> int``."""
-    from prestocloud_sec.bpf.helpers.registry import IMPLEMENTATIONS
-
-    for room in _ROOMS:
-        importlib.import_module(f"{__name__}.{room}")
-    return MappingProxyType(IMPLEMENTATIONS)
-
+__all__ = list(_HOMES)
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy(__name__, _HOMES)

@@ -8,7 +8,10 @@ kernel). It reads and writes the program's memory through the machine, whose ref
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prestocloud_sec.bpf.helpers.prototypes import by_name
@@ -16,13 +19,13 @@ from prestocloud_sec.bpf.helpers.prototypes import by_name
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.vm.machine import Machine
 
-__all__ = ["IMPLEMENTATIONS", "Helper", "implements"]
+__all__ = ["Helper", "call_with", "implementations", "implements"]
 
 Helper = Callable[["Machine", int, int, int, int, int], int]
 """A helper as the machine calls it: always with five registers."""
 
-IMPLEMENTATIONS: dict[int, Helper] = {}
-"""Helpers by number; filled where `prestocloud_sec.bpf.helpers` imports their modules."""
+_ROOMS = ("checksum", "maps", "packet", "system")
+_FOUND: dict[int, Helper] = {}
 
 F = TypeVar("F", bound=Callable[..., int])
 
@@ -36,7 +39,7 @@ def implements(name: str) -> Callable[[F], F]:
         def helper(machine: Machine, *registers: int) -> int:
             return function(machine, *registers[:count])
 
-        IMPLEMENTATIONS[row.number] = helper
+        _FOUND[row.number] = helper
         return function
 
     return enter
@@ -49,3 +52,11 @@ def call_with(function: Callable[..., Any]) -> Helper:
         return int(function(*registers))
 
     return helper
+
+
+@cache
+def implementations() -> Mapping[int, Helper]:
+    """Return the helpers that work here, by number: ``helper(machine, r1, r2, r3, r4, r5) -> int``."""
+    for room in _ROOMS:
+        importlib.import_module(f"prestocloud_sec.bpf.helpers.{room}")
+    return MappingProxyType(_FOUND)

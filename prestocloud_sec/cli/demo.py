@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``prestocloud-sec demo``: the guided run, as lines, as a live table, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from prestocloud_sec.cli.base import ExitCode, json_option, new_console, show_rows
+
+if TYPE_CHECKING:
+    from prestocloud_sec.demo import Event, Journey, Summary
+
+__all__ = ["demo"]
+
+
+@click.command()
+@click.option("--trace", is_flag=True, help="Print every packet's journey, layer by layer.")
+@json_option
+@click.pass_context
+def demo(ctx: click.Context, trace: bool, as_json: bool) -> None:
+    """Run an edge device, a relay and a gateway as processes that exchange IPv6 packets, encrypted, over UDP.
+
+    A fourth process carries the datagrams between them and shows what an eavesdropper could read. All on this machine,
+    on the loopback interface; no rights are needed.
+    """
+    from prestocloud_sec import demo as guided
+
+    if as_json:
+        summary = guided.run(trace=trace)
+        print(json.dumps(summary.to_dict()))
+    else:
+        console = new_console()
+        with _Board(console) as board:
+            summary = guided.run(trace=trace, report=board.report)
+        for journey in summary.journeys:
+            _show_journey(console, journey)
+        _show_summary(console, summary)
+    if not summary.complete:
+        ctx.exit(ExitCode.FAILED)
+
+
+_PROCESSES = ("edge", "relay", "gateway", "wire")
+
+
+class _Board:
+    """What the processes of the demo tell: a line for each event, and on a terminal a live table below them."""
+
+    _COUNTED = ("datagrams_in", "datagrams_out", "bytes_in", "bytes_out", "switched", "delivered", "refused")
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._counters: dict[str, Mapping[str, int]] = {name: {} for name in _PROCESSES}
+        self._live = Live(console=console, get_renderable=self._table) if console.is_terminal else None
+
+    def __enter__(self) -> _Board:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def report(self, event: Event) -> None:
+        if event.kind == "counters":
+            self._counters[event.process] = event.data
+        told = _TOLD.get(event.kind)
+        if told is not None:
+            self._console.print(f"{event.process:<8} {told(event.data)}")
+
+    def _table(self) -> Table:
+        table = Table("process", *(name.replace("_", " ") for name in self._COUNTED))
+        for name, counted in self._counters.items():
+            table.add_row(name, *(f"{counted[key]:,}" if key in counted else "" for key in self._COUNTED))
+        return table
+
+
+_TOLD: dict[str, Callable[[Any], str]] = {
+    "ready": lambda d: f"ready, address {d['address']}" if "address" in d else "carries the datagrams of all links",
+    "labels": lambda d: f"label of each neighbour: {', '.join(d['labels'])}",
+    "linked": lambda d: f"handshake on interface {d['interface']} complete after {1e3 * d['seconds']:.1f} ms",
+    "session": lambda d: f"session end to end with {d['address']} after {1e3 * d['seconds']:.1f} ms",
+    "overheard": lambda d: f"{d['way']}: {d['size']} bytes, {d['kind']}, readable: {d['readable']}",
+    "played": lambda d: f"conversation over, {d['packets']} packets",
+}
+
+
+def _show_journey(console: Console, journey: Journey) -> None:
+    console.print(f"\npacket {journey.index}")
+    for hop in journey.hops:
+        console.print(f"  {hop.station}")
+        for layer, size, detail in hop.steps:
+            console.print(f"    {layer:<24} {size:>5} bytes  {detail}")
+
+
+def _show_summary(console: Console, summary: Summary) -> None:
+    ear = summary.eavesdropper
+    console.print()
+    show_rows(
+        [
+            ("packets", f"{summary.packets_delivered} of {summary.packets} delivered, {summary.payload_bytes} bytes"),
+            ("on the wire", f"{summary.wire_datagrams} datagrams, {summary.wire_bytes} bytes"),
+            *(
+                (f"handshake {name} - relay", f"{1e3 * seconds:.1f} ms")
+                for name, seconds in summary.link_handshake_seconds.items()
+            ),
+            ("handshake edge - gateway", f"{1e3 * summary.session_handshake_seconds:.1f} ms"),
+            (
+                "packet, end to end",
+                f"{1e3 * summary.transit_seconds_median:.2f} ms median, {1e3 * summary.transit_seconds_p99:.2f} ms p99",
+            ),
+            ("relay, each datagram", f"{1e6 * summary.relay_seconds_per_datagram:.0f} us"),
+            *((f"label, {place}", text) for place, text in summary.labels_on_the_way),
+            (
+                "eavesdropper",
+                f"{', '.join(f'{count} {kind}' for kind, count in ear['kinds'].items())} packets; {len(ear['keys'])} "
+                f"permanent keys; {ear['found']} of {ear['markers']} plain-text markers found",
+            ),
+        ]
+    )

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Helpers that run without Python, for the interpreter and for compiled programs.
+
+Each is a twin of the function of its name among the implementations in this package, and gives the same results,
+errors and faults. What one cannot do here it *declines*: it leaves the helper's number in `State.HELPER`, nothing else
+done, and the engine lets Python do it. Faults are left in the state without the instruction, which the engine knows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import types
+
+from prestocloud_sec._jit import kernel
+from prestocloud_sec.bpf._raw_kernel import clear, load8, load32, load64, move, store64
+from prestocloud_sec.bpf.vm import layout
+from prestocloud_sec.bpf.vm.access_kernel import host_of
+from prestocloud_sec.bpf.vm.fault import FaultKind
+from prestocloud_sec.bpf.vm.layout import State
+
+__all__ = ["NATIVE_HELPERS", "call_native", "decline", "packet_word"]
+
+_U = types.uint64
+_U32 = _U(0xFFFFFFFF)
+_INT_MAX = 0x7FFFFFFF
+_EFAULT, _EINVAL = _U(-14 % (1 << 64)), _U(-22 % (1 << 64))
+
+NATIVE_HELPERS = (5, 7, 8, 23, 26, 28)
+"""Numbers of the helpers that `call_native` knows."""
+
+
+@kernel()
+def decline(state_at: Any, number: Any) -> Any:
+    """Leave a helper to Python; return 0."""
+    store64(state_at + 8 * State.HELPER, _U(number))
+    return _U(0)
+
+
+@kernel()
+def no_memory(state_at: Any, kind: Any, address: Any, size: Any) -> Any:
+    """Leave an access fault; return 0."""
+    store64(state_at + 8 * State.FAULT, _U(kind))
+    store64(state_at + 8 * State.FAULT_ADDRESS, address)
+    store64(state_at + 8 * State.FAULT_SIZE, size)
+    return _U(0)
+
+
+@kernel()
+def readable(state_at: Any, address: Any, size: Any) -> Any:
+    """Return where `size` bytes (not 0) at `address` lie in this process, or 0 with a fault left."""
+    host = host_of(types.int64(load64(state_at + 8 * State.REGIONS_AT)), address, size, _U(layout.READABLE))
+    if host == 0:
+        no_memory(state_at, types.int64(FaultKind.READ), address, size)
+    return host
+
+
+@kernel()
+def writable(state_at: Any, address: Any, size: Any) -> Any:
+    """Do the same for memory to be written."""
+    host = host_of(types.int64(load64(state_at + 8 * State.REGIONS_AT)), address, size, _U(layout.WRITABLE))
+    if host == 0:
+        no_memory(state_at, types.int64(FaultKind.WRITE), address, size)
+    return host
+
+
+@kernel()
+def packet_host(state_at: Any, offset: Any, size: Any) -> Any:
+    """Return where `size` bytes of the packet, from its byte `offset` on, lie in this process; 0 if it is shorter."""
+    start = types.int64(load64(state_at + 8 * State.DATA))
+    length = types.int64(load64(state_at + 8 * State.DATA_END)) - start
+    if offset < 0 or size > length or offset > length - size:
+        return types.int64(0)
+    return types.int64(load64(state_at + 8 * State.PACKET_AT)) + (start - layout.PACKET_BUFFER) + offset
+
+
+# --- Time, chance, place.
+
+
+@kernel()
+def h_ktime_get_ns(state_at: Any) -> Any:
+    """Return the time if the caller fixed it."""
+    now = load64(state_at + 8 * State.NOW)
+    return now if now != _U(0) else decline(state_at, 5)
+
+
+@kernel()
+def h_get_prandom_u32(state_at: Any) -> Any:
+    """Return 32 bits of xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators")."""
+    word = load64(state_at + 8 * State.RANDOM)
+    word ^= word >> _U(12)
+    word ^= word << _U(25)
+    word ^= word >> _U(27)
+    store64(state_at + 8 * State.RANDOM, word)
+    return word * _U(0x2545F4914F6CDD1D) >> _U(32)
+
+
+@kernel()
+def h_get_smp_processor_id(state_at: Any) -> Any:
+    """Return the processor's number."""
+    return load64(state_at + 8 * State.CPU)
+
+
+# --- Packets.
+
+
+@kernel()
+def h_redirect(state_at: Any, interface: Any, flags: Any) -> Any:
+    """Say which interface the packet goes to."""
+    if load64(state_at + 8 * State.CONTEXT_KIND) == _U(1):
+        allowed, refused, done = _U(0), _U(0), _U(4)
+    else:
+        allowed, refused, done = _U(1), _U(2), _U(7)
+    if flags & ~allowed != _U(0):
+        return refused
+    store64(state_at + 8 * State.REDIRECT, _U(1))
+    store64(state_at + 8 * State.REDIRECT_TARGET, interface & _U32)
+    store64(state_at + 8 * State.REDIRECT_FLAGS, flags)
+    store64(state_at + 8 * State.REDIRECT_MAP, _U(0))
+    return done
+
+
+@kernel()
+def h_skb_load_bytes(state_at: Any, offset: Any, to: Any, size: Any) -> Any:
+    """Copy packet bytes to memory; zeros and an error where the packet does not have them."""
+    size &= _U32
+    if size == _U(0):
+        return decline(state_at, 26)
+    target = writable(state_at, to, size)
+    if target == 0:
+        return _U(0)
+    source = packet_host(state_at, types.int64(offset & _U32), types.int64(size))
+    if source == 0:
+        clear(target, types.int64(size))
+        return _EFAULT
+    move(target, source, types.int64(size))
+    return _U(0)
+
+
+@kernel()
+def packet_word(state_at: Any, offset: Any, size: Any) -> Any:
+    """Return what a classic load gives, in host order, or -1 where there is nothing.
+
+    Parameters
+    ----------
+    state_at : int64
+        The state.
+    offset : int64
+        From the start of the packet; from ``SKF_NET_OFF`` (-2**20) on from the network header, from ``SKF_LL_OFF``
+        (-2**21) on from the link-layer header.
+    size : int64
+        1, 2 or 4.
+    """
+    if offset < 0:
+        if offset >= -0x100000:
+            offset += 0x100000 + types.int64(load64(state_at + 8 * State.NETWORK_OFFSET))
+        elif offset >= -0x200000 and types.int64(load64(state_at + 8 * State.MAC_OFFSET)) >= 0:
+            offset += 0x200000 + types.int64(load64(state_at + 8 * State.MAC_OFFSET))
+    host = packet_host(state_at, offset, size)
+    if host == 0:
+        return types.int64(-1)
+    value = types.int64(load8(host))
+    for i in range(1, size):
+        value = value << 8 | types.int64(load8(host + i))
+    return value
+
+
+# --- Checksums: twins of `prestocloud_sec.bpf.helpers.checksum`.
+
+
+@kernel()
+def _normal(total: Any) -> Any:
+    """Return a one's complement sum as 32 bits that are 0 only if it is."""
+    return (total - _U(1)) % _U32 + _U(1) if total != _U(0) else total
+
+
+@kernel()
+def _ones_sum(host: Any, size: Any, seed: Any) -> Any:
+    """Return the 32-bit sum of `size` bytes, a multiple of four, and a seed."""
+    total = seed  # 2**30 words of 32 bits do not reach 64
+    for at in range(host, host + size, 4):
+        total += load32(at)
+    return _normal(total)
+
+
+@kernel()
+def h_csum_diff(state_at: Any, start: Any, start_size: Any, to: Any, to_size: Any, seed: Any) -> Any:
+    """Return what a sum changes to when one piece of memory becomes another, folded to 16 bits."""
+    start_size, to_size, total = start_size & _U32, to_size & _U32, seed & _U32
+    if (start_size | to_size) & _U(3) != _U(0):
+        return _EINVAL
+    old, new = types.int64(0), types.int64(0)
+    if start_size != _U(0):
+        old = readable(state_at, start, start_size)
+        if old == 0:
+            return _U(0)
+    if to_size != _U(0):
+        new = readable(state_at, to, to_size)
+        if new == 0:
+            return _U(0)
+    if old != 0 and new != 0:
+        total = _normal(
+            _ones_sum(new, types.int64(to_size), total) + (_ones_sum(old, types.int64(start_size), _U(0)) ^ _U32)
+        )
+    elif new != 0:
+        total = _ones_sum(new, types.int64(to_size), total)
+    elif old != 0:
+        total = _ones_sum(old, types.int64(start_size), total ^ _U32) ^ _U32
+    return (total - _U(1)) % _U(0xFFFF) + _U(1) if total != _U(0) else total
+
+
+@kernel()
+def call_native(state_at: Any, number: Any, r1: Any, r2: Any, r3: Any, r4: Any, r5: Any) -> Any:
+    """Run a helper of `NATIVE_HELPERS`; return r0, which means nothing if it declined or left a fault.
+
+    Parameters
+    ----------
+    state_at : int64
+        The state, whose `State.HELPER` is 0.
+    number, r1, r2, r3, r4, r5 : uint64
+        The helper and its arguments.
+    """
+    if number == _U(7):
+        return h_get_prandom_u32(state_at)
+    if number == _U(8):
+        return h_get_smp_processor_id(state_at)
+    if number == _U(5):
+        return h_ktime_get_ns(state_at)
+    if number == _U(23):
+        return h_redirect(state_at, r1, r2)
+    if number == _U(26):
+        return h_skb_load_bytes(state_at, r2, r3, r4)
+    if number == _U(28):
+        return h_csum_diff(state_at, r1, r2, r3, r4, r5)
+    return decline(state_at, number)

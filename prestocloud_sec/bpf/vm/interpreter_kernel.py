@@ -14,7 +14,7 @@ from typing import Any
 from numba import types
 
 from prestocloud_sec._jit import kernel
-from prestocloud_sec.bpf._raw_kernel import load8, load16, load32, load64, store64
+from prestocloud_sec.bpf._raw_kernel import clear, load8, load16, load32, load64, store64
 from prestocloud_sec.bpf.helpers.native_kernel import call_native, packet_word
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.access_kernel import host_of
@@ -39,7 +39,7 @@ from prestocloud_sec.bpf.vm.interpreter_frames_kernel import (
 from prestocloud_sec.bpf.vm.interpreter_layout import LOOP, NATIVE_NUMBERS, Desk, Frame, Status
 from prestocloud_sec.bpf.vm.layout import State
 
-__all__ = ["interpret"]
+__all__ = ["begin", "interpret"]
 
 _U = types.uint64
 _REGISTERS = 8 * State.R0
@@ -201,6 +201,36 @@ def _control(state_at: Any, desk_at: Any, at: Any) -> Any:
     if operation >= FIRST_ATOMIC:
         return _atomic(state_at, desk_at, at, operation)
     return fail(state_at, desk_at, at, types.int64(FaultKind.CALL), _U(0), _U(0))
+
+
+@kernel()
+def begin(state_at: Any) -> Any:
+    """Make a machine's state that of a run that has not begun, but for fuel, packet, context and arguments.
+
+    For loops over packets, which afterwards set `State.FUEL`, r1 and r2 and call `interpret`. Clears the registers, the
+    outermost frame and the counters, and hides the frames that a fault may have left.
+    """
+    for word in (
+        State.FAULT,
+        State.FAULT_INSTRUCTION,
+        State.FAULT_ADDRESS,
+        State.FAULT_SIZE,
+        State.PROGRAM,
+        State.DEPTH,
+        State.TAIL_CALLS,
+        State.MAY_GOTO,
+        State.RESULT,
+        State.REDIRECT,
+        State.CHANGED,
+        State.HELPER,
+        State.RESUME,
+    ):
+        store64(state_at + 8 * types.int64(word), _U(0))
+    clear(state_at + _REGISTERS, 88)
+    regions = types.int64(load64(state_at + 8 * State.REGIONS_AT)) + 8 * layout.REGION_WORDS * layout.STACK
+    for frame in range(1, layout.MAX_FRAMES):
+        store64(regions + frame * (8 * layout.REGION_WORDS) + 8 * layout.SIZE, _U(0))
+    clear(types.int64(load64(regions + 8 * layout.HOST)), layout.FRAME_SIZE)
 
 
 @kernel()

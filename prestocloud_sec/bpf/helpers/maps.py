@@ -53,21 +53,21 @@ def map_update_elem(machine: Machine, handle: int, key: int, value: int, flags: 
     """Store a value."""
     found = machine.map_of(handle)
     wanted = machine.memory.read(key, found.key_size) if found.key_size else b""
-    return found.program_update(wanted, machine.memory.read(value, found.value_size), flags, machine.cpu)
+    return int(found.program_update(wanted, machine.memory.read(value, found.value_size), flags, machine.cpu))
 
 
 @implements("map_delete_elem")
 def map_delete_elem(machine: Machine, handle: int, key: int) -> int:
     """Remove an element."""
     found = machine.map_of(handle)
-    return found.program_delete(machine.memory.read(key, found.key_size) if found.key_size else b"")
+    return int(found.program_delete(machine.memory.read(key, found.key_size) if found.key_size else b""))
 
 
 @implements("map_push_elem")
 def map_push_elem(machine: Machine, handle: int, value: int, flags: int) -> int:
     """Put a value into a queue, a stack or a Bloom filter."""
     found = machine.map_of(handle)
-    return found.program_push(machine.memory.read(value, found.value_size), flags)
+    return int(found.program_push(machine.memory.read(value, found.value_size), flags))
 
 
 def _take(machine: Machine, handle: int, value: int, operation: str) -> int:
@@ -75,7 +75,7 @@ def _take(machine: Machine, handle: int, value: int, operation: str) -> int:
     found = machine.map_of(handle)
     machine.memory.check_write(value, found.value_size)
     if operation == "program_peek" and found.is_filter:
-        return found.program_test(machine.memory.read(value, found.value_size))
+        return int(found.program_test(machine.memory.read(value, found.value_size)))
     taken = getattr(found, operation)()
     if isinstance(taken, int):
         machine.memory.write(value, bytes(found.value_size))
@@ -127,7 +127,7 @@ def redirect(machine: Machine, interface: int, flags: int) -> int:
 def ringbuf_output(machine: Machine, handle: int, data: int, size: int, flags: int) -> int:
     """Copy `size` bytes into a ring buffer as one record."""
     ring = machine.ring_of(handle)
-    return ring.output(machine.memory.read(data, size) if size else b"", flags)
+    return int(ring.output(machine.memory.read(data, size) if size else b"", flags))
 
 
 @implements("ringbuf_reserve")
@@ -159,7 +159,7 @@ def ringbuf_discard(machine: Machine, record: int, flags: int) -> int:
 @implements("ringbuf_query")
 def ringbuf_query(machine: Machine, handle: int, flags: int) -> int:
     """Return a number of the ring: 0 bytes to read, 1 its size, 2 and 3 the positions of reader and writer."""
-    return machine.ring_of(handle).query(flags)
+    return int(machine.ring_of(handle).query(flags))
 
 
 @implements("perf_event_output")
@@ -179,4 +179,4 @@ def perf_event_output(machine: Machine, context: int, handle: int, flags: int, d
             return fail("EFAULT")
         tail = packet
     record = machine.memory.read(data, size) if size else b""
-    return found.output(machine.cpu, flags & index_mask, record + tail)
+    return int(found.output(machine.cpu, flags & index_mask, record + tail))

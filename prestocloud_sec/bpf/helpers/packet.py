@@ -79,25 +79,25 @@ def skb_change_tail(machine: Machine, context: int, size: int, flags: int) -> in
     wanted = u32(size)
     if flags or not max(machine.network_offset, 0) <= wanted <= _MOST_SKB:
         return fail("EINVAL")
-    return machine.resize(wanted)
+    return machine.packet.resize(wanted)
 
 
 @implements("xdp_adjust_head")
 def xdp_adjust_head(machine: Machine, context: int, delta: int) -> int:  # noqa: ARG001
     """Move the start of the packet."""
-    return machine.adjust_head(s32(delta))
+    return machine.packet.adjust_head(s32(delta))
 
 
 @implements("xdp_adjust_tail")
 def xdp_adjust_tail(machine: Machine, context: int, delta: int) -> int:  # noqa: ARG001
     """Move the end of the packet; what is added is zeros."""
-    return machine.adjust_tail(s32(delta))
+    return machine.packet.adjust_tail(s32(delta))
 
 
 @implements("xdp_adjust_meta")
 def xdp_adjust_meta(machine: Machine, context: int, delta: int) -> int:  # noqa: ARG001
     """Move the start of the metadata before the packet."""
-    return machine.adjust_meta(s32(delta))
+    return machine.packet.adjust_meta(s32(delta))
 
 
 @implements("xdp_get_buff_len")
@@ -155,7 +155,7 @@ def _tag_into_packet(machine: Machine) -> int:
     """Write the tag that stands in the context into the packet."""
     fields = machine.context
     header = _network(fields["vlan_proto"]).to_bytes(2, "big") + int(fields["vlan_tci"]).to_bytes(2, "big")
-    failed = machine.insert(_ADDRESSES, header)
+    failed = machine.packet.insert(_ADDRESSES, header)
     if not failed:
         fields.update(protocol=fields["vlan_proto"], vlan_present=0, vlan_tci=0)
     return failed
@@ -187,7 +187,7 @@ def _tag_out_of_packet(machine: Machine) -> tuple[int, int, int]:
     data = machine.packet_bytes(_ADDRESSES, _TAG + 2)
     if data is None:
         return fail("ENOMEM"), 0, 0
-    failed = machine.cut(_ADDRESSES, _TAG)
+    failed = machine.packet.cut(_ADDRESSES, _TAG)
     behind = int.from_bytes(data[4:6], "little")
     if not failed:
         machine.context.update(protocol=behind)

@@ -14,12 +14,13 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.helpers.prototypes import by_name
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.vm.machine import Machine
 
-__all__ = ["Helper", "call_with", "implementations", "implements"]
+__all__ = ["Helper", "implementations", "implements", "user_helpers"]
 
 Helper = Callable[["Machine", int, int, int, int, int], int]
 """A helper as the machine calls it: always with five registers."""
@@ -45,9 +46,37 @@ def implements(name: str) -> Callable[[F], F]:
     return enter
 
 
-def call_with(function: Callable[..., Any]) -> Helper:
-    """Return a user's function of registers alone as a helper."""
+def user_helpers(given: object) -> dict[int, Helper]:
+    """Return a caller's helpers by number.
 
+    Parameters
+    ----------
+    given : mapping or None
+        Functions of r1 to r5, all of them, by number or by the name of a prototype. One whose attribute ``machine`` is
+        true is given the machine first.
+
+    Raises
+    ------
+    BpfMisuseError
+        If it is no such mapping.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise BpfMisuseError(f"{type(given).__name__} holds no helpers", where="helpers", expected="a mapping")
+    found: dict[int, Helper] = {}
+    for key, function in given.items():
+        row = by_name().get(key.removeprefix("bpf_")) if isinstance(key, str) else None
+        number = row.number if row is not None else key
+        if type(number) is not int or not -(1 << 31) <= number < 1 << 31:
+            raise BpfMisuseError(f"no helper {key!r}", where="helpers", expected="a number of 32 bits, or a known name")
+        if not callable(function):
+            raise BpfMisuseError(f"{type(function).__name__}", where=f"helpers[{key!r}]", expected="a function")
+        found[number] = function if getattr(function, "machine", False) else _of_registers(function)
+    return found
+
+
+def _of_registers(function: Callable[..., Any]) -> Helper:
     def helper(_machine: Machine, *registers: int) -> int:
         return int(function(*registers))
 

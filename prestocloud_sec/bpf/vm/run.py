@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running programs without thinking about engines: `run` and `run_batch`, and how ``engine="auto"`` chooses.
+
+Machines are kept for each program as long as it lives, for the maps and options it was last run with, so that a second
+run costs no set-up. With ``auto``, a program is interpreted at first and compiled once it has run `HOT` times, or at
+once for a batch of `LARGE` packets or more; where numba or llvmlite cannot be imported, the readable engine takes their
+place.
+"""
+
+from __future__ import annotations
+
+import importlib
+import weakref
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prestocloud_sec.arena import PacketArena
+from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.bpf.program import Program
+from prestocloud_sec.bpf.vm.machine import Machine
+from prestocloud_sec.bpf.vm.result import BatchResult, Result
+from prestocloud_sec.bpf.vm.trace import Trace
+
+if TYPE_CHECKING:
+    from prestocloud_sec.wire import BytesLike
+
+__all__ = ["ENGINES", "HOT", "LARGE", "run", "run_batch"]
+
+ENGINES: Mapping[str, str] = {
+    "reference": "prestocloud_sec.bpf.vm.reference",
+    "interpreter": "prestocloud_sec.bpf.vm.interpreter",
+    "compiled": "prestocloud_sec.bpf.vm.compiler",
+}
+"""Each engine's module, which has ``execute(machine)``."""
+HOT = 64
+"""Runs after which ``auto`` compiles a program."""
+LARGE = 256
+"""Packets of a batch for which ``auto`` compiles at once."""
+_MOST_KEPT = 4
+
+Execute = Callable[[Machine], None]
+
+
+class _Kept:
+    """A machine that is kept, and how often it ran."""
+
+    __slots__ = ("key", "machine", "runs")
+
+    def __init__(self, key: tuple[Any, ...], machine: Machine) -> None:
+        self.key = key
+        self.machine = machine
+        self.runs = 0
+
+
+_KEPT: dict[int, tuple[weakref.ref[Program], list[_Kept]]] = {}
+_LOADED: dict[str, Execute] = {}
+
+
+def _machine(program: Program, maps: Any, options: dict[str, Any]) -> _Kept:
+    """Return a machine for these maps and options, kept from an earlier call where there is one."""
+    key = _key(maps, options)
+    number = id(program)
+    entry = _KEPT.get(number)
+    if entry is None or entry[0]() is not program:
+        entry = (weakref.ref(program, lambda _: _KEPT.pop(number, None)), [])
+        _KEPT[number] = entry
+    kept = entry[1]
+    for candidate in kept:
+        if candidate.key == key:
+            return candidate
+    made = _Kept(key, Machine(program, maps=maps, **options))
+    kept.insert(0, made)
+    del kept[_MOST_KEPT:]
+    return made
+
+
+def _key(maps: Any, options: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what tells two calls apart: the maps and helpers by identity (the machine keeps them alive)."""
+    if isinstance(maps, Mapping):
+        shown: Any = tuple((name, id(value)) for name, value in maps.items())
+    elif maps is None:
+        shown = ()
+    else:
+        try:
+            shown = tuple(map(id, maps))
+        except TypeError:
+            shown = id(maps)
+    chosen = tuple(
+        (name, tuple((n, id(f)) for n, f in value.items()) if isinstance(value, Mapping) else repr(value))
+        for name, value in sorted(options.items())
+    )
+    return (shown, chosen)
+
+
+def _engine(name: str) -> Execute:
+    found = _LOADED.get(name)
+    if found is None:
+        found = _LOADED[name] = importlib.import_module(ENGINES[name]).execute
+    return found
+
+
+def _check_engine(engine: object) -> str:
+    if engine == "auto" or engine in ENGINES:
+        return str(engine)
+    raise BpfMisuseError(f"{engine!r} is no engine", where="engine", expected=" or ".join(("auto", *ENGINES)))
+
+
+def _choose(engine: str, hot: bool) -> str:
+    """Return the engine to use; for ``auto``, the best that can be loaded."""
+    if engine != "auto":
+        return engine
+    for name in ("compiled", "interpreter") if hot else ("interpreter",):
+        try:
+            _engine(name)
+        except ImportError:
+            continue
+        return name
+    return "reference"
+
+
+def run(
+    program: Program,
+    packet: BytesLike = b"",
+    *,
+    ctx: Any = None,
+    maps: Any = None,
+    engine: str = "auto",
+    trace: bool = False,
+    network_offset: int | None = None,
+    mac_offset: int | None = None,
+    **options: Any,
+) -> Result:
+    r"""Run a program once.
+
+    Parameters
+    ----------
+    program : Program
+        What to run. Its type decides what r1 is: with no type the packet's address (and r2 its length), otherwise the
+        context.
+    packet : bytes-like
+        Copied, never changed; what became of it is in the result.
+    ctx : bytes-like or mapping, optional
+        The context; see `Machine.start`.
+    maps : sequence or mapping, optional
+        See `Machine`; what the program does to them stays.
+    engine : str
+        ``reference`` (readable), ``interpreter``, ``compiled``, or ``auto``.
+    trace : bool
+        Record every step, on the reference engine.
+    network_offset, mac_offset : int, optional
+        Where headers begin; see `Machine.start`.
+    **options
+        Further arguments of `Machine`: ``helpers``, ``limit``, ``time_limit``, ``seed``, ``now``, ``cpu``.
+
+    Raises
+    ------
+    ProgramError
+        If the program cannot be run at all; what goes wrong in a run is the result's `Fault`.
+    BpfMisuseError
+        If an argument is wrong.
+
+    Examples
+    --------
+    >>> from prestocloud_sec.bpf import assemble
+    >>> run(assemble("r0 = *(u8 *)(r1 + 1); exit"), b"\x01\x02").value
+    2
+    """
+    engine = _check_engine(engine)
+    if trace and engine not in {"auto", "reference"}:
+        raise BpfMisuseError(f"{engine!r} records no steps", where="trace", expected="engine='reference'")
+    kept = _machine(program, maps, options)
+    machine = kept.machine
+    machine.start(packet, ctx, network_offset=network_offset, mac_offset=mac_offset)
+    if trace:
+        from prestocloud_sec.bpf.vm.reference import execute
+
+        steps = Trace()
+        execute(machine, steps)
+        return machine.finish("reference", steps)
+    kept.runs += 1
+    chosen = _choose(engine, kept.runs > HOT)
+    _engine(chosen)(machine)
+    return machine.finish(chosen)
+
+
+def run_batch(
+    program: Program, arena: PacketArena, *, maps: Any = None, engine: str = "auto", **options: Any
+) -> BatchResult:
+    """Run a program over every packet of an arena, in order; maps keep what each run did to them.
+
+    Parameters
+    ----------
+    program : Program
+        What to run.
+    arena : PacketArena
+        The packets. They are not changed: a program that can change packets works on a copy.
+    maps, engine, **options
+        See `run`.
+
+    Raises
+    ------
+    ProgramError, BpfMisuseError
+        See `run`.
+    """
+    engine = _check_engine(engine)
+    if not isinstance(arena, PacketArena):
+        raise BpfMisuseError(f"{type(arena).__name__} is no arena", where="run_batch", expected="a PacketArena")
+    machine = _machine(program, maps, options).machine
+    chosen = _choose(engine, len(arena) >= LARGE)
+    if chosen == "reference":
+        return _one_by_one(machine, arena)
+    _engine(chosen)
+    batch = importlib.import_module("prestocloud_sec.bpf.vm.batch")
+    result: BatchResult = batch.run_batch(machine, arena, chosen)
+    return result
+
+
+def _one_by_one(machine: Machine, arena: PacketArena) -> BatchResult:
+    """Run the readable engine over each packet: what every batch must be equal to."""
+    execute = _engine("reference")
+    count = len(arena)
+    values = np.zeros(count, np.uint64)
+    faults, instructions = np.zeros(count, np.uint8), np.full(count, -1, np.int32)
+    addresses, sizes = np.zeros(count, np.uint64), np.zeros(count, np.uint64)
+    changed = np.zeros(count, np.bool_)
+    packets = []
+    for index in range(count):
+        machine.start(arena[index])
+        execute(machine)
+        result = machine.finish("reference")
+        packets.append(result.packet)
+        changed[index] = result.packet != bytes(arena[index])
+        if result.fault is None:
+            values[index] = result.value or 0
+            continue
+        faults[index], instructions[index] = result.fault.kind, result.fault.instruction
+        addresses[index], sizes[index] = result.fault.address or 0, result.fault.size or 0
+    after = PacketArena.pack(packets) if changed.any() else arena
+    return BatchResult(values, faults, instructions, addresses, sizes, after, changed, "reference")

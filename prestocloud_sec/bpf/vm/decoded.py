@@ -15,7 +15,7 @@ Behind the last row stands one of operation ``END``, which no program that a mac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -78,8 +78,8 @@ MAX_INSTRUCTIONS = (1 << 31) // ROW - 1
 
 Operation: TypeAlias = tuple[Any, ...]
 """A family, and what tells its members apart."""
-MapAddress: TypeAlias = Callable[[LoadImm64], int]
-"""What a 64-bit load of a map, or of an address in one, loads."""
+MapAddress: TypeAlias = Callable[[int], int]
+"""What the instruction with this index, a 64-bit load of a map or of an address in one, loads."""
 
 SIZES = (1, 2, 4, 8)
 FORMS = ("register", "immediate")
@@ -168,7 +168,7 @@ def decode(program: Program, map_address: MapAddress) -> Decoded:
     program : Program
         The program.
     map_address : callable
-        Returns what a 64-bit load of a map loads, 0..2**64 - 1.
+        Returns what a 64-bit load of a map loads, 0..2**64 - 1, by the index of the instruction.
 
     Raises
     ------
@@ -231,7 +231,7 @@ def _row(instruction: Instruction, index: int, target: int | None, map_address: 
         case LoadImm64(dst, ImmKind.FUNCTION) if target is not None:
             return ("alu", AluOp.MOV, 64, "immediate"), dst, 0, 0, FUNCTION_HANDLES | target
         case LoadImm64(dst, kind) if kind is not ImmKind.BTF_VARIABLE:
-            return ("alu", AluOp.MOV, 64, "immediate"), dst, 0, 0, map_address(instruction)
+            return ("alu", AluOp.MOV, 64, "immediate"), dst, 0, 0, map_address(index)
     raise ProgramError(
         f"{type(instruction).__name__} cannot run here",
         where=f"instruction {index}",
@@ -294,8 +294,3 @@ _MAKERS: dict[type, Callable[[Any], Fields]] = {
     Exit: lambda _: (("exit",), 0, 0, 0, 0),
 }
 """How the instructions that stand for themselves become rows; the others depend on where they are or on the machine."""
-
-
-def addresses(decoded: Sequence[Decoded]) -> list[tuple[int, int]]:
-    """Return address and instruction count of each."""
-    return [(d.rows.ctypes.data, d.count) for d in decoded]

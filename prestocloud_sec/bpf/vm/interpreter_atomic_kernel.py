@@ -7,6 +7,7 @@ the address is not aligned, which BPF machines allow and not all processors do, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -23,7 +24,7 @@ _OPS = tuple(AtomicOp)
 FIRST_ATOMIC = NUMBERS["atomic", _OPS[0]]
 """The number of the first atomic operation in `prestocloud_sec.bpf.vm.decoded.OPERATIONS`."""
 _WORD = ir.IntType(64)
-_PLAIN = {
+_PLAIN: dict[AtomicOp, Callable[[Any, Any, Any], Any]] = {
     AtomicOp.ADD: lambda b, old, new: b.add(old, new),
     AtomicOp.OR: lambda b, old, new: b.or_(old, new),
     AtomicOp.AND: lambda b, old, new: b.and_(old, new),

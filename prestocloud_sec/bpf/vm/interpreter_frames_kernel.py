@@ -68,6 +68,9 @@ def charge(state_at: Any, desk_at: Any, at: Any, cost: Any, blamed_at: Any) -> A
         return True
     if types.int64(load64(state_at + 8 * State.RESERVE)) > 0:
         pause(state_at, desk_at, at, types.int64(Status.FUEL))
+        index = (blamed_at - types.int64(load64(desk_at + 8 * Desk.CODE_AT))) // ROW
+        store64(desk_at + 8 * Desk.BLAMED, _U(index))
+        store64(desk_at + 8 * Desk.BLAMED_PROGRAM, load64(state_at + 8 * State.PROGRAM))
     else:
         fail(state_at, desk_at, blamed_at, types.int64(FaultKind.LIMIT), _U(0), _U(0))
     return False

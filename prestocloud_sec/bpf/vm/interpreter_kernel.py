@@ -21,7 +21,7 @@ from prestocloud_sec.bpf.vm.access_kernel import host_of
 from prestocloud_sec.bpf.vm.decoded import FIRST_BRANCH, FIRST_CONTROL, NUMBERS, ROW
 from prestocloud_sec.bpf.vm.fault import FaultKind
 from prestocloud_sec.bpf.vm.interpreter_atomic_kernel import FIRST_ATOMIC, exchange
-from prestocloud_sec.bpf.vm.interpreter_callbacks_kernel import begin_loop, go_on
+from prestocloud_sec.bpf.vm.interpreter_callbacks_kernel import begin_for_each, begin_loop, go_on, tail_call
 from prestocloud_sec.bpf.vm.interpreter_core_kernel import run_core
 from prestocloud_sec.bpf.vm.interpreter_frames_kernel import (
     charge,
@@ -36,7 +36,17 @@ from prestocloud_sec.bpf.vm.interpreter_frames_kernel import (
     select,
     show_frame,
 )
-from prestocloud_sec.bpf.vm.interpreter_layout import LOOP, NATIVE_NUMBERS, Desk, Frame, Status
+from prestocloud_sec.bpf.vm.interpreter_layout import (
+    FOR_EACH,
+    LOCAL,
+    LOOP,
+    NATIVE_NUMBERS,
+    NESTED,
+    TAIL_CALL,
+    Desk,
+    Frame,
+    Status,
+)
 from prestocloud_sec.bpf.vm.layout import State
 
 __all__ = ["begin", "interpret"]
@@ -122,8 +132,13 @@ def _exit(state_at: Any, desk_at: Any, at: Any) -> Any:
     if depth == 0:
         return _finish(state_at, desk_at, load64(state_at + _REGISTERS))
     record = record_of(desk_at, depth)
-    if load64(record + 8 * Frame.KIND) == _U(0):
+    kind = load64(record + 8 * Frame.KIND)
+    if kind == _U(LOCAL):
         return leave(state_at, desk_at)
+    if kind == _U(NESTED):
+        leave(state_at, desk_at)
+        store64(desk_at + 8 * Desk.STATUS, _U(Status.RETURNED))
+        return types.int64(0)
     return go_on(state_at, desk_at, at, record)
 
 
@@ -140,9 +155,13 @@ def _call_function(state_at: Any, desk_at: Any, at: Any, target: Any) -> Any:
 @kernel()
 def _call_helper(state_at: Any, desk_at: Any, at: Any, number: Any) -> Any:
     """Step: call a helper, by itself or by Python."""
-    if number == _U(LOOP):
-        return begin_loop(state_at, desk_at, at)
     if number < _U(NATIVE_NUMBERS) and load8(types.int64(load64(desk_at + 8 * Desk.NATIVE_AT)) + types.int64(number)):
+        if number == _U(TAIL_CALL):
+            return tail_call(state_at, desk_at, at)
+        if number == _U(LOOP):
+            return begin_loop(state_at, desk_at, at)
+        if number == _U(FOR_EACH):
+            return begin_for_each(state_at, desk_at, at)
         arguments = state_at + _REGISTERS
         store64(state_at + 8 * State.HELPER, _U(0))
         value = call_native(

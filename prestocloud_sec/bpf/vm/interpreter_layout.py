@@ -14,9 +14,14 @@ from prestocloud_sec.bpf.vm.layout import MAX_FRAMES
 
 __all__ = [
     "DESK_WORDS",
+    "FOR_EACH",
     "FRAME_WORDS",
+    "LOCAL",
+    "LOOP",
     "NATIVE_NUMBERS",
+    "NESTED",
     "PROGRAM_WORDS",
+    "TAIL_CALL",
     "WINDOW",
     "Desk",
     "Frame",
@@ -58,11 +63,19 @@ class Desk(IntEnum):
     NATIVE_AT = 93
     """Address of `NATIVE_NUMBERS` bytes: which helpers may run without Python."""
     TAILS_AT = 94
-    """Address of an address for each map: of the numbers of a program array's programs (int64, -1 for none), or 0."""
+    """Address of an address for each possible map: 0, or for a program array that of the number of its entries and of
+    that many numbers of programs, -1 where there is none."""
     INNER = 95
     """1 if a window may show a stack frame that ends before the run does."""
     STATUS = 96
     """Why the kernel returns: a `Status`."""
+    BLAMED = 97
+    """Index of the instruction that a lack of fuel is blamed on, and the number of its program."""
+    BLAMED_PROGRAM = 98
+    ELEMENTS_AT = 99
+    """Address of the addresses of key and value of each element, once Python has said which a map has; otherwise 0."""
+    ELEMENTS = 100
+    """How many there are."""
     FRAMES = 104
     """`MAX_FRAMES` records of `FRAME_WORDS` words: how to go on when that frame's function returns."""
 
@@ -71,7 +84,8 @@ class Frame(IntEnum):
     """Words of a frame's record; the outermost frame's is not used."""
 
     KIND = 0
-    """0 for a local call; the number of the helper, `LOOP` or `FOR_EACH`, for its callback."""
+    """`LOCAL` for a local call; the helper's number, `LOOP` or `FOR_EACH`, for its callback; `NESTED` for a callback of
+    a helper in Python."""
     RETURN_AT = 1
     """Address of the row to go on at."""
     PROGRAM = 2
@@ -87,13 +101,12 @@ class Frame(IntEnum):
     TOTAL = 10
     """Callbacks to make."""
     MAP = 11
-    """Number of the map that is gone through."""
-    SLOT = 12
-    """Its slot that comes next."""
+    """Handle of the map that is gone through."""
+    ELEMENTS_AT = 12
+    """Address of the addresses of key and value of its elements."""
 
 
-LOOP = 181
-FOR_EACH = 164
+LOCAL, NESTED, TAIL_CALL, FOR_EACH, LOOP = 0, 1, 12, 164, 181
 FRAME_WORDS = 16
 PROGRAM_WORDS = 2
 NATIVE_NUMBERS = 256
@@ -110,6 +123,8 @@ class Status(IntEnum):
     FUEL = 2
     """The portion of fuel is used up, and there is a reserve; the program goes on at `State.RESUME`, the same place."""
     TAIL_CALL = 3
-    """Python is to say which program a tail call leads to."""
+    """Python is to say which programs an array holds; then the call at `State.RESUME` is done again."""
     ITERATE = 4
-    """Python is to say which elements a map has."""
+    """Python is to say which elements a map has; then the call at `State.RESUME` is done again."""
+    RETURNED = 5
+    """A callback of a helper in Python has returned."""

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fast interpreter's Python side: makes a machine's desk, and does what its kernel leaves to Python.
+
+The kernel (`prestocloud_sec.bpf.vm.interpreter_kernel`) is compiled once and runs any program; here programs become
+rows, helpers written in Python are called, time is looked at, and program arrays and the elements of maps are written
+down for the kernel to read.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prestocloud_sec.bpf.isa import CallHelper, ImmKind, LoadImm64
+from prestocloud_sec.bpf.vm import layout
+from prestocloud_sec.bpf.vm.decoded import Decoded, decode
+from prestocloud_sec.bpf.vm.fault import FaultKind
+from prestocloud_sec.bpf.vm.interpreter_layout import (
+    DESK_WORDS,
+    FOR_EACH,
+    FRAME_WORDS,
+    LOOP,
+    NATIVE_NUMBERS,
+    NESTED,
+    TAIL_CALL,
+    Desk,
+    Frame,
+    Status,
+)
+from prestocloud_sec.bpf.vm.layout import FUNCTION_HANDLES, MAX_FRAMES, State
+from prestocloud_sec.bpf.vm.machine import PORTION, Machine
+from prestocloud_sec.bpf.vm.memory import Trap
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from prestocloud_sec.bpf.program import Program
+
+__all__ = ["Interpreter", "execute", "interpreter_of"]
+
+_U64 = (1 << 64) - 1
+_DONE, _RETURNED = int(Status.DONE), int(Status.RETURNED)
+_R0, _HELPER, _RESUME = int(State.R0), int(State.HELPER), int(State.RESUME)
+_ARGUMENTS = slice(_R0 + 1, _R0 + 6)
+_NO_ARGUMENTS = np.zeros(5, np.int64)
+
+
+class _Ended(BaseException):
+    """A classic load within a callback found nothing: the whole program ends, whatever Python is in between."""
+
+
+def _signed(word: int) -> int:
+    word &= _U64
+    return word - (1 << 64) if word >> 63 else word
+
+
+@lru_cache(maxsize=128)
+def _rows(program: Program, loads: tuple[tuple[int, int], ...]) -> Decoded:
+    """Return a program's rows, for what its loads of maps give, by index."""
+    return decode(program, dict(loads).__getitem__)
+
+
+class Interpreter:
+    """What the interpreter keeps for a machine.
+
+    Attributes
+    ----------
+    desk : ndarray of int64
+        See `prestocloud_sec.bpf.vm.interpreter_layout`.
+    state_at, desk_at : int
+        Addresses of the machine's state and of the desk, which is what the kernel is called with.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.desk: NDArray[np.int64] = np.zeros(DESK_WORDS, np.int64)
+        self._native: NDArray[np.uint8] = np.zeros(NATIVE_NUMBERS, np.uint8)
+        self._tails: NDArray[np.int64] = np.zeros(layout.MAX_MAPS, np.int64)
+        self._words = machine.state.data
+        self.state_at, self.desk_at = machine.state.ctypes.data, self.desk.ctypes.data
+        self._generation = -1
+        self._arrays: list[tuple[Any, int]] = []
+        self._kept: list[Any] = []
+        self._elements: list[Any] = [None] * (MAX_FRAMES + 1)
+        self._blamed = False
+        from prestocloud_sec.bpf.helpers.native_kernel import NATIVE_HELPERS
+        from prestocloud_sec.bpf.vm.interpreter_kernel import interpret
+
+        self._interpret = interpret
+        for number in (*NATIVE_HELPERS, TAIL_CALL, LOOP, FOR_EACH):
+            self._native[number] = not machine.overrides(number)
+        self.desk[Desk.NATIVE_AT] = self._native.ctypes.data
+        self.desk[Desk.TAILS_AT] = self._tails.ctypes.data
+
+    def refresh(self, machine: Machine) -> None:
+        """Take over what has changed of the machine's programs and program arrays; precedes every use of the kernel."""
+        if machine.generation == self._generation and all(array.generation == was for array, was in self._arrays):
+            return
+        tables = [self._table(machine, number) for number in range(len(machine.maps))]
+        self._tails[: len(tables)] = [0 if table is None else table.ctypes.data for table in tables]
+        decoded = [_rows(program, _loads(machine, number)) for number, program in enumerate(machine.programs)]
+        programs = np.array([(d.rows.ctypes.data, d.count) for d in decoded], np.int64)
+        self.desk[Desk.PROGRAMS_AT], self.desk[Desk.PROGRAM_COUNT] = programs.ctypes.data, len(programs)
+        self._kept = [tables, decoded, programs]
+        self._arrays = [(found, found.generation) for found in machine.maps if found.holds_programs]
+        self._generation = machine.generation
+
+    def _table(self, machine: Machine, number: int) -> NDArray[np.int64] | None:
+        """Return the number of a program array's entries, and the number of the program in each."""
+        found = machine.maps[number]
+        if not found.holds_programs:
+            return None
+        entries = map(found.program_at, range(found.max_entries))
+        numbers = [-1 if program is None else machine.program_number(program) for program in entries]
+        return np.array([len(numbers), *numbers], np.int64)
+
+    def run(self, machine: Machine) -> None:
+        """Run a machine that was started; leave `State.RESULT`, or the words of a fault."""
+        self.refresh(machine)
+        self._blamed = False
+        self.desk[Desk.ELEMENTS_AT] = 0
+        try:
+            self._go(machine)
+        except _Ended:
+            self._words[State.RESULT] = 0
+
+    def _go(self, machine: Machine) -> int:
+        """Run from where the state says until the run is over, or a callback of a helper in Python has returned."""
+        interpret, state_at, desk_at = self._interpret, self.state_at, self.desk_at
+        while True:
+            status: int = interpret(state_at, desk_at)
+            if status in (_DONE, _RETURNED) or not _ANSWERS[status](self, machine):
+                return status
+
+    # --- What the kernel asks for. Each returns whether the program goes on.
+
+    def _fault(self, machine: Machine, trap: Trap, index: int) -> bool:
+        machine.leave_fault(trap)
+        self._words[State.FAULT_INSTRUCTION] = index
+        return False
+
+    def _help(self, machine: Machine) -> bool:
+        """Run a helper in Python."""
+        words = self._words
+        number, index = words[_HELPER], words[_RESUME] - 1
+        if number < 0:  # a number in an instruction is signed, one in a register is not
+            instruction = machine.programs[words[State.PROGRAM]].instructions[index]
+            number = number if isinstance(instruction, CallHelper) else number & _U64
+        registers = [word & _U64 for word in words[_ARGUMENTS]]
+        with machine.calling(lambda handle, arguments: self._call(machine, handle, arguments)):
+            value = machine.run_helper(number, registers)
+        if value is None or words[State.FAULT]:
+            if not self._blamed:
+                words[State.FAULT_INSTRUCTION] = index
+            return False
+        words[_R0] = _signed(value)
+        machine.state[_ARGUMENTS] = 0
+        self.refresh(machine)
+        return True
+
+    def _refuel(self, machine: Machine) -> bool:
+        """Hand out the next portion of fuel, if there is time."""
+        words = self._words
+        try:
+            self._portion()
+        except Trap as trap:
+            words[State.PROGRAM] = self.desk[Desk.BLAMED_PROGRAM]
+            return self._fault(machine, trap, int(self.desk[Desk.BLAMED]))
+        return True
+
+    def _portion(self) -> None:
+        words = self._words
+        reserve = words[State.RESERVE]
+        if not reserve:
+            raise Trap(FaultKind.LIMIT)
+        if time.monotonic_ns() >= words[State.DEADLINE]:
+            raise Trap(FaultKind.TIME)
+        portion = min(reserve, PORTION)
+        words[State.FUEL] += portion
+        words[State.RESERVE] = reserve - portion
+
+    def _programs_of(self, machine: Machine) -> bool:
+        """Say what a program array holds; a fault if the tail call names none."""
+        words = self._words
+        try:
+            found = machine.map_of(words[_R0 + 2] & _U64)
+            if not found.holds_programs:
+                raise machine.wrong_map(found, "a program array")
+        except Trap as trap:
+            return self._fault(machine, trap, words[_RESUME])
+        self._generation = -1
+        self.refresh(machine)
+        return True
+
+    def _elements_of(self, machine: Machine) -> bool:
+        """Write down the elements of a map; a fault if the call names none that has such."""
+        words = self._words
+        try:
+            found = machine.map_of(words[_R0 + 1] & _U64)
+            if not found.iterates:
+                raise machine.wrong_map(found, "a map with elements to go through")
+        except Trap as trap:
+            return self._fault(machine, trap, words[_RESUME])
+        elements = [] if words[_R0 + 4] else list(machine.elements(found))
+        table = np.array([*elements, (0, 0)], np.uint64)
+        self._elements[words[State.DEPTH] + 1] = table
+        self.desk[Desk.ELEMENTS_AT], self.desk[Desk.ELEMENTS] = table.ctypes.data, len(elements)
+        self.refresh(machine)
+        return True
+
+    # --- What helpers in Python ask for.
+
+    def _call(self, machine: Machine, handle: int, arguments: Sequence[int]) -> int:
+        """Run a function of the program for the helper that runs now; return its r0."""
+        words = self._words
+        depth, resume, program = words[State.DEPTH] + 1, words[_RESUME], words[State.PROGRAM]
+        function = handle ^ FUNCTION_HANDLES
+        if function >= len(machine.programs[program].instructions):
+            raise Trap(FaultKind.CALL)
+        if depth >= MAX_FRAMES:
+            raise Trap(FaultKind.DEPTH)
+        while words[State.FUEL] < 1:
+            self._portion()
+        words[State.FUEL] -= 1
+        machine.enter_frame(depth)
+        record = Desk.FRAMES + depth * FRAME_WORDS
+        self.desk[record + Frame.KIND], self.desk[record + Frame.PROGRAM] = NESTED, program
+        self.desk[record + Frame.RETURN_AT] = 0
+        self.desk[record + Frame.R6 : record + Frame.R6 + 4] = machine.state[_R0 + 6 : _R0 + 10]
+        given = [*arguments, 0, 0, 0, 0, 0][:5]
+        machine.state[_ARGUMENTS] = [_signed(argument) for argument in given]
+        words[State.DEPTH], words[_RESUME] = depth, function
+        status = self._go(machine)
+        if words[State.FAULT]:
+            self._blamed = True
+            address, size = words[State.FAULT_ADDRESS] & _U64, words[State.FAULT_SIZE] & _U64
+            raise Trap(FaultKind(words[State.FAULT]), address, size)
+        if status != _RETURNED:
+            raise _Ended
+        words[_RESUME] = resume
+        return words[_R0] & _U64
+
+
+def _loads(machine: Machine, number: int) -> tuple[tuple[int, int], ...]:
+    """Return the indexes of a program's 64-bit loads that mean something of the machine, and what they give."""
+    return tuple(
+        (index, machine.load_value(number, index))
+        for index, instruction in enumerate(machine.programs[number].instructions)
+        if isinstance(instruction, LoadImm64) and instruction.kind is not ImmKind.INTEGER
+    )
+
+
+_ANSWERS: dict[int, Callable[[Interpreter, Machine], bool]] = {
+    Status.HELPER: Interpreter._help,
+    Status.FUEL: Interpreter._refuel,
+    Status.TAIL_CALL: Interpreter._programs_of,
+    Status.ITERATE: Interpreter._elements_of,
+}
+_INTERPRETERS: weakref.WeakKeyDictionary[Machine, Interpreter] = weakref.WeakKeyDictionary()
+
+
+def interpreter_of(machine: Machine) -> Interpreter:
+    """Return the machine's interpreter, made at the first call."""
+    found = _INTERPRETERS.get(machine)
+    if found is None:
+        found = _INTERPRETERS[machine] = Interpreter(machine)
+    return found
+
+
+def execute(machine: Machine) -> None:
+    """Run a machine that was started (`Machine.start`); leave `State.RESULT`, or the words of a fault."""
+    interpreter_of(machine).run(machine)

@@ -19,6 +19,8 @@ __all__ = [
     "DecodeError",
     "FaultError",
     "JumpTargetError",
+    "KernelError",
+    "LoadError",
     "MapError",
     "ProgramError",
     "errno_symbol",
@@ -151,6 +153,54 @@ class MapError(BpfError):
         self.errno = errno
         self.symbol = errno_symbol(errno)
         super().__init__(f"{what} [{self.symbol}]", where=where, expected=expected, hint=hint)
+
+
+class KernelError(BpfError):
+    """The running kernel refused a call.
+
+    Attributes
+    ----------
+    errno : int
+        The positive number, as in ``errno.h`` (524 for ENOTSUPP).
+    symbol : str
+        Its name.
+    """
+
+    def __init__(
+        self,
+        errno: int,
+        what: str,
+        *,
+        where: str | None = None,
+        expected: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.errno = errno
+        self.symbol = errno_symbol(errno)
+        super().__init__(f"{what} [{self.symbol}]", where=where, expected=expected, hint=hint)
+
+
+class LoadError(KernelError):
+    """The running kernel refused a program.
+
+    Attributes
+    ----------
+    log : str
+        What its verifier said, line by line; empty where the program did not get that far.
+    """
+
+    def __init__(
+        self,
+        errno: int,
+        what: str,
+        *,
+        log: str = "",
+        where: str | None = None,
+        expected: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.log = log
+        super().__init__(errno, what, where=where, expected=expected, hint=hint)
 
 
 class FaultError(BpfError):

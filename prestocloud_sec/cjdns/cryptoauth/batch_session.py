@@ -66,9 +66,7 @@ class BatchSession(SessionCore):
         """
         live = self._live
         cipher = live.cipher
-        at = self._clock() if now is None else now
-        if type(at) is not float or at - at:  # no float, or not a finite one
-            at = self._checked(at)
+        at = self._now() if now is None else self._checked(now)
         if cipher is not None and cipher.batches and self._pending is None and isinstance(arena, PacketArena):
             nonce, count, idle = live.next_nonce, len(arena.offsets), at - self._heard
             if nonce + count <= NONCES_EXHAUSTED and (
@@ -109,9 +107,7 @@ class BatchSession(SessionCore):
         CjdnsMisuseError
             If an argument has the wrong type, or `out` does not fit; nothing was decrypted then.
         """
-        at = self._clock() if now is None else now
-        if type(at) is not float or at - at:  # no float, or not a finite one
-            at = self._checked(at)
+        at = self._now() if now is None else self._checked(now)
         live = self._live
         cipher = live.cipher
         if (

@@ -57,6 +57,7 @@ class SessionCore(KeepsSecrets):
         "_guard",
         "_heard",
         "_live",
+        "_now",
         "_parks",
         "_peer",
         "_pending",
@@ -100,6 +101,7 @@ class SessionCore(KeepsSecrets):
         self._parks = authenticate and not quirks
         self._random = random
         self._clock = clock
+        self._now = clock if clock is time.monotonic else self._foreign_time
         self._peer = Peer(
             private_key,
             peer_key,
@@ -271,8 +273,11 @@ class SessionCore(KeepsSecrets):
 
     # --- small change
 
+    def _foreign_time(self) -> float:
+        return self._checked(self._clock())
+
     def _time(self, now: float | None) -> float:
-        return self._checked(self._clock() if now is None else now)
+        return self._now() if now is None else self._checked(now)
 
     @staticmethod
     def _checked(at: float) -> float:

@@ -66,6 +66,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from prestocloud_sec.cjdns._layout import octets, view
 from prestocloud_sec.cjdns.cryptoauth.batch_session import BatchSession
+from prestocloud_sec.cjdns.cryptoauth.cipher import LARGEST
 from prestocloud_sec.cjdns.cryptoauth.core import NONCES_EXHAUSTED, SESSION_SECONDS, SETUP_SECONDS
 from prestocloud_sec.cjdns.cryptoauth.exchange import INIT, RECEIVED_HELLO, RECEIVED_KEY, SENT_KEY, Exchange, Phase
 from prestocloud_sec.cjdns.cryptoauth.handshake import (
@@ -79,6 +80,7 @@ from prestocloud_sec.cjdns.cryptoauth.handshake import (
     open_box,
 )
 from prestocloud_sec.cjdns.cryptoauth.pending import Pending, remember
+from prestocloud_sec.cjdns.cryptoauth.replay import WIDTH
 from prestocloud_sec.cjdns.cryptoauth.secrets import PairSecret
 from prestocloud_sec.cjdns.cryptoauth.users import User
 from prestocloud_sec.cjdns.errors import (
@@ -244,24 +246,24 @@ class Session(BatchSession):
         SmallOrderError
             If the peer's key is no key.
         """
-        if type(payload) is not bytes:
-            payload = view(payload, "payload")
         live = self._live
+        at = self._now() if now is None else self._checked(now)
         cipher = live.cipher
-        at = self._clock() if now is None else now
-        if type(at) is not float or at - at:  # no float, or not a finite one
-            at = self._checked(at)
         if cipher is not None and self._pending is None:
             nonce = live.next_nonce
             idle = at - self._heard
             if nonce < NONCES_EXHAUSTED and (idle < SETUP_SECONDS or (idle < SESSION_SECONDS and live.established)):
-                packet = cipher.seal(nonce, payload)
+                quick = cipher.seal_quickly
+                if quick is not None and type(payload) is bytes and len(payload) <= LARGEST:
+                    packet = quick(nonce, payload)
+                else:
+                    packet = cipher.seal(nonce, payload)
                 live.next_nonce = nonce + 1
                 counters = self._counters
                 counters.packets_out += 1
                 counters.bytes_out += len(packet)
                 return packet
-        return self._encrypt_slowly(bytes(payload), at)
+        return self._encrypt_slowly(bytes(view(payload, "payload")), at)
 
     def connect_to_me(self) -> bytes:
         """Return a packet that asks whoever receives it to say hello to us, for when we do not know its key.
@@ -347,26 +349,32 @@ class Session(BatchSession):
         """
         data = packet if type(packet) is bytes else octets(packet, "packet")
         live = self._live
-        at = self._clock() if now is None else now
-        if type(at) is not float or at - at:  # no float, or not a finite one
-            at = self._checked(at)
+        at = self._now() if now is None else self._checked(now)
         cipher = live.cipher
-        if not live.established or cipher is None or len(data) < cipher.overhead:
+        size = len(data)
+        if not live.established or cipher is None or size < cipher.overhead:
             return self._decrypt_slowly(data, at, None)
         (nonce,) = _word(data)
         if nonce < FIRST_DATA_NONCE or nonce == CONNECT_TO_ME:
             return self._decrypt_slowly(data, at, None)
-        try:
-            payload = cipher.open_as(nonce, data)
-        except DecryptionError as refused:
-            return self._decrypt_slowly(data, at, refused)
-        if not live.window.accept(nonce):
+        quick = cipher.open_quickly
+        payload = quick(nonce, data) if quick is not None and size <= LARGEST else None
+        if payload is None:
+            try:
+                payload = cipher.open_as(nonce, data)
+            except DecryptionError as refused:
+                return self._decrypt_slowly(data, at, refused)
+        window = live.window
+        offset = nonce - window.base
+        if 0 <= offset < WIDTH and not window.bits >> offset & 1:  # as `ReplayWindow.accept`, for the usual packet
+            window.bits |= 1 << offset
+        elif not window.accept(nonce):
             raise self._refusal(_replayed(nonce))
         if self._heard < at:
             self._heard = at
         counters = self._counters
         counters.packets_in += 1
-        counters.bytes_in += len(data)
+        counters.bytes_in += size
         return payload
 
     def _decrypt_slowly(self, packet: bytes, now: float, refused: DecryptionError | None) -> bytes:

@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 __all__ = ["Interpreter", "execute", "interpreter_of"]
 
 _U64 = (1 << 64) - 1
-_DONE, _RETURNED = int(Status.DONE), int(Status.RETURNED)
+_RETURNED = int(Status.RETURNED)
 _R0, _HELPER, _RESUME = int(State.R0), int(State.HELPER), int(State.RESUME)
 _ARGUMENTS = slice(_R0 + 1, _R0 + 6)
-_NO_ARGUMENTS = np.zeros(5, np.int64)
+_ELEMENTS_AT = int(Desk.ELEMENTS_AT)
 
 
 class _Ended(BaseException):
@@ -80,7 +80,7 @@ class Interpreter:
         self.desk: NDArray[np.int64] = np.zeros(DESK_WORDS, np.int64)
         self._native: NDArray[np.uint8] = np.zeros(NATIVE_NUMBERS, np.uint8)
         self._tails: NDArray[np.int64] = np.zeros(layout.MAX_MAPS, np.int64)
-        self._words = machine.state.data
+        self._words, self._desk = machine.state.data, self.desk.data
         self.state_at, self.desk_at = machine.state.ctypes.data, self.desk.ctypes.data
         self._generation = -1
         self._arrays: list[tuple[Any, int]] = []
@@ -98,8 +98,12 @@ class Interpreter:
 
     def refresh(self, machine: Machine) -> None:
         """Take over what has changed of the machine's programs and program arrays; precedes every use of the kernel."""
-        if machine.generation == self._generation and all(array.generation == was for array, was in self._arrays):
-            return
+        if machine.generation == self._generation:
+            for array, generation in self._arrays:
+                if array.generation != generation:
+                    break
+            else:
+                return
         tables = [self._table(machine, number) for number in range(len(machine.maps))]
         self._tails[: len(tables)] = [0 if table is None else table.ctypes.data for table in tables]
         decoded = [_rows(program, _loads(machine, number)) for number, program in enumerate(machine.programs)]
@@ -122,7 +126,7 @@ class Interpreter:
         """Run a machine that was started; leave `State.RESULT`, or the words of a fault."""
         self.refresh(machine)
         self._blamed = False
-        self.desk[Desk.ELEMENTS_AT] = 0
+        self._desk[_ELEMENTS_AT] = 0
         try:
             self._go(machine)
         except _Ended:
@@ -133,7 +137,8 @@ class Interpreter:
         interpret, state_at, desk_at = self._interpret, self.state_at, self.desk_at
         while True:
             status: int = interpret(state_at, desk_at)
-            if status in (_DONE, _RETURNED) or not _ANSWERS[status](self, machine):
+            answer = _ANSWERS.get(status)
+            if answer is None or not answer(self, machine):
                 return status
 
     # --- What the kernel asks for. Each returns whether the program goes on.

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.builder import Builder as Builder
     from prestocloud_sec.bpf.cfg import ControlFlowGraph as ControlFlowGraph
     from prestocloud_sec.bpf.disassembler import disassemble as disassemble
+    from prestocloud_sec.bpf.maps.array import ArrayMap as ArrayMap
+    from prestocloud_sec.bpf.maps.array import PerCpuArray as PerCpuArray
+    from prestocloud_sec.bpf.maps.hash import HashMap as HashMap
+    from prestocloud_sec.bpf.maps.hash import PerCpuHashMap as PerCpuHashMap
+    from prestocloud_sec.bpf.maps.kinds import MapFlag as MapFlag
+    from prestocloud_sec.bpf.maps.kinds import MapType as MapType
     from prestocloud_sec.bpf.program import Program as Program
     from prestocloud_sec.bpf.program import ProgramType as ProgramType
     from prestocloud_sec.bpf.program import Symbols as Symbols
@@ -23,8 +29,14 @@ if TYPE_CHECKING:
 _HOMES: dict[str, str] = {
     "assemble": "assembler",
     "disassemble": "disassembler",
+    "ArrayMap": "maps.array",
     "Builder": "builder",
     "ControlFlowGraph": "cfg",
+    "HashMap": "maps.hash",
+    "MapFlag": "maps.kinds",
+    "MapType": "maps.kinds",
+    "PerCpuArray": "maps.array",
+    "PerCpuHashMap": "maps.hash",
     "Program": "program",
     "ProgramType": "program",
     "Symbols": "program",

@@ -22,6 +22,7 @@ __all__ = [
     "KernelError",
     "LoadError",
     "MapError",
+    "MissingKeyError",
     "ProgramError",
     "errno_symbol",
 ]
@@ -201,6 +202,10 @@ class LoadError(KernelError):
     ) -> None:
         self.log = log
         super().__init__(errno, what, where=where, expected=expected, hint=hint)
+
+
+class MissingKeyError(MapError, KeyError):
+    """A key is not in a map: the errno is ENOENT, and it is the error that Python's mappings raise."""
 
 
 class FaultError(BpfError):

@@ -1,21 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kinds of maps and the flags of maps and updates, by the kernel's numbers.
+"""Types, flags and creation rules of BPF maps, as Linux 6.18 has them (``include/uapi/linux/bpf.h``).
 
-Source: Linux 6.18, ``include/uapi/linux/bpf.h``: ``enum bpf_map_type``, ``BPF_F_*`` for ``BPF_MAP_CREATE`` and for
-``BPF_MAP_UPDATE_ELEM``.
+What may be created is a table: one row for each type, checked in the kernel's order, so that the errno is the kernel's
+too. Where a row was tried on a running kernel, the tests say so.
 """
 
 from __future__ import annotations
 
+import errno
+from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
-__all__ = ["PER_CPU", "MapFlag", "MapType", "UpdateFlag"]
+from prestocloud_sec.bpf.errors import ENOTSUPP, MapError
+
+__all__ = [
+    "ANY",
+    "EXIST",
+    "LOCK",
+    "NOEXIST",
+    "RULES",
+    "MapFlag",
+    "MapType",
+    "Rules",
+    "check_creation",
+]
 
 
 class MapType(IntEnum):
-    """Kinds of maps (``enum bpf_map_type``)."""
+    """Kinds of maps, by the kernel's number (``enum bpf_map_type``)."""
 
-    UNSPEC = 0
     HASH = 1
     ARRAY = 2
     PROG_ARRAY = 3
@@ -49,44 +62,186 @@ class MapType(IntEnum):
     USER_RINGBUF = 31
     CGRP_STORAGE = 32
     ARENA = 33
-
-
-PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH, MapType.PERCPU_CGROUP_STORAGE})
-"""The kinds with a value for each processor."""
+    INSN_ARRAY = 34
 
 
 class MapFlag(IntFlag):
-    """Flags that a map is made with (``BPF_F_*``)."""
+    """Flags a map is created with (``BPF_F_*``)."""
 
-    NO_PREALLOC = 1 << 0
-    NO_COMMON_LRU = 1 << 1
-    NUMA_NODE = 1 << 2
-    RDONLY = 1 << 3
-    """User space may not write."""
-    WRONLY = 1 << 4
-    """User space may not read."""
-    STACK_BUILD_ID = 1 << 5
-    ZERO_SEED = 1 << 6
-    """The hash is not seeded: the same order in every map. For tests."""
-    RDONLY_PROG = 1 << 7
-    """Programs may not write."""
-    WRONLY_PROG = 1 << 8
-    """Programs may not read."""
-    CLONE = 1 << 9
-    MMAPABLE = 1 << 10
-    PRESERVE_ELEMS = 1 << 11
-    INNER_MAP = 1 << 12
-    """An array whose size may differ from that of the map it stands in for inside a map of maps."""
+    NO_PREALLOC = 1
+    NO_COMMON_LRU = 2
+    NUMA_NODE = 4
+    RDONLY = 8
+    """User space may read only."""
+    WRONLY = 16
+    """User space may write only."""
+    STACK_BUILD_ID = 32
+    ZERO_SEED = 64
+    """The hash has no secret: the same order each time, and no defence against keys that were chosen to collide."""
+    RDONLY_PROG = 128
+    WRONLY_PROG = 256
+    CLONE = 512
+    MMAPABLE = 1024
+    PRESERVE_ELEMS = 2048
+    INNER_MAP = 4096
 
 
-class UpdateFlag(IntFlag):
-    """Flags of an update."""
+ANY, NOEXIST, EXIST, LOCK = 0, 1, 2, 4
+"""Flags of an update: whatever was there; only if the key is absent; only if it is present; under its spin lock."""
 
-    ANY = 0
-    """Write, whether the element exists or not."""
-    NOEXIST = 1 << 0
-    """Only where the element does not exist."""
-    EXIST = 1 << 1
-    """Only where it does."""
-    LOCK = 1 << 2
-    """Under the value's spin lock."""
+_F = MapFlag
+_USER = _F.RDONLY | _F.WRONLY
+_ACCESS = _USER | _F.RDONLY_PROG | _F.WRONLY_PROG
+_HASH = _F.NO_PREALLOC | _F.NO_COMMON_LRU | _F.NUMA_NODE | _ACCESS | _F.ZERO_SEED
+_ARRAY = _F.NUMA_NODE | _ACCESS
+_NO_FLAGS = MapFlag(0)
+_U32_MAX = 0xFFFF_FFFF
+
+LARGEST_ALLOCATION = 4 << 20
+"""Bytes that one allocation of the kernel can have (``KMALLOC_MAX_SIZE`` with pages of 4 KiB)."""
+LARGEST_PER_CPU = 32 << 10
+"""Bytes of one value of a per-CPU map (``PCPU_MIN_UNIT_SIZE``)."""
+MOST_STACK_FRAMES = 127
+"""``kernel.perf_event_max_stack``, unless an administrator changed it."""
+HASH_ELEMENT = 48
+"""Bytes that the kernel keeps with each element of a hash map."""
+LPM_NODE = 40
+"""Bytes that the kernel keeps with each node of a trie."""
+MOST_BUCKETS = 1 << 27
+"""Buckets that a hash map can have: their table must be shorter than 4 GiB, at 16 bytes each."""
+MOST_PROCESSORS = 8192
+"""``NR_CPUS`` of the kernels that distributions ship for servers."""
+PAGE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a map of one type may be created with.
+
+    Attributes
+    ----------
+    flags : MapFlag
+        Flags that are allowed.
+    key : tuple of int
+        Least and greatest size of a key, in bytes.
+    value : tuple of int
+        Sizes of a value that are allowed; empty for all above 0.
+    required : MapFlag
+        Flags that must be given.
+    """
+
+    flags: MapFlag
+    key: tuple[int, int] = (4, 4)
+    value: tuple[int, ...] = ()
+    required: MapFlag = _NO_FLAGS
+
+
+_ANY_KEY = (1, _U32_MAX)
+_NO_KEY = (0, 0)
+
+RULES: dict[MapType, Rules] = {
+    MapType.HASH: Rules(_HASH & ~_F.NO_COMMON_LRU, _ANY_KEY),
+    MapType.PERCPU_HASH: Rules(_HASH & ~_F.NO_COMMON_LRU, _ANY_KEY),
+    MapType.LRU_HASH: Rules(_HASH, _ANY_KEY),
+    MapType.LRU_PERCPU_HASH: Rules(_HASH, _ANY_KEY),
+    MapType.HASH_OF_MAPS: Rules(_HASH & ~_F.NO_COMMON_LRU, _ANY_KEY, (4,)),
+    MapType.ARRAY: Rules(_ARRAY | _F.MMAPABLE | _F.INNER_MAP),
+    MapType.PERCPU_ARRAY: Rules(_ARRAY),
+    MapType.PROG_ARRAY: Rules(_F.NUMA_NODE | _USER, value=(4,)),
+    MapType.PERF_EVENT_ARRAY: Rules(_F.NUMA_NODE | _USER | _F.PRESERVE_ELEMS, value=(4,)),
+    MapType.CGROUP_ARRAY: Rules(_F.NUMA_NODE | _USER, value=(4,)),
+    MapType.ARRAY_OF_MAPS: Rules(_F.NUMA_NODE | _USER, value=(4,)),
+    MapType.STACK_TRACE: Rules(_F.NUMA_NODE | _USER | _F.STACK_BUILD_ID),
+    MapType.LPM_TRIE: Rules(_F.NO_PREALLOC | _F.NUMA_NODE | _ACCESS, (5, 260), required=_F.NO_PREALLOC),
+    MapType.DEVMAP: Rules(_F.NUMA_NODE | _USER, value=(4, 8)),
+    MapType.DEVMAP_HASH: Rules(_F.NUMA_NODE | _USER, value=(4, 8)),
+    MapType.CPUMAP: Rules(_F.NUMA_NODE, value=(4, 8)),
+    MapType.QUEUE: Rules(_F.NUMA_NODE | _ACCESS, _NO_KEY),
+    MapType.STACK: Rules(_F.NUMA_NODE | _ACCESS, _NO_KEY),
+    MapType.BLOOM_FILTER: Rules(_F.NUMA_NODE | _F.ZERO_SEED | _ACCESS, _NO_KEY),
+    MapType.RINGBUF: Rules(_F.NUMA_NODE, _NO_KEY, (0,)),
+}
+"""The rules of every type that can be created here."""
+
+_HASHES = {
+    MapType.HASH,
+    MapType.PERCPU_HASH,
+    MapType.LRU_HASH,
+    MapType.LRU_PERCPU_HASH,
+    MapType.HASH_OF_MAPS,
+}
+_PER_CPU = {MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH}
+_LRU = {MapType.LRU_HASH, MapType.LRU_PERCPU_HASH}
+
+
+def _refused(number: int, kind: MapType, what: str, expected: str | None = None) -> MapError:
+    return MapError(number, what, where=kind.name, expected=expected)
+
+
+def check_creation(kind: MapType, key_size: int, value_size: int, max_entries: int, flags: int) -> None:
+    """Raise what the kernel gives where a map may not be created like this.
+
+    Parameters
+    ----------
+    kind : MapType
+        A type that `RULES` has.
+    key_size, value_size : int
+        Bytes of a key and of a value.
+    max_entries : int
+        Elements; of a ring buffer, bytes.
+    flags : int
+        Bits of `MapFlag`.
+
+    Raises
+    ------
+    MapError
+        With the kernel's errno.
+    """
+    rules = RULES[kind]
+    invalid = errno.EINVAL
+    if flags & ~rules.flags:
+        raise _refused(invalid, kind, f"flags {flags:#x}", f"bits of {int(rules.flags):#x}")
+    if rules.required & ~MapFlag(flags):
+        raise _refused(invalid, kind, f"flags {flags:#x}", f"{rules.required.name} among them")
+    for pair in (_USER, _F.RDONLY_PROG | _F.WRONLY_PROG):
+        if flags & pair == pair:
+            raise _refused(invalid, kind, "neither reading nor writing would be allowed", "one of the flags")
+    if kind in _LRU and flags & _F.NO_PREALLOC:
+        raise _refused(ENOTSUPP, kind, "NO_PREALLOC", "storage made beforehand, which it evicts from")
+    if not rules.key[0] <= key_size <= rules.key[1]:
+        raise _refused(invalid, kind, f"key of {key_size} bytes", f"{rules.key[0]} to {rules.key[1]}")
+    if rules.value and value_size not in rules.value:
+        raise _refused(invalid, kind, f"value of {value_size} bytes", " or ".join(map(str, rules.value)))
+    if value_size == 0 and kind is not MapType.RINGBUF:
+        raise _refused(invalid, kind, "value of 0 bytes", "1 or more")
+    if max_entries == 0:
+        raise _refused(invalid, kind, "room for no entries", "max_entries of 1 or more")
+    _check_sizes(kind, key_size, value_size, max_entries, flags)
+
+
+def _check_sizes(kind: MapType, key_size: int, value_size: int, max_entries: int, flags: int) -> None:
+    """Check what is too large, or not of the right shape."""
+    big, invalid = errno.E2BIG, errno.EINVAL
+    if kind in _HASHES:
+        if key_size + value_size >= LARGEST_ALLOCATION - HASH_ELEMENT:
+            raise _refused(big, kind, f"elements of {key_size + value_size} bytes", "4 MiB at most")
+        if max_entries > MOST_BUCKETS:
+            raise _refused(big, kind, f"{max_entries} entries", f"{MOST_BUCKETS} at most")
+    if kind in _PER_CPU and value_size > LARGEST_PER_CPU:
+        raise _refused(big, kind, f"value of {value_size} bytes", f"{LARGEST_PER_CPU} at most, for each processor")
+    if kind is MapType.ARRAY and value_size > 0x7FFF_FFFF:
+        raise _refused(big, kind, f"value of {value_size} bytes", "2 GiB at most")
+    if kind is MapType.LPM_TRIE and value_size > LARGEST_ALLOCATION - 256 - LPM_NODE:
+        raise _refused(invalid, kind, f"value of {value_size} bytes", "4 MiB at most")
+    if kind in {MapType.QUEUE, MapType.STACK, MapType.BLOOM_FILTER} and value_size > LARGEST_ALLOCATION:
+        raise _refused(big, kind, f"value of {value_size} bytes", "4 MiB at most")
+    if kind is MapType.STACK_TRACE:
+        entry = 32 if flags & _F.STACK_BUILD_ID else 8
+        if value_size < 8 or value_size % entry or value_size // entry > MOST_STACK_FRAMES:
+            raise _refused(invalid, kind, f"value of {value_size} bytes", f"{entry} for each of 1 to 127 frames")
+    if kind is MapType.RINGBUF and (max_entries & (max_entries - 1) or max_entries % PAGE):
+        raise _refused(invalid, kind, f"{max_entries} bytes", f"a power of two, {PAGE} or more")
+    if kind is MapType.DEVMAP_HASH and max_entries > 1 << 31:
+        raise _refused(invalid, kind, f"{max_entries} entries", "2**31 at most")
+    if kind is MapType.CPUMAP and max_entries > MOST_PROCESSORS:
+        raise _refused(big, kind, f"{max_entries} entries", f"{MOST_PROCESSORS} processors at most")

@@ -1,0 +1,509 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all maps have in common: their sizes, the two sides they are used from, and what they look like.
+
+A map has two faces. *User space* sees keys and values as they were declared, with the errnos of ``bpf(2)`` as
+`MapError`, and may be kept from reading or writing (``RDONLY``, ``WRONLY``). *Programs* see bytes, places in the map's storage, and
+negative errnos, as helpers return them; of per-CPU maps they see the value of the processor they run on.
+
+A kind of map overrides what `prestocloud_sec.bpf.maps.hooks` has for either; here is what is made of that.
+"""
+
+from __future__ import annotations
+
+import errno
+import html
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from prestocloud_sec.bpf.errors import BpfMisuseError, MapError, MissingKeyError
+from prestocloud_sec.bpf.maps.codec import Codec, codec_of
+from prestocloud_sec.bpf.maps.hooks import Hooks
+from prestocloud_sec.bpf.maps.kinds import ANY, LOCK, MapFlag, MapType, check_creation
+from prestocloud_sec.bpf.maps.layout import DESCRIPTOR_WORDS, Descriptor
+from prestocloud_sec.bpf.maps.storage import stride_of, view, zeros
+from prestocloud_sec.wire import shown, whole
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["DELETE", "ITERATE", "LOOKUP", "UPDATE", "Map", "address_of", "signed"]
+
+LOOKUP, UPDATE, DELETE, ITERATE = 1, 2, 4, 8
+"""Bits of `Descriptor.NATIVE`."""
+_U32_MAX = 0xFFFF_FFFF
+_U64_MAX = (1 << 64) - 1
+_ROWS = 10
+_NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.")
+
+
+def signed(number: int) -> int:
+    """Return the 64 bits of `number` as the signed number that kernels take."""
+    number &= _U64_MAX
+    return number - (1 << 64) if number >> 63 else number
+
+
+def address_of(array: NDArray[Any]) -> int:
+    """Return where an array lies in this process."""
+    return int(array.ctypes.data)
+
+
+def processors(cpus: int | None) -> int:
+    """Return how many processors per-CPU maps have values for: `cpus`, or as many as this machine has."""
+    return os.cpu_count() or 1 if cpus is None else whole(cpus, "cpus", 1, 4096, error=BpfMisuseError)
+
+
+class Map(Hooks):
+    """One BPF map.
+
+    Parameters
+    ----------
+    key, value : int, dtype, str or struct.Struct
+        What keys and values are: a size in bytes, a numpy dtype (also as text, also structured), or a struct format.
+    max_entries : int
+        Elements that there is room for.
+    flags : int
+        Bits of `MapFlag`.
+    name : str
+        Up to 15 letters, digits, dots and underscores.
+    cpus : int, optional
+        For maps with a value for each processor: how many there are; as many as this machine has if not given.
+
+    Attributes
+    ----------
+    type : MapType
+    key_size, value_size, max_entries : int
+    flags : MapFlag
+    name : str
+    key_codec, value_codec : Codec
+    cpus : int
+        Values of each element; 1 but for per-CPU maps.
+    descriptor : ndarray of int64, shape (DESCRIPTOR_WORDS,)
+        What compiled code knows of the map (`prestocloud_sec.bpf.maps.layout`).
+    values, keys : ndarray of uint8, or None
+        Its storage, if programs can point into it; never moves.
+    value_stride, key_stride : int
+        Bytes from one stored value, and key, to the next.
+    program_reads_only : bool
+        Whether programs may not write.
+
+    Raises
+    ------
+    MapError
+        Where the kernel would not create such a map, with its errno.
+    BpfMisuseError
+        If an argument is of the wrong type, or a number that a map cannot have.
+    """
+
+    type: ClassVar[MapType]
+
+    def __init__(
+        self,
+        key: Any,
+        value: Any,
+        max_entries: int,
+        flags: int = 0,
+        *,
+        name: str = "",
+        cpus: int | None = None,
+    ) -> None:
+        self.key_codec: Codec = codec_of(key, "key")
+        self.value_codec: Codec = codec_of(value, "value")
+        self.key_size = self.key_codec.size
+        self.value_size = self.value_codec.size
+        self.max_entries = whole(max_entries, "max_entries", 0, _U32_MAX, error=BpfMisuseError)
+        self.flags = MapFlag(whole(flags, "flags", 0, _U32_MAX, error=BpfMisuseError))
+        self.name = _name(name)
+        check_creation(self.type, self.key_size, self.value_size, self.max_entries, int(self.flags))
+        self.cpus = processors(cpus) if self.per_cpu else 1
+        self.value_stride = stride_of(self.value_size)
+        self.key_stride = stride_of(self.key_size)
+        self.program_reads_only = bool(self.flags & MapFlag.RDONLY_PROG)
+        self.frozen = False
+        self.values: NDArray[np.uint8] | None = None
+        self.keys: NDArray[np.uint8] | None = None
+        self.descriptor: NDArray[np.int64] = np.zeros(DESCRIPTOR_WORDS, np.int64)
+        self._at = address_of(self.descriptor)
+        self._words = view(self.descriptor)
+        self._block = self.value_size if not self.per_cpu else self.cpus * _rounded(self.value_size)
+        """Bytes of a value as system calls have it."""
+        self._scratch = zeros(_rounded(self.key_size) + self._block)
+        self._scratch_view = view(self._scratch)
+        self._key_at = address_of(self._scratch)
+        self._value_at = self._key_at + _rounded(self.key_size)
+        self._lock = threading.RLock()
+        self._describe()
+
+    # --- Storage.
+
+    def _describe(self) -> None:
+        words = self._words
+        words[Descriptor.TYPE] = int(self.type)
+        words[Descriptor.KEY_SIZE] = self.key_size
+        words[Descriptor.VALUE_SIZE] = self.value_size
+        words[Descriptor.MAX_ENTRIES] = self.max_entries
+        words[Descriptor.FLAGS] = int(self.flags)
+        words[Descriptor.STRIDE] = self.value_stride
+        words[Descriptor.KEY_STRIDE] = self.key_stride
+        words[Descriptor.CPUS] = self.cpus
+
+    def _keep_values(self, slots: int) -> None:
+        """Make storage for the values of so many slots."""
+        self.values = zeros(slots * self.cpus * self.value_stride)
+        self._value_view = view(self.values)
+        self._words[Descriptor.VALUES_AT] = address_of(self.values)
+
+    def _keep_keys(self, slots: int) -> None:
+        """Make storage for the keys of so many slots."""
+        self.keys = zeros(slots * self.key_stride)
+        self._key_view = view(self.keys)
+        self._words[Descriptor.KEYS_AT] = address_of(self.keys)
+
+    def _natively(self, operations: int) -> None:
+        """Say what kernels can do; not what the flags keep programs from."""
+        if self.flags & MapFlag.RDONLY_PROG:
+            operations &= ~(UPDATE | DELETE)
+        if self.flags & MapFlag.WRONLY_PROG:
+            operations &= ~(LOOKUP | ITERATE)
+        self._words[Descriptor.NATIVE] = operations
+
+    def _value(self, slot: int) -> bytes:
+        """Return the value of a slot as system calls have it: that of each processor, rounded up to 8 bytes."""
+        stride, size = self.value_stride, self.value_size
+        if not self.per_cpu:
+            start = slot * stride
+            return bytes(self._value_view[start : start + size])
+        start, wide = slot * self.cpus * stride, _rounded(size)
+        return b"".join(
+            bytes(self._value_view[place : place + size]).ljust(wide, b"\0")
+            for place in range(start, start + self.cpus * stride, stride)
+        )
+
+    def _put(self, key: bytes, value: bytes = b"") -> None:
+        """Lay key and value where kernels find them; the lock has to be held."""
+        self._scratch_view[: len(key)] = key
+        if value:
+            start = self._value_at - self._key_at
+            self._scratch_view[start : start + len(value)] = value
+
+    # --- User space: mapping of typed keys to typed values.
+
+    def lookup(self, key: Any) -> Any:
+        """Return the value of a key.
+
+        Raises
+        ------
+        MapError
+            ENOENT if there is none; EPERM if user space may not read; what the kind of map says.
+        """
+        self._may_read()
+        raw = self._key(key)
+        with self._lock:
+            found = self._find(raw)
+        if isinstance(found, int):
+            raise self._error(found, "lookup", key)
+        return self._value_of(found)
+
+    def update(self, key: Any, value: Any, flags: int = ANY) -> None:
+        """Store a value.
+
+        Parameters
+        ----------
+        key, value : object
+            As the map declares them; of a per-CPU map, a value for each processor.
+        flags : int
+            `ANY`, `NOEXIST` or `EXIST`.
+
+        Raises
+        ------
+        MapError
+            EEXIST or ENOENT by the flags, EINVAL for other flags, E2BIG if the map is full (ENOSPC for a trie), EPERM
+            if user space may not write; what the kind of map says.
+        """
+        self._may_write()
+        flags = whole(flags, "flags", 0, _U64_MAX, error=BpfMisuseError)
+        raw, data = self._key(key), self._data(value)
+        with self._lock:
+            result = -errno.EINVAL if flags & LOCK else self._store(raw, data, flags)
+        if result:
+            raise self._error(result, "update", key)
+
+    def delete(self, key: Any) -> None:
+        """Remove an element.
+
+        Raises
+        ------
+        MapError
+            ENOENT if there is none; EINVAL for arrays, whose elements cannot go; EPERM if user space may not write.
+        """
+        self._may_write()
+        raw = self._key(key)
+        with self._lock:
+            result = self._remove(raw)
+        if result:
+            raise self._error(result, "delete", key)
+
+    def lookup_and_delete(self, key: Any) -> Any:
+        """Return the value of a key and remove it, in one step.
+
+        Raises
+        ------
+        MapError
+            As `lookup` and `delete`.
+        """
+        self._may_read()
+        self._may_write()
+        raw = self._key(key)
+        with self._lock:
+            found = self._find(raw)
+            result = found if isinstance(found, int) else self._remove(raw)
+        if result or isinstance(found, int):
+            raise self._error(result, "lookup_and_delete", key)
+        return self._value_of(found)
+
+    def next_key(self, key: Any = None) -> Any:
+        """Return the key behind `key`; the first for None, or for a key that is not there.
+
+        Raises
+        ------
+        MapError
+            ENOENT behind the last.
+        """
+        self._may_read()
+        raw = None if key is None else self._key(key)
+        with self._lock:
+            found = self._following(raw)
+        if isinstance(found, int):
+            raise self._error(found, "next_key", key)
+        return self.key_codec.decode(found)
+
+    def freeze(self) -> None:
+        """Keep user space from writing from now on (``BPF_MAP_FREEZE``); programs still may."""
+        self.frozen = True
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.lookup(key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.update(key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        self.delete(key)
+
+    def __contains__(self, key: Any) -> bool:
+        self._may_read()
+        raw = self._key(key)
+        with self._lock:
+            return not isinstance(self._find(raw), int)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Return the value of a key, or `default` where there is none."""
+        try:
+            return self.lookup(key)
+        except MissingKeyError:
+            return default
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        """Remove a key and return its value; where there is none, `default` if given.
+
+        Raises
+        ------
+        MissingKeyError
+            If the key is not there and no default was given.
+        """
+        try:
+            return self.lookup_and_delete(key)
+        except MissingKeyError:
+            if default:
+                return default[0]
+            raise
+
+    def __len__(self) -> int:
+        return int(self._words[Descriptor.COUNT])
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the keys there are now; the map may change meanwhile."""
+        self._may_read()
+        decode = self.key_codec.decode
+        return iter([decode(key) for key, _ in self._pairs()])
+
+    def items(self) -> list[tuple[Any, Any]]:
+        """Return pairs of key and value, as they are now, in the map's order."""
+        self._may_read()
+        decode = self.key_codec.decode
+        return [(decode(key), self._value_of(value)) for key, value in self._pairs()]
+
+    def clear(self) -> None:
+        """Remove every element that can be removed; where none can, set all values to 0."""
+        self._may_write()
+        with self._lock:
+            for key, _ in self._pairs():
+                if self._remove(key) == -errno.EINVAL:
+                    self._store(key, bytes(self._block), ANY)
+
+    def merge(self, pairs: Any) -> None:
+        """Store all pairs of a mapping, or of an iterable of pairs; those before a pair that is refused stay stored."""
+        pairs = pairs.items() if hasattr(pairs, "items") else pairs
+        if not isinstance(pairs, Iterable):
+            raise BpfMisuseError(type(pairs).__name__, where="pairs", expected="a mapping or an iterable of pairs")
+        for pair in pairs:
+            try:
+                key, value = pair
+            except (TypeError, ValueError) as error:
+                raise BpfMisuseError(shown(pair), where="pairs", expected="a key and a value") from error
+            self.update(key, value)
+
+    def to_numpy(self) -> NDArray[Any]:
+        """Return a copy of all elements, in the map's order.
+
+        Returns
+        -------
+        ndarray, shape (elements,), fields ``key`` and ``value``
+            As the map declares them, or bytes (``V``); of a per-CPU map, ``value`` has a place for each processor.
+        """
+        self._may_read()
+        pairs = self._pairs()
+        keys = np.frombuffer(b"".join(key for key, _ in pairs), np.uint8).reshape(len(pairs), self.key_size)
+        values = b"".join(self._cut(value) for _, value in pairs)
+        return self._table(keys, np.frombuffer(values, np.uint8).reshape(len(pairs), self.cpus, self.value_size))
+
+    def _table(self, keys: NDArray[np.uint8], values: NDArray[np.uint8]) -> NDArray[Any]:
+        """Return rows of bytes as a table: keys of shape (rows, bytes), values of shape (rows, processors, bytes)."""
+        shape = (self.cpus,) if self.per_cpu else ()
+        fields = [("key", self.key_codec.dtype)] if self.key_size else []
+        fields.append(("value", np.dtype((self.value_codec.dtype, shape)) if shape else self.value_codec.dtype))
+        packed = np.concatenate([keys, values.reshape(len(values), -1)], axis=1)
+        return np.ascontiguousarray(packed).reshape(-1).view(np.dtype(fields))
+
+    # --- Typed values and errors.
+
+    def _key(self, key: Any) -> bytes:
+        return self.key_codec.encode(key, "key")
+
+    def _data(self, value: Any) -> bytes:
+        """Return a value as system calls have it."""
+        if not self.per_cpu:
+            return self.value_codec.encode(value, "value")
+        if isinstance(value, bytes | bytearray | memoryview):
+            if len(value) == self._block:
+                return bytes(value)
+            raise BpfMisuseError(
+                f"{len(value)} bytes", where="value", expected=f"{self._block}: all processors, each rounded up to 8"
+            )
+        try:
+            parts = list(value)
+        except TypeError as error:
+            raise BpfMisuseError(
+                type(value).__name__, where="value", expected=f"a value for each of {self.cpus} processors"
+            ) from error
+        if len(parts) != self.cpus:
+            raise BpfMisuseError(
+                f"{len(parts)} values", where="value", expected=f"one for each of {self.cpus} processors"
+            )
+        wide = _rounded(self.value_size)
+        encode = self.value_codec.encode
+        return b"".join(encode(part, f"value[{cpu}]").ljust(wide, b"\0") for cpu, part in enumerate(parts))
+
+    def _value_of(self, data: bytes) -> Any:
+        if not self.per_cpu:
+            return self.value_codec.decode(data)
+        rows = np.frombuffer(self._cut(data), np.uint8).reshape(self.cpus, self.value_size)
+        return self.value_codec.decode_many(rows)
+
+    def _cut(self, data: bytes) -> bytes:
+        """Return a value as system calls have it without what rounds each processor's part up."""
+        wide = _rounded(self.value_size)
+        if not self.per_cpu or wide == self.value_size:
+            return data
+        return b"".join(data[start : start + self.value_size] for start in range(0, len(data), wide))
+
+    def _may_read(self) -> None:
+        if self.flags & MapFlag.WRONLY:
+            raise MapError(errno.EPERM, "user space may not read", where=self._title(), hint="it has the flag WRONLY")
+
+    def _may_write(self) -> None:
+        if self.flags & MapFlag.RDONLY:
+            raise MapError(errno.EPERM, "user space may not write", where=self._title(), hint="it has the flag RDONLY")
+        if self.frozen:
+            raise MapError(errno.EPERM, "user space may not write", where=self._title(), hint="it was frozen")
+
+    def _error(self, result: int, operation: str, key: Any) -> MapError:
+        """Return the error for a negative errno."""
+        number = -result
+        kind = MissingKeyError if number == errno.ENOENT else MapError
+        what = "" if key is None else f" of {shown(key)}"
+        return kind(number, f"{operation}{what}", where=self._title(), expected=_EXPECTED.get(number))
+
+    # --- What it looks like.
+
+    def _title(self) -> str:
+        return f"{type(self).__name__} {self.name!r}" if self.name else type(self).__name__
+
+    def _columns(self) -> str:
+        keys = f"{self.key_codec} -> " if self.key_size else ""
+        return f"{keys}{self.value_codec}{f' on {self.cpus} processors' if self.per_cpu else ''}"
+
+    def __repr__(self) -> str:
+        flags = f", {_flag_names(self.flags)}" if self.flags else ""
+        return f"<{self._title()}: {self._columns()}, {len(self)} of {self.max_entries} entries{flags}>"
+
+    def _repr_html_(self) -> str:
+        title = html.escape(repr(self)[1:-1])
+        if self.flags & MapFlag.WRONLY:
+            return f"<p>{title}</p>"
+        rows = self._first(_ROWS)
+        body = "".join(
+            f"<tr><td>{html.escape(shown(key))}</td><td>{html.escape(shown(value))}</td></tr>" for key, value in rows
+        )
+        more = len(self) - len(rows)
+        tail = f"<tr><td colspan=2>and {more} more</td></tr>" if more > 0 else ""
+        head = "<thead><tr><th>key</th><th>value</th></tr></thead>"
+        return f"<table><caption>{title}</caption>{head}<tbody>{body}{tail}</tbody></table>"
+
+    def _first(self, count: int) -> list[tuple[Any, Any]]:
+        """Return the first elements, typed."""
+        rows: list[tuple[Any, Any]] = []
+        key: bytes | None = None
+        with self._lock:
+            while len(rows) < count:
+                found = self._following(key)
+                if isinstance(found, int):
+                    break
+                value = self._find(found)
+                if not isinstance(value, int):
+                    rows.append((self.key_codec.decode(found), self._value_of(value)))
+                key = found
+        return rows
+
+
+_EXPECTED = {
+    errno.ENOENT: "a key that is there",
+    errno.EEXIST: "a key that is not there",
+    errno.E2BIG: "room in the map, and an index below max_entries",
+    errno.ENOSPC: "room in the map",
+}
+
+
+def _rounded(size: int) -> int:
+    return (size + 7) & ~7
+
+
+def _flag_names(flags: MapFlag) -> str:
+    return "|".join(flag.name or hex(flag) for flag in MapFlag if flag & flags)
+
+
+def _name(name: object) -> str:
+    """Return a map's name if the kernel takes it (``bpf_obj_name_cpy``)."""
+    if not isinstance(name, str):
+        raise BpfMisuseError(type(name).__name__, where="name", expected="str")
+    if len(name) > 15 or not _NAME.issuperset(name):
+        raise MapError(
+            errno.EINVAL, shown(name), where="name", expected="up to 15 letters, digits, dots and underscores"
+        )
+    return name

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys and values as Python knows them, and as the bytes that a map holds.
+
+A map's key or value is declared in one of three ways, and what Python gives and gets follows from it:
+
+- a size in bytes: bytes;
+- a numpy dtype (``"u4"``, ``np.uint64``, a structured one): numbers, or numpy records;
+- a format of `struct` (``"<IH"``, ``"4s"``): what it unpacks to; the value itself where that is one.
+
+Bytes of the right size are taken everywhere. Nothing is cut, rounded or wrapped: what does not fit is refused.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.wire import shown, view_of, whole
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from numpy.typing import NDArray
+
+__all__ = ["BytesCodec", "Codec", "DtypeCodec", "StructCodec", "codec_of"]
+
+_U32_MAX = 0xFFFF_FFFF
+_LONGEST = 1 << 22
+"""Bytes that a format of `struct` may describe; beyond, give a size."""
+
+
+class Codec(ABC):
+    """How one key or value is written.
+
+    Attributes
+    ----------
+    size : int
+        Bytes.
+    dtype : dtype
+        What a snapshot shows it as.
+    """
+
+    __slots__ = ("dtype", "size")
+    size: int
+    dtype: np.dtype[Any]
+
+    def encode(self, value: Any, name: str) -> bytes:
+        """Return the bytes of `value`; bytes of the right size are themselves.
+
+        Raises
+        ------
+        BpfMisuseError
+            If `value` is nothing that this codec can write; `name` says what it was for.
+        """
+        if isinstance(value, bytes | bytearray | memoryview):
+            if not isinstance(value, bytes):
+                value = bytes(view_of(value, name=name))
+            if len(value) != self.size:
+                raise BpfMisuseError(f"{len(value)} bytes", where=name, expected=f"{self.size}")
+            return value
+        return self._encode(value, name)
+
+    @abstractmethod
+    def _encode(self, value: Any, name: str) -> bytes:
+        """Return the bytes of what is not bytes."""
+
+    @abstractmethod
+    def decode(self, data: bytes) -> Any:
+        """Return what `size` bytes mean."""
+
+    def decode_many(self, block: NDArray[np.uint8]) -> Any:
+        """Return what rows of bytes mean: an array of `dtype`, or a tuple where that would say less."""
+        return tuple(self.decode(row.tobytes()) for row in block)
+
+    @abstractmethod
+    def __str__(self) -> str: ...
+
+
+class BytesCodec(Codec):
+    """Bytes as they are."""
+
+    __slots__ = ()
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.dtype = np.dtype((np.void, size))
+
+    def _encode(self, value: Any, name: str) -> bytes:
+        if isinstance(value, np.ndarray | np.void):
+            data: bytes = value.tobytes()
+            if len(data) == self.size:
+                return data
+            raise BpfMisuseError(f"{len(data)} bytes", where=name, expected=f"{self.size}")
+        hint = "declare it by a dtype such as 'u4' for numbers" if isinstance(value, int) else None
+        raise BpfMisuseError(f"{type(value).__name__}", where=name, expected=f"{self.size} bytes", hint=hint)
+
+    def decode(self, data: bytes) -> bytes:
+        """Return the bytes."""
+        return data
+
+    def __str__(self) -> str:
+        return f"{self.size} bytes"
+
+
+_INTEGERS = {
+    (kind, size): (low, high)
+    for size in (1, 2, 4, 8)
+    for kind, low, high in (
+        ("u", 0, (1 << 8 * size) - 1),
+        ("i", -1 << 8 * size - 1, (1 << 8 * size - 1) - 1),
+    )
+}
+
+
+class DtypeCodec(Codec):
+    """Numbers and records of numpy."""
+
+    __slots__ = ("_decode", "_endian", "_integer")
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.size = dtype.itemsize
+        self._integer = _INTEGERS.get((dtype.kind, dtype.itemsize))
+        self._endian: Any = "big" if _is_big(dtype) else "little"
+
+    def _encode(self, value: Any, name: str) -> bytes:
+        if self._integer is not None:
+            low, high = self._integer
+            number = whole(value, name, low, high, error=BpfMisuseError)
+            return number.to_bytes(self.size, self._endian, signed=low < 0)
+        target = np.zeros((), self.dtype)
+        _fill(target, self.dtype, value, name)
+        return target.tobytes()
+
+    def decode(self, data: bytes) -> Any:
+        """Return an ``int`` or ``float`` for a number, a numpy scalar or array for everything else."""
+        if self._integer is not None:
+            return int.from_bytes(data, self._endian, signed=self._integer[0] < 0)
+        if self.dtype.subdtype is not None:
+            base, shape = self.dtype.subdtype
+            return np.frombuffer(data, base).reshape(shape)
+        found = np.frombuffer(data, self.dtype)[0]
+        return found.item() if self.dtype.kind in "fb?" else found
+
+    def decode_many(self, block: NDArray[np.uint8]) -> Any:
+        """Return an array of `dtype`."""
+        base = self.dtype.base
+        return np.ascontiguousarray(block).view(base).reshape(len(block), *self.dtype.shape)
+
+    def __str__(self) -> str:
+        return str(self.dtype)
+
+
+def _is_big(dtype: np.dtype[Any]) -> bool:
+    return dtype.byteorder == ">" or (dtype.byteorder == "=" and sys.byteorder == "big")
+
+
+def _fill(target: NDArray[Any], dtype: np.dtype[Any], value: Any, name: str) -> None:
+    """Write `value` into an array without dimensions, or into a part of one, refusing what numpy would bend."""
+    if dtype.names is not None:
+        _fill_record(target, dtype, value, name)
+    elif target.shape:
+        try:
+            rows = list(value)
+        except TypeError as error:
+            raise BpfMisuseError(type(value).__name__, where=name, expected=f"{target.shape[0]} of them") from error
+        if len(rows) != target.shape[0]:
+            raise BpfMisuseError(f"{len(rows)} of them", where=name, expected=str(target.shape[0]))
+        for place, row in enumerate(rows):
+            _fill(target[place : place + 1].reshape(target.shape[1:]), dtype, row, f"{name}[{place}]")
+    elif (limits := _INTEGERS.get((dtype.kind, dtype.itemsize))) is not None:
+        target[...] = whole(value, name, *limits, error=BpfMisuseError)
+    elif isinstance(value, bytes) and dtype.kind in "SV" and len(value) > dtype.itemsize:
+        raise BpfMisuseError(f"{len(value)} bytes", where=name, expected=f"{dtype.itemsize}")
+    else:
+        try:
+            if dtype.kind == "f":
+                with np.errstate(all="ignore"):
+                    target[...] = float(value)
+            else:
+                target[...] = value
+        except (TypeError, ValueError, OverflowError) as error:
+            raise BpfMisuseError(shown(value), where=name, expected=f"a {dtype}") from error
+
+
+def _fill_record(target: NDArray[Any], dtype: np.dtype[Any], value: Any, name: str) -> None:
+    names = dtype.names or ()
+    if isinstance(value, np.ndarray | np.void) and value.dtype == dtype and not value.shape:
+        target[...] = value
+        return
+    if isinstance(value, np.void | np.ndarray) and value.dtype.names:
+        value = {field: value[field] for field in value.dtype.names}
+    if not isinstance(value, dict):
+        try:
+            parts = list(value)
+        except TypeError as error:
+            raise BpfMisuseError(type(value).__name__, where=name, expected=f"fields {', '.join(names)}") from error
+        if len(parts) != len(names):
+            raise BpfMisuseError(f"{len(parts)} fields", where=name, expected=f"{len(names)}: {', '.join(names)}")
+        value = dict(zip(names, parts, strict=True))
+    if set(value) != set(names):
+        raise BpfMisuseError(shown(list(value)), where=name, expected=f"fields {', '.join(names)}")
+    for field in names:
+        part = target[field]
+        _fill(part, part.dtype, value[field], f"{name}.{field}")
+
+
+class StructCodec(Codec):
+    """What a format of `struct` says."""
+
+    __slots__ = ("_single", "_struct")
+
+    def __init__(self, layout: struct.Struct) -> None:
+        self._struct = layout
+        self.size = layout.size
+        self._single = len(layout.unpack(bytes(layout.size))) == 1
+        self.dtype = np.dtype((np.void, layout.size))
+
+    def _encode(self, value: Any, name: str) -> bytes:
+        if self._single and not isinstance(value, tuple | list):
+            value = (value,)
+        try:
+            return self._struct.pack(*value)
+        except (struct.error, TypeError, OverflowError, ValueError) as error:
+            raise BpfMisuseError(shown(value), where=name, expected=f"what packs as {self._struct.format!r}") from error
+
+    def decode(self, data: bytes) -> Any:
+        """Return the tuple that the format unpacks to, or its one part."""
+        parts = self._struct.unpack(data)
+        return parts[0] if self._single else parts
+
+    def __str__(self) -> str:
+        return repr(self._struct.format)
+
+
+if TYPE_CHECKING:
+    Declared: TypeAlias = int | str | struct.Struct | type[Any] | np.dtype[Any] | Codec | list[Any]
+
+
+def codec_of(declared: Any, name: str) -> Codec:
+    """Return the codec that a declaration means.
+
+    Parameters
+    ----------
+    declared : int, str, dtype, struct.Struct or Codec
+        A size in bytes, a format of `struct`, or what numpy takes for a dtype.
+    name : str
+        What an error calls it.
+
+    Raises
+    ------
+    BpfMisuseError
+        If it is none of them.
+    """
+    if isinstance(declared, Codec):
+        return declared
+    if isinstance(declared, bool):
+        raise BpfMisuseError("bool", where=name, expected="a size, a numpy dtype or a struct format")
+    if isinstance(declared, int | np.integer):
+        return BytesCodec(whole(declared, name, 0, _U32_MAX, error=BpfMisuseError))
+    if isinstance(declared, str) and (layout := _struct_of(declared)) is not None:
+        return StructCodec(layout)
+    if isinstance(declared, struct.Struct):
+        return StructCodec(declared)
+    try:
+        dtype: np.dtype[Any] = np.dtype("None" if declared is None else declared)  # None would mean float64
+    except Exception as error:  # numpy raises many things for what is no dtype
+        raise BpfMisuseError(
+            shown(declared), where=name, expected="a size in bytes, a numpy dtype or a struct format"
+        ) from error
+    if dtype.hasobject or dtype.itemsize > _U32_MAX or dtype.kind in "mM":
+        raise BpfMisuseError(shown(declared), where=name, expected="a dtype of plain bytes")
+    return DtypeCodec(dtype)
+
+
+def _struct_of(text: str) -> struct.Struct | None:
+    """Return the layout that `text` describes, None if it is no format of `struct`, or means the same as a dtype."""
+    if len(text) == 1 and text in "bBhHiIqQlLfd":
+        return None
+    try:
+        layout = struct.Struct(text)
+        return layout if 0 < layout.size <= _LONGEST and layout.unpack(bytes(layout.size)) else None
+    except (struct.error, UnicodeEncodeError, MemoryError, OverflowError):
+        return None

@@ -4,64 +4,35 @@
 Each is a twin of the function of its name among the implementations in this package, and gives the same results,
 errors and faults. What one cannot do here it *declines*: it leaves the helper's number in `State.HELPER`, nothing else
 done, and the engine lets Python do it. Faults are left in the state without the instruction, which the engine knows.
+In both cases what it returns means nothing, so an engine sets `State.HELPER` to 0 before a call and looks at it, and at
+`State.FAULT`, behind it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from numba import types
 
 from prestocloud_sec._jit import kernel
 from prestocloud_sec.bpf._raw_kernel import clear, load8, load32, load64, move, store64
+from prestocloud_sec.bpf.helpers.native_access_kernel import decline, readable, writable
+from prestocloud_sec.bpf.helpers.native_maps_kernel import (
+    h_map_delete_elem,
+    h_map_lookup_elem,
+    h_map_lookup_percpu_elem,
+    h_map_update_elem,
+)
 from prestocloud_sec.bpf.vm import layout
-from prestocloud_sec.bpf.vm.access_kernel import host_of
-from prestocloud_sec.bpf.vm.fault import FaultKind
 from prestocloud_sec.bpf.vm.layout import State
 
-__all__ = ["NATIVE_HELPERS", "call_native", "decline", "packet_word"]
+__all__ = ["ENTRIES", "SIGNATURE", "packet_word"]
 
 _U = types.uint64
 _U32 = _U(0xFFFFFFFF)
 _INT_MAX = 0x7FFFFFFF
 _EFAULT, _EINVAL = _U(-14 % (1 << 64)), _U(-22 % (1 << 64))
-
-NATIVE_HELPERS = (5, 7, 8, 23, 26, 28)
-"""Numbers of the helpers that `call_native` knows."""
-
-
-@kernel()
-def decline(state_at: Any, number: Any) -> Any:
-    """Leave a helper to Python; return 0."""
-    store64(state_at + 8 * State.HELPER, _U(number))
-    return _U(0)
-
-
-@kernel()
-def no_memory(state_at: Any, kind: Any, address: Any, size: Any) -> Any:
-    """Leave an access fault; return 0."""
-    store64(state_at + 8 * State.FAULT, _U(kind))
-    store64(state_at + 8 * State.FAULT_ADDRESS, address)
-    store64(state_at + 8 * State.FAULT_SIZE, size)
-    return _U(0)
-
-
-@kernel()
-def readable(state_at: Any, address: Any, size: Any) -> Any:
-    """Return where `size` bytes (not 0) at `address` lie in this process, or 0 with a fault left."""
-    host = host_of(types.int64(load64(state_at + 8 * State.REGIONS_AT)), address, size, _U(layout.READABLE))
-    if host == 0:
-        no_memory(state_at, types.int64(FaultKind.READ), address, size)
-    return host
-
-
-@kernel()
-def writable(state_at: Any, address: Any, size: Any) -> Any:
-    """Do the same for memory to be written."""
-    host = host_of(types.int64(load64(state_at + 8 * State.REGIONS_AT)), address, size, _U(layout.WRITABLE))
-    if host == 0:
-        no_memory(state_at, types.int64(FaultKind.WRITE), address, size)
-    return host
 
 
 @kernel()
@@ -209,27 +180,60 @@ def h_csum_diff(state_at: Any, start: Any, start_size: Any, to: Any, to_size: An
     return (total - _U(1)) % _U(0xFFFF) + _U(1) if total != _U(0) else total
 
 
-@kernel()
-def call_native(state_at: Any, number: Any, r1: Any, r2: Any, r3: Any, r4: Any, r5: Any) -> Any:
-    """Run a helper of `NATIVE_HELPERS`; return r0, which means nothing if it declined or left a fault.
+# --- The functions as engines call them: all with five registers.
 
-    Parameters
-    ----------
-    state_at : int64
-        The state, whose `State.HELPER` is 0.
-    number, r1, r2, r3, r4, r5 : uint64
-        The helper and its arguments.
-    """
-    if number == _U(7):
-        return h_get_prandom_u32(state_at)
-    if number == _U(8):
-        return h_get_smp_processor_id(state_at)
-    if number == _U(5):
-        return h_ktime_get_ns(state_at)
-    if number == _U(23):
-        return h_redirect(state_at, r1, r2)
-    if number == _U(26):
-        return h_skb_load_bytes(state_at, r2, r3, r4)
-    if number == _U(28):
-        return h_csum_diff(state_at, r1, r2, r3, r4, r5)
-    return decline(state_at, number)
+
+def _map_lookup_elem(state_at: Any, r1: Any, r2: Any, r3: Any, r4: Any, r5: Any) -> Any:  # noqa: ARG001
+    return h_map_lookup_elem(state_at, r1, r2)
+
+
+def _map_update_elem(state_at: Any, r1: Any, r2: Any, r3: Any, r4: Any, r5: Any) -> Any:  # noqa: ARG001
+    return h_map_update_elem(state_at, r1, r2, r3, r4)
+
+
+def _map_delete_elem(state_at: Any, r1: Any, r2: Any, r3: Any, r4: Any, r5: Any) -> Any:  # noqa: ARG001
+    return h_map_delete_elem(state_at, r1, r2)
+
+
+def _map_lookup_percpu_elem(state_at: Any, r1: Any, r2: Any, r3: Any, r4: Any, r5: Any) -> Any:  # noqa: ARG001
+    return h_map_lookup_percpu_elem(state_at, r1, r2, r3)
+
+
+def _ktime_get_ns(state_at: Any, r1: Any, r2: Any, r3: Any, r4: Any, r5: Any) -> Any:  # noqa: ARG001
+    return h_ktime_get_ns(state_at)
+
+
+def _get_prandom_u32(state_at: Any, r1: Any, r2: Any, r3: Any, r4: Any, r5: Any) -> Any:  # noqa: ARG001
+    return h_get_prandom_u32(state_at)
+
+
+def _get_smp_processor_id(state_at: Any, r1: Any, r2: Any, r3: Any, r4: Any, r5: Any) -> Any:  # noqa: ARG001
+    return h_get_smp_processor_id(state_at)
+
+
+def _redirect(state_at: Any, r1: Any, r2: Any, r3: Any, r4: Any, r5: Any) -> Any:  # noqa: ARG001
+    return h_redirect(state_at, r1, r2)
+
+
+def _skb_load_bytes(state_at: Any, r1: Any, r2: Any, r3: Any, r4: Any, r5: Any) -> Any:  # noqa: ARG001
+    return h_skb_load_bytes(state_at, r2, r3, r4)
+
+
+def _csum_diff(state_at: Any, r1: Any, r2: Any, r3: Any, r4: Any, r5: Any) -> Any:
+    return h_csum_diff(state_at, r1, r2, r3, r4, r5)
+
+
+ENTRIES: Mapping[int, Callable[..., Any]] = {
+    1: _map_lookup_elem,
+    2: _map_update_elem,
+    3: _map_delete_elem,
+    5: _ktime_get_ns,
+    7: _get_prandom_u32,
+    8: _get_smp_processor_id,
+    23: _redirect,
+    26: _skb_load_bytes,
+    28: _csum_diff,
+    195: _map_lookup_percpu_elem,
+}
+"""Functions to compile (`prestocloud_sec.bpf.helpers.native`), by the helper's number."""
+SIGNATURE = types.uint64(types.int64, *[types.uint64] * 5)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prestocloud_sec.bpf.helpers.native import NATIVE, native_address
 from prestocloud_sec.bpf.isa import CallHelper, ImmKind, LoadImm64
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.decoded import Decoded, decode
@@ -27,6 +28,7 @@ from prestocloud_sec.bpf.vm.interpreter_layout import (
     LOOP,
     NATIVE_NUMBERS,
     NESTED,
+    OURS,
     TAIL_CALL,
     Desk,
     Frame,
@@ -78,7 +80,7 @@ class Interpreter:
 
     def __init__(self, machine: Machine) -> None:
         self.desk: NDArray[np.int64] = np.zeros(DESK_WORDS, np.int64)
-        self._native: NDArray[np.uint8] = np.zeros(NATIVE_NUMBERS, np.uint8)
+        self._native: NDArray[np.int64] = np.zeros(NATIVE_NUMBERS, np.int64)
         self._tails: NDArray[np.int64] = np.zeros(layout.MAX_MAPS, np.int64)
         self._words, self._desk = machine.state.data, self.desk.data
         self.state_at, self.desk_at = machine.state.ctypes.data, self.desk.ctypes.data
@@ -87,12 +89,11 @@ class Interpreter:
         self._kept: list[Any] = []
         self._elements: list[Any] = [None] * (MAX_FRAMES + 1)
         self._blamed = False
-        from prestocloud_sec.bpf.helpers.native_kernel import NATIVE_HELPERS
         from prestocloud_sec.bpf.vm.interpreter_kernel import interpret
 
         self._interpret = interpret
-        for number in (*NATIVE_HELPERS, TAIL_CALL, LOOP, FOR_EACH):
-            self._native[number] = not machine.overrides(number)
+        for number in (TAIL_CALL, LOOP, FOR_EACH):
+            self._native[number] = 0 if machine.overrides(number) else OURS
         self.desk[Desk.NATIVE_AT] = self._native.ctypes.data
         self.desk[Desk.TAILS_AT] = self._tails.ctypes.data
 
@@ -149,9 +150,13 @@ class Interpreter:
         return False
 
     def _help(self, machine: Machine) -> bool:
-        """Run a helper in Python."""
+        """Run a helper in Python, or find the native one, which is called from then on."""
         words = self._words
         number, index = words[_HELPER], words[_RESUME] - 1
+        if number in NATIVE and not self._native[number] and not machine.overrides(number):
+            self._native[number] = native_address(number)
+            words[_RESUME] = index
+            return True
         if number < 0:  # a number in an instruction is signed, one in a register is not
             instruction = machine.programs[words[State.PROGRAM]].instructions[index]
             number = number if isinstance(instruction, CallHelper) else number & _U64

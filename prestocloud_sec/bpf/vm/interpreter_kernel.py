@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from llvmlite import ir
 from numba import types
+from numba.extending import intrinsic
 
 from prestocloud_sec._jit import kernel
 from prestocloud_sec.bpf._raw_kernel import clear, load8, load16, load32, load64, store64
-from prestocloud_sec.bpf.helpers.native_kernel import call_native, packet_word
+from prestocloud_sec.bpf.helpers.native_kernel import packet_word
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.access_kernel import host_of
 from prestocloud_sec.bpf.vm.decoded import FIRST_BRANCH, FIRST_CONTROL, NUMBERS, ROW
@@ -37,11 +39,11 @@ from prestocloud_sec.bpf.vm.interpreter_frames_kernel import (
     show_frame,
 )
 from prestocloud_sec.bpf.vm.interpreter_layout import (
-    FOR_EACH,
     LOCAL,
     LOOP,
     NATIVE_NUMBERS,
     NESTED,
+    OURS,
     TAIL_CALL,
     Desk,
     Frame,
@@ -56,6 +58,20 @@ _REGISTERS = 8 * State.R0
 _EXIT, _CALL_HELPER, _CALL_LOCAL = NUMBERS["exit",], NUMBERS["call_helper",], NUMBERS["call_local",]
 _CALL_REGISTER, _MAY_GOTO, _LEGACY = NUMBERS["call_register",], NUMBERS["may_goto",], NUMBERS["legacy",]
 _CMPXCHG = NUMBERS["atomic", "cmpxchg"]
+
+
+def _call_at(_typing: Any, _at: Any, _state: Any, _r1: Any, _r2: Any, _r3: Any, _r4: Any, _r5: Any) -> Any:
+    """Call a native helper (`prestocloud_sec.bpf.helpers.native`) at an address."""
+    word = ir.IntType(64)
+    function = ir.FunctionType(word, [word] * 6)
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.call(builder.inttoptr(arguments[0], function.as_pointer()), arguments[1:])
+
+    return types.uint64(types.int64, types.int64, *[types.uint64] * 5), generate
+
+
+call_at: Any = intrinsic(_call_at)
 
 
 @kernel()
@@ -155,18 +171,21 @@ def _call_function(state_at: Any, desk_at: Any, at: Any, target: Any) -> Any:
 @kernel()
 def _call_helper(state_at: Any, desk_at: Any, at: Any, number: Any) -> Any:
     """Step: call a helper, by itself or by Python."""
-    if number < _U(NATIVE_NUMBERS) and load8(types.int64(load64(desk_at + 8 * Desk.NATIVE_AT)) + types.int64(number)):
+    native = types.int64(0)
+    if number < _U(NATIVE_NUMBERS):
+        native = types.int64(load64(types.int64(load64(desk_at + 8 * Desk.NATIVE_AT)) + 8 * types.int64(number)))
+    if native == OURS:
         if number == _U(TAIL_CALL):
             return tail_call(state_at, desk_at, at)
         if number == _U(LOOP):
             return begin_loop(state_at, desk_at, at)
-        if number == _U(FOR_EACH):
-            return begin_for_each(state_at, desk_at, at)
+        return begin_for_each(state_at, desk_at, at)
+    if native != 0:
         arguments = state_at + _REGISTERS
         store64(state_at + 8 * State.HELPER, _U(0))
-        value = call_native(
+        value = call_at(
+            native,
             state_at,
-            number,
             load64(arguments + 8),
             load64(arguments + 16),
             load64(arguments + 24),

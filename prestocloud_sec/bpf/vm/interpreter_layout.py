@@ -20,6 +20,7 @@ __all__ = [
     "LOOP",
     "NATIVE_NUMBERS",
     "NESTED",
+    "OURS",
     "PROGRAM_WORDS",
     "TAIL_CALL",
     "WINDOW",
@@ -61,7 +62,7 @@ class Desk(IntEnum):
     """Address of `PROGRAM_WORDS` words for each program of the machine: those two."""
     PROGRAM_COUNT = 92
     NATIVE_AT = 93
-    """Address of `NATIVE_NUMBERS` bytes: which helpers may run without Python."""
+    """Address of an address for each of the first `NATIVE_NUMBERS` helpers: that of a native one, `OURS`, or 0."""
     TAILS_AT = 94
     """Address of an address for each possible map: 0, or for a program array that of the number of its entries and of
     that many numbers of programs, -1 where there is none."""
@@ -107,6 +108,9 @@ class Frame(IntEnum):
 
 
 LOCAL, NESTED, TAIL_CALL, FOR_EACH, LOOP = 0, 1, 12, 164, 181
+"""Numbers of helpers that lead to other code, and of other kinds of frames."""
+OURS = 1
+"""Instead of an address: the helper leads to other code, and is the interpreter's own work."""
 FRAME_WORDS = 16
 PROGRAM_WORDS = 2
 NATIVE_NUMBERS = 256

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Addresses of the helpers that run without Python, each compiled when it is first asked for."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+__all__ = ["NATIVE", "native_address"]
+
+NATIVE = frozenset({1, 2, 3, 5, 7, 8, 23, 26, 28, 195})
+"""Numbers of these helpers."""
+
+
+@cache
+def _compiled(number: int) -> Any:
+    """Return the compiled function of a helper, from the cache on disk where it is there."""
+    import numba
+
+    from prestocloud_sec.bpf.helpers.native_kernel import ENTRIES, SIGNATURE
+
+    try:
+        return numba.cfunc(SIGNATURE, cache=True)(ENTRIES[number])
+    except RuntimeError:  # no writable place for the cache
+        return numba.cfunc(SIGNATURE)(ENTRIES[number])
+
+
+def native_address(number: int) -> int:
+    """Return the address of a helper of `NATIVE`: a C function of the state's address and r1 to r5 that returns r0.
+
+    It is valid as long as the process lives. What it leaves in the state besides is said in
+    `prestocloud_sec.bpf.helpers.native_kernel`.
+    """
+    return int(_compiled(number).address)

@@ -30,14 +30,17 @@ __all__ = [
 ENOTSUPP = 524
 """The kernel's "operation is not supported", which has no number in user space's ``errno.h``."""
 
+_KERNEL_NAMES = {ENOTSUPP: "ENOTSUPP", _errno.EOPNOTSUPP: "EOPNOTSUPP", _errno.EDEADLK: "EDEADLK"}
+"""Names the kernel uses where C has none, or a second one that Python prefers."""
+
 
 def errno_symbol(number: int) -> str:
     """Return the symbolic name of an errno, such as ``ENOENT``; ``E<number>`` where it has none.
 
-    >>> errno_symbol(2), errno_symbol(524)
-    ('ENOENT', 'ENOTSUPP')
+    >>> errno_symbol(2), errno_symbol(95), errno_symbol(524)
+    ('ENOENT', 'EOPNOTSUPP', 'ENOTSUPP')
     """
-    return "ENOTSUPP" if number == ENOTSUPP else _errno.errorcode.get(number, f"E{number}")
+    return _KERNEL_NAMES.get(number) or _errno.errorcode.get(number, f"E{number}")
 
 
 class BpfError(InputError):

@@ -396,7 +396,8 @@ class KernelMap(KernelObject):
         Raises
         ------
         MapError
-            EBUSY, where it is frozen or mapped for writing; ENOTSUPP, for some kinds.
+            EPERM, where user space may not write (also where it is frozen); EBUSY, where it is mapped for writing;
+            ENOTSUPP, for some kinds.
         """
         self._check(bpf(Command.MAP_FREEZE, Attr(Command.MAP_FREEZE, map_fd=self.fileno())), "freeze")
 

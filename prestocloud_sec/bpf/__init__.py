@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.maps.hash import PerCpuHashMap as PerCpuHashMap
     from prestocloud_sec.bpf.maps.kinds import MapFlag as MapFlag
     from prestocloud_sec.bpf.maps.kinds import MapType as MapType
+    from prestocloud_sec.bpf.maps.lpm import LpmTrie as LpmTrie
+    from prestocloud_sec.bpf.maps.lru import LruHashMap as LruHashMap
+    from prestocloud_sec.bpf.maps.lru import LruPerCpuHashMap as LruPerCpuHashMap
     from prestocloud_sec.bpf.program import Program as Program
     from prestocloud_sec.bpf.program import ProgramType as ProgramType
     from prestocloud_sec.bpf.program import Symbols as Symbols
@@ -33,6 +36,9 @@ _HOMES: dict[str, str] = {
     "Builder": "builder",
     "ControlFlowGraph": "cfg",
     "HashMap": "maps.hash",
+    "LpmTrie": "maps.lpm",
+    "LruHashMap": "maps.lru",
+    "LruPerCpuHashMap": "maps.lru",
     "MapFlag": "maps.kinds",
     "MapType": "maps.kinds",
     "PerCpuArray": "maps.array",

@@ -2,8 +2,8 @@
 """What all maps have in common: their sizes, the two sides they are used from, and what they look like.
 
 A map has two faces. *User space* sees keys and values as they were declared, with the errnos of ``bpf(2)`` as
-`MapError`, and may be kept from reading or writing (``RDONLY``, ``WRONLY``). *Programs* see bytes, places in the map's storage, and
-negative errnos, as helpers return them; of per-CPU maps they see the value of the processor they run on.
+`MapError`, and may be kept from reading or writing (``RDONLY``, ``WRONLY``). *Programs* see bytes, places in the map's
+storage, and negative errnos, as helpers return them; of per-CPU maps they see the value of the processor they run on.
 
 A kind of map overrides what `prestocloud_sec.bpf.maps.hooks` has for either; here is what is made of that.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from prestocloud_sec.bpf.errors import BpfMisuseError, MapError, MissingKeyError
+from prestocloud_sec.bpf.errors import ENOTSUPP, BpfMisuseError, MapError, MissingKeyError
 from prestocloud_sec.bpf.maps.codec import Codec, codec_of
 from prestocloud_sec.bpf.maps.hooks import Hooks
 from prestocloud_sec.bpf.maps.kinds import ANY, LOCK, MapFlag, MapType, check_creation
@@ -99,6 +99,8 @@ class Map(Hooks):
     """
 
     type: ClassVar[MapType]
+    _row_extra: ClassVar[int] = 0
+    """Bytes behind each stored key that kernels use."""
 
     def __init__(
         self,
@@ -120,7 +122,7 @@ class Map(Hooks):
         check_creation(self.type, self.key_size, self.value_size, self.max_entries, int(self.flags))
         self.cpus = processors(cpus) if self.per_cpu else 1
         self.value_stride = stride_of(self.value_size)
-        self.key_stride = stride_of(self.key_size)
+        self.key_stride = stride_of(self.key_size + self._row_extra)
         self.program_reads_only = bool(self.flags & MapFlag.RDONLY_PROG)
         self.frozen = False
         self.values: NDArray[np.uint8] | None = None
@@ -252,10 +254,12 @@ class Map(Hooks):
         Raises
         ------
         MapError
-            As `lookup` and `delete`.
+            As `lookup` and `delete`; ENOTSUPP where the kind of map has no such operation.
         """
         self._may_read()
         self._may_write()
+        if not self.takes_out:
+            raise self._error(-ENOTSUPP, "lookup_and_delete", key)
         raw = self._key(key)
         with self._lock:
             found = self._find(raw)

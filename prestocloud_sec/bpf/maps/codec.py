@@ -49,7 +49,7 @@ class Codec(ABC):
     size: int
     dtype: np.dtype[Any]
 
-    def encode(self, value: Any, name: str) -> bytes:
+    def encode(self, value: object, name: str) -> bytes:
         """Return the bytes of `value`; bytes of the right size are themselves.
 
         Raises
@@ -92,9 +92,9 @@ class BytesCodec(Codec):
 
     def _encode(self, value: Any, name: str) -> bytes:
         if isinstance(value, np.ndarray | np.void):
-            data: bytes = value.tobytes()
+            data = value.tobytes()
             if len(data) == self.size:
-                return data
+                return bytes(data)
             raise BpfMisuseError(f"{len(data)} bytes", where=name, expected=f"{self.size}")
         hint = "declare it by a dtype such as 'u4' for numbers" if isinstance(value, int) else None
         raise BpfMisuseError(f"{type(value).__name__}", where=name, expected=f"{self.size} bytes", hint=hint)

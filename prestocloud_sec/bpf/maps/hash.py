@@ -41,6 +41,7 @@ class HashMap(Map):
     """
 
     type = MapType.HASH
+    takes_out = True
 
     def __init__(
         self,

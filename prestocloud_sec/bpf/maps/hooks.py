@@ -2,7 +2,7 @@
 """What a kind of map can answer, each with the answer of one that cannot.
 
 A kind overrides the hooks that begin with an underscore for user space, and the others for programs, which give
-negative errnos as helpers return them. So whoever has a map, a helper above all, never needs to ask of what class it is.
+negative errnos as helpers return them. So whoever has a map, a helper above all, need not ask of what class it is.
 """
 # ruff: noqa: ARG002  (a default looks at none of its arguments)
 
@@ -26,6 +26,8 @@ class Hooks:
     """Defaults of everything that a kind of map may override."""
 
     max_entries: int
+    takes_out: ClassVar[bool] = False
+    """Whether user space can look up and delete in one step."""
     per_cpu: ClassVar[bool] = False
     """Whether there is a value for each processor."""
     holds_maps: ClassVar[bool] = False

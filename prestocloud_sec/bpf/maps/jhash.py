@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The hash that the kernel's maps use, to be read: Bob Jenkins' ``lookup3`` (2006, in the public domain).
 
-Linux has it as ``jhash`` for bytes and ``jhash2`` for 32-bit words (``include/linux/jhash.h``), which differ only in
-the length that is mixed in. Maps take the second where keys are whole words. The order of a map made with
-``ZERO_SEED``, the false positives of such a Bloom filter, and the numbers of stack traces follow from it.
+Linux has it as ``jhash`` for bytes and ``jhash2`` for 32-bit words (``include/linux/jhash.h``), which agree on a
+little-endian machine. The order of a map made with ``ZERO_SEED``, the false positives of such a Bloom filter, and the
+numbers of stack traces follow from it.
 """
 
 from __future__ import annotations
@@ -40,8 +40,7 @@ def jhash(data: bytes, seed: int = 0) -> int:
     '0x17770551'
     """
     words = [int.from_bytes(data[place : place + 4], "little") for place in range(0, len(data), 4)]
-    length = len(data) if len(data) % 4 else len(words)
-    a = b = c = (INITIAL + length + seed) & _MASK
+    a = b = c = (INITIAL + len(data) + seed) & _MASK
     while words:
         first, second, third = [*words[:3], 0, 0][:3]
         a, b, c = (a + first) & _MASK, (b + second) & _MASK, (c + third) & _MASK

@@ -51,9 +51,8 @@ def _tail(at: Any, size: Any) -> Any:
 
 @kernel()
 def jhash(at: Any, size: Any, seed: Any) -> Any:
-    """Return the hash of `size` bytes; of a multiple of four bytes that is ``jhash2`` of its words."""
-    length = _U(size) if size % _I(4) else _U(size) >> _U(2)
-    a = (_U(INITIAL) + length + seed) & _LOW
+    """Return the hash of `size` bytes."""
+    a = (_U(INITIAL) + _U(size) + seed) & _LOW
     b, c = a, a
     while size > _I(12):
         a = (a + load32(at)) & _LOW

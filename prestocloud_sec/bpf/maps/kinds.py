@@ -110,7 +110,7 @@ LPM_NODE = 40
 MOST_BUCKETS = 1 << 27
 """Buckets that a hash map can have: their table must be shorter than 4 GiB, at 16 bytes each."""
 MOST_PROCESSORS = 8192
-"""``NR_CPUS`` of the kernels that distributions ship for servers."""
+"""``NR_CPUS`` of the kernels that distributions ship for servers; a kernel built for fewer refuses more."""
 PAGE = 4096
 
 
@@ -199,9 +199,9 @@ def check_creation(kind: MapType, key_size: int, value_size: int, max_entries: i
     """
     rules = RULES[kind]
     invalid = errno.EINVAL
-    if flags & ~rules.flags:
+    if flags & ~int(rules.flags):
         raise _refused(invalid, kind, f"flags {flags:#x}", f"bits of {int(rules.flags):#x}")
-    if rules.required & ~MapFlag(flags):
+    if int(rules.required) & ~flags:
         raise _refused(invalid, kind, f"flags {flags:#x}", f"{rules.required.name} among them")
     for pair in (_USER, _F.RDONLY_PROG | _F.WRONLY_PROG):
         if flags & pair == pair:

@@ -13,7 +13,7 @@ from typing import Any
 from numba import types
 
 from prestocloud_sec._jit import kernel
-from prestocloud_sec.bpf.maps import array_kernel, hash_kernel
+from prestocloud_sec.bpf.maps import array_kernel, hash_kernel, lpm_kernel, lru_kernel
 from prestocloud_sec.bpf.maps._words_kernel import word
 from prestocloud_sec.bpf.maps.kinds import MapType
 from prestocloud_sec.bpf.maps.layout import Descriptor
@@ -24,10 +24,14 @@ _I = types.int64
 _NONE, _EINVAL = _I(-1), _I(-errno.EINVAL)
 _HASH, _PERCPU_HASH = _I(MapType.HASH), _I(MapType.PERCPU_HASH)
 _ARRAY, _PERCPU_ARRAY = _I(MapType.ARRAY), _I(MapType.PERCPU_ARRAY)
+_LRU_HASH, _LRU_PERCPU_HASH = _I(MapType.LRU_HASH), _I(MapType.LRU_PERCPU_HASH)
+_LPM_TRIE = _I(MapType.LPM_TRIE)
 
 _array_lookup, _array_update, _array_step = array_kernel.lookup, array_kernel.update, array_kernel.step
 _hash_lookup, _hash_update, _hash_step = hash_kernel.lookup, hash_kernel.update, hash_kernel.step
 _hash_delete = hash_kernel.delete
+_lru_lookup, _lru_update, _lru_delete = lru_kernel.lookup, lru_kernel.update, lru_kernel.delete
+_lpm_lookup, _lpm_update, _lpm_delete = lpm_kernel.lookup, lpm_kernel.update, lpm_kernel.delete
 
 
 @kernel()
@@ -38,6 +42,10 @@ def lookup(descriptor_at: Any, key_at: Any, cpu: Any) -> Any:
         return _hash_lookup(descriptor_at, key_at, cpu)
     if kind in (_ARRAY, _PERCPU_ARRAY):
         return _array_lookup(descriptor_at, key_at, cpu)
+    if kind in (_LRU_HASH, _LRU_PERCPU_HASH):
+        return _lru_lookup(descriptor_at, key_at, cpu)
+    if kind == _LPM_TRIE:
+        return _lpm_lookup(descriptor_at, key_at, cpu)
     return _NONE
 
 
@@ -49,6 +57,10 @@ def update(descriptor_at: Any, key_at: Any, value_at: Any, flags: Any, cpu: Any)
         return _hash_update(descriptor_at, key_at, value_at, flags, cpu)
     if kind in (_ARRAY, _PERCPU_ARRAY):
         return _array_update(descriptor_at, key_at, value_at, flags, cpu)
+    if kind in (_LRU_HASH, _LRU_PERCPU_HASH):
+        return _lru_update(descriptor_at, key_at, value_at, flags, cpu)
+    if kind == _LPM_TRIE:
+        return _lpm_update(descriptor_at, key_at, value_at, flags, cpu)
     return _EINVAL
 
 
@@ -58,6 +70,10 @@ def delete(descriptor_at: Any, key_at: Any) -> Any:
     kind = word(descriptor_at, Descriptor.TYPE)
     if kind in (_HASH, _PERCPU_HASH):
         return _hash_delete(descriptor_at, key_at)
+    if kind in (_LRU_HASH, _LRU_PERCPU_HASH):
+        return _lru_delete(descriptor_at, key_at)
+    if kind == _LPM_TRIE:
+        return _lpm_delete(descriptor_at, key_at)
     return _EINVAL
 
 
@@ -65,7 +81,7 @@ def delete(descriptor_at: Any, key_at: Any) -> Any:
 def step(descriptor_at: Any, slot: Any) -> Any:
     """Return the slot in use behind `slot`, the first for -1; -1 at the end."""
     kind = word(descriptor_at, Descriptor.TYPE)
-    if kind in (_HASH, _PERCPU_HASH):
+    if kind in (_HASH, _PERCPU_HASH, _LRU_HASH, _LRU_PERCPU_HASH):
         return _hash_step(descriptor_at, slot)
     if kind in (_ARRAY, _PERCPU_ARRAY):
         return _array_step(descriptor_at, slot)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys of tries: a length in bits, and the bits."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.bpf.maps.codec import Codec
+from prestocloud_sec.wire import shown, view_of, whole
+
+__all__ = ["Prefix", "PrefixCodec"]
+
+_ADDRESSES: dict[int, type[ipaddress.IPv4Network | ipaddress.IPv6Network]] = {
+    4: ipaddress.IPv4Network,
+    16: ipaddress.IPv6Network,
+}
+
+
+class Prefix(NamedTuple):
+    """A key of a trie.
+
+    Attributes
+    ----------
+    length : int
+        How many bits count, from the highest of the first byte on.
+    data : bytes
+        All of the key's bits, as they were stored.
+    """
+
+    length: int
+    data: bytes
+
+    @property
+    def network(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+        """The IP network that a key with 4 or 16 bytes of data means, without what is behind its length.
+
+        Raises
+        ------
+        BpfMisuseError
+            If the key is of another size.
+        """
+        kind = _ADDRESSES.get(len(self.data))
+        if kind is None or self.length > 8 * len(self.data):
+            raise BpfMisuseError(
+                f"{self.length} of {8 * len(self.data)} bits", where="prefix", expected="an IP network"
+            )
+        return kind((self.data, self.length), strict=False)
+
+
+class PrefixCodec(Codec):
+    """`Prefix` and what can be written as one: a pair, and, of 4 or 16 bytes, an IP network or its text."""
+
+    __slots__ = ()
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.dtype = np.dtype([("length", "=u4"), ("data", np.uint8, (size - 4,))])
+
+    def _encode(self, value: Any, name: str) -> bytes:
+        if isinstance(value, str | ipaddress.IPv4Network | ipaddress.IPv6Network):
+            value = self._network(value, name)
+        try:
+            length, data = value
+        except (TypeError, ValueError) as error:
+            raise BpfMisuseError(shown(value), where=name, expected="a length and bytes, or a network") from error
+        length = whole(length, f"{name}.length", 0, 0xFFFF_FFFF, error=BpfMisuseError)
+        view = view_of(data, name=f"{name}.data")
+        if len(view) != self.size - 4:
+            raise BpfMisuseError(f"{len(view)} bytes", where=f"{name}.data", expected=str(self.size - 4))
+        return length.to_bytes(4, sys.byteorder) + bytes(view)
+
+    def _network(self, value: Any, name: str) -> tuple[int, bytes]:
+        kind = _ADDRESSES.get(self.size - 4)
+        try:
+            if kind is not None:
+                network = kind(value, strict=False) if isinstance(value, str) else value
+                if isinstance(network, kind):
+                    return network.prefixlen, network.network_address.packed
+        except ValueError as error:
+            raise BpfMisuseError(shown(value), where=name, expected="an IP network such as 10.0.0.0/8") from error
+        raise BpfMisuseError(shown(value), where=name, expected=f"a prefix of up to {8 * (self.size - 4)} bits")
+
+    def decode(self, data: bytes) -> Prefix:
+        """Return the prefix."""
+        return Prefix(int.from_bytes(data[:4], sys.byteorder), data[4:])
+
+    def __str__(self) -> str:
+        return f"prefix of {8 * (self.size - 4)} bits"

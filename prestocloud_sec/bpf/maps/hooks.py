@@ -99,6 +99,11 @@ class Hooks:
         """Yield the offsets of key and value of each element, as ``for_each_map_elem`` goes over them."""
         return iter(())
 
+    @property
+    def iterates(self) -> bool:
+        """Whether ``for_each_map_elem`` takes the map: whether its kind says what there is to go over."""
+        return type(self).iterate is not Hooks.iterate
+
     def index_keys(self) -> NDArray[np.uint8]:
         """Return storage of the keys of a map that has none of its own: its indexes, 4 bytes at each multiple of 8."""
         keys = np.zeros((self.max_entries, 2), np.uint32)

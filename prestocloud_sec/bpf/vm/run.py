@@ -164,7 +164,7 @@ def run(
     Examples
     --------
     >>> from prestocloud_sec.bpf import assemble
-    >>> run(assemble("r0 = *(u8 *)(r1 + 1); exit"), b"\x01\x02").value
+    >>> run(assemble("r0 = *(u8 *)(r1 + 1)\nexit"), b"\x01\x02").value
     2
     """
     engine = _check_engine(engine)

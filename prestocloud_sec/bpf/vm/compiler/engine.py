@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compiled engine's Python side: plans a program, compiles it once, runs machines, and does what code asks of it."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prestocloud_sec.bpf.helpers.native import NATIVE, native_address
+from prestocloud_sec.bpf.isa import CallHelper, CallLocal, CallRegister, ImmKind, LoadImm64
+from prestocloud_sec.bpf.program import Program
+from prestocloud_sec.bpf.vm import layout
+from prestocloud_sec.bpf.vm.compiler import cache as disk
+from prestocloud_sec.bpf.vm.compiler.emit import FOR_EACH, LOOP, TAIL_CALL, MapFacts, Plan, module_text
+from prestocloud_sec.bpf.vm.compiler.llvm import Code, compile_object, host_name, level_for, load_object
+from prestocloud_sec.bpf.vm.compiler.provenance import PACKET, SCALAR, UNKNOWN, Environment, Kind, Origin, origins
+from prestocloud_sec.bpf.vm.compiler.runtime import ENDED, PACKET_WORD, SERVICE, Service
+from prestocloud_sec.bpf.vm.context import ContextKind
+from prestocloud_sec.bpf.vm.fault import FaultKind
+from prestocloud_sec.bpf.vm.layout import FUNCTION_HANDLES, MAP_HANDLES, MAX_FRAMES, MAX_TAIL_CALLS, State
+from prestocloud_sec.bpf.vm.machine import PORTION, Machine
+from prestocloud_sec.bpf.vm.memory import Trap
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Compiled", "compile_program", "compiled_of", "execute"]
+
+_U64 = (1 << 64) - 1
+_LARGEST_WALK = 20_000
+"""Instructions of the largest program whose pointers are looked into."""
+_PACKET_FIELDS = {ContextKind.XDP: frozenset({0, 4, 8}), ContextKind.SKB: frozenset({76, 80, 140})}
+_NO_INSTRUCTION = -1
+
+_HELP = ctypes.CFUNCTYPE(ctypes.c_uint64, *[ctypes.c_uint64] * 7)
+_MAIN = ctypes.CFUNCTYPE(ctypes.c_uint64, *[ctypes.c_uint64] * 4)
+_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_uint64, *[ctypes.c_uint64] * 8)
+
+
+def _signed(word: int) -> int:
+    word &= _U64
+    return word - (1 << 64) if word >> 63 else word
+
+
+# --- From a machine's program to code.
+
+
+def functions_of(program: Program) -> tuple[int, ...]:
+    """Return the instructions that local functions and callbacks begin with."""
+    found = {
+        target
+        for instruction, target in zip(program.instructions, program.targets, strict=True)
+        if target is not None and (isinstance(instruction, CallLocal) or (isinstance(instruction, LoadImm64)))
+    }
+    return tuple(sorted(found))
+
+
+def _plan(machine: Machine, number: int, *, checks: bool) -> Plan:
+    program = machine.programs[number]
+    loads: dict[int, int] = {}
+    known: dict[int, Origin] = {}
+    maps: dict[int, MapFacts] = {}
+    for index, instruction in enumerate(program.instructions):
+        if not isinstance(instruction, LoadImm64) or instruction.kind is ImmKind.INTEGER:
+            continue
+        value = loads[index] = machine.load_value(number, index)
+        if instruction.kind is ImmKind.FUNCTION:
+            known[index] = Origin(Kind.FUNCTION, value ^ FUNCTION_HANDLES)
+            continue
+        handle = instruction.kind in {ImmKind.MAP_FD, ImmKind.MAP_INDEX}
+        at = value ^ MAP_HANDLES if handle else (value >> layout.REGION_SHIFT) - layout.MAP_VALUES
+        known[index] = Origin(Kind.MAP if handle else Kind.VALUE, at)
+        found = machine.maps[at]
+        if found.values is not None:
+            maps[at] = MapFacts(len(found.values), found.value_size, found.value_stride, not found.program_reads_only)
+    kind = machine.context.kind
+    first = (
+        Origin(Kind.CONTEXT, 0, 0) if kind is not ContextKind.OPAQUE else PACKET if program.type is None else UNKNOWN
+    )
+    entry = (SCALAR, first, *[SCALAR] * 8, Origin(Kind.FRAME, 0, 0))
+    environment = Environment(entry, known, _PACKET_FIELDS.get(kind, frozenset()))
+    functions = functions_of(program)
+    walked: Sequence[Any] = ()
+    if len(program.instructions) <= _LARGEST_WALK:
+        walked = origins(program, environment, functions)
+    foreign = frozenset(
+        i.number for i in program.instructions if isinstance(i, CallHelper) and machine.overrides(i.number)
+    )
+    size = machine.context.layout.size if machine.context.layout is not None else 0
+    return Plan(
+        program=program,
+        origins=walked,
+        loads=loads,
+        maps=maps,
+        functions=functions,
+        native=NATIVE - foreign,
+        foreign=foreign,
+        special=frozenset(n for n in (TAIL_CALL, LOOP, FOR_EACH) if not machine.overrides(n)),
+        context=(size, machine.context.writable if size else False),
+        checks=checks,
+    )
+
+
+def _key(plan: Plan, kind: int, level: int) -> str:
+    """Return the name of what a plan is compiled to."""
+    told = (
+        plan.loads,
+        plan.maps,
+        sorted(plan.native),
+        sorted(plan.foreign),
+        sorted(plan.special),
+        plan.checks,
+        kind,
+        level,
+    )
+    return disk.name_of(_version(), host_name().encode(), plan.program.to_bytes(), repr(told).encode())
+
+
+@cache
+def _version() -> bytes:
+    """Return what tells one version of this compiler from another: its own source."""
+    from pathlib import Path
+
+    here = Path(__file__).parent
+    return b"".join(path.read_bytes() for path in sorted([*here.glob("*.py"), here.parent / "layout.py"]))
+
+
+def compile_program(machine: Machine, number: int = 0, *, checks: bool = True, keep: bool = True) -> Code:
+    """Return the code of one of a machine's programs, compiled or taken from the disk.
+
+    Parameters
+    ----------
+    machine : Machine
+    number : int
+        Which of its programs.
+    checks : bool
+        False leaves out every test of memory accesses: **the program can then touch all of this process**.
+    keep : bool
+        Whether the cache on disk is used.
+    """
+    plan = _plan(machine, number, checks=checks)
+    level = level_for(len(plan.program.instructions))
+    name = _key(plan, int(machine.context.kind) + 8 * (plan.program.type is None), level)
+    data = disk.get(name) if keep else None
+    if data is None:
+        data = compile_object(module_text(plan), level)
+        if keep:
+            disk.put(name, data)
+    return load_object(data)
+
+
+# --- The table of helpers, one for the process; filled as programs need them.
+
+_TABLE: NDArray[np.uint64] = np.zeros(256, np.uint64)
+_MACHINES: weakref.WeakValueDictionary[int, Compiled] = weakref.WeakValueDictionary()
+_LOCK = threading.Lock()
+
+
+class _Ended(BaseException):
+    """A classic load within a callback found nothing: the whole program ends, whatever Python is in between."""
+
+
+def _help(state_at: int, number: int, *registers: int) -> int:
+    """Run a helper for compiled code; called by address."""
+    compiled = _MACHINES.get(state_at)
+    return 0 if compiled is None else compiled.help(number, registers)
+
+
+def _serve(state_at: int, what: int, *arguments: int) -> int:
+    """Do something else for compiled code; called by address."""
+    compiled = _MACHINES.get(state_at)
+    return 0 if compiled is None else compiled.serve(what, arguments)
+
+
+_HELP_ENTRY, _SERVICE_ENTRY = _HELP(_help), _HELP(_serve)
+
+
+@cache
+def _fill_table() -> None:
+    from prestocloud_sec.bpf.vm.compiler.packet_kernel import packet_word_address
+
+    _TABLE[PACKET_WORD] = packet_word_address()
+    _TABLE[SERVICE] = ctypes.cast(_SERVICE_ENTRY, ctypes.c_void_p).value or 0
+
+
+class Compiled:
+    """What the compiled engine keeps for a machine: the code of its programs."""
+
+    def __init__(self, machine: Machine) -> None:
+        _fill_table()
+        self._machine = weakref.ref(machine)
+        self.state_at = machine.state.ctypes.data
+        self.words = machine.state.data
+        self.codes: list[Code | None] = []
+        self.generation = -1
+        self.elements: list[Any] = []
+        self.frame_hosts = machine.frames.ctypes.data
+        self.depth_of_call = 0
+        self.main: Any = None
+        _MACHINES[self.state_at] = self
+
+    @property
+    def machine(self) -> Machine:
+        """The machine."""
+        found = self._machine()
+        if found is None:
+            raise RuntimeError
+        return found
+
+    def code(self, number: int) -> Code:
+        """Return the code of a program."""
+        while len(self.codes) < len(self.machine.programs):
+            self.codes.append(None)
+        found = self.codes[number]
+        if found is None:
+            for instruction in self.machine.programs[number].instructions:
+                if isinstance(instruction, CallHelper) and instruction.number in NATIVE:
+                    _TABLE[instruction.number] = native_address(instruction.number)
+                elif isinstance(instruction, CallRegister):
+                    continue
+            found = self.codes[number] = compile_program(self.machine, number)
+        return found
+
+    def prepare(self) -> int:
+        """Make ready what code needs of the state; return the address of the program's code."""
+        words = self.words
+        words[State.HELPERS_AT] = _TABLE.ctypes.data
+        words[State.TRAMPOLINE_AT] = ctypes.cast(_HELP_ENTRY, ctypes.c_void_p).value or 0
+        return self.code(0).main
+
+    def restore_frames(self) -> None:
+        """Let the frames' regions show the machine's own memory again."""
+        table = self.machine.memory.table
+        for frame in range(MAX_FRAMES):
+            at = (layout.STACK + frame) * layout.REGION_WORDS + layout.HOST
+            table[at] = self.frame_hosts + frame * layout.FRAME_SIZE
+
+    def run(self, machine: Machine) -> None:
+        """Run a machine that was started; leave `State.RESULT`, or the words of a fault."""
+        words = self.words
+        address = self.prepare()
+        if self.main is None:
+            self.main = _MAIN(address)
+        try:
+            value = self.main(self.state_at, 0, words[State.R0 + 1] & _U64, words[State.R0 + 2] & _U64)
+        finally:
+            self.restore_frames()
+        if words[State.FAULT] == ENDED:
+            words[State.FAULT] = value = 0
+        words[State.RESULT] = _signed(value)
+        self.elements.clear()
+
+    # --- What code asks for.
+
+    def help(self, number: int, registers: Sequence[int]) -> int:
+        """Run a helper; a fault is left without an instruction."""
+        words = self.words
+        words[State.FAULT_INSTRUCTION] = _NO_INSTRUCTION
+        machine = self.machine
+        try:
+            with machine.calling(self.call):
+                value = machine.run_helper(_signed32(number), registers)
+        except _Ended:
+            words[State.FAULT], words[State.FAULT_INSTRUCTION] = ENDED, 0
+            return 0
+        return 0 if value is None else value
+
+    def call(self, handle: int, arguments: Sequence[int]) -> int:
+        """Run a function of the program for a helper in Python."""
+        words = self.words
+        number, depth = words[State.PROGRAM], words[State.DEPTH] + 1
+        function = handle ^ FUNCTION_HANDLES
+        program = self.machine.programs[number]
+        if function not in functions_of(program):
+            raise Trap(FaultKind.CALL)
+        if depth >= MAX_FRAMES:
+            raise Trap(FaultKind.DEPTH)
+        self.refuel(1)
+        given = [*arguments, 0, 0, 0, 0, 0][:5]
+        entry = _CALLBACK(self.code(number).callback)
+        value: int = entry(self.state_at, depth, function, *(word & _U64 for word in given))
+        words[State.DEPTH] = depth - 1
+        fault = words[State.FAULT]
+        if fault == ENDED:
+            raise _Ended
+        if fault:
+            address, size = words[State.FAULT_ADDRESS] & _U64, words[State.FAULT_SIZE] & _U64
+            raise Trap(FaultKind(fault), address, size)
+        words[State.R0] = _signed(value)
+        return value
+
+    def refuel(self, cost: int) -> None:
+        """Take `cost` from the fuel in the state, in portions from the reserve."""
+        words = self.words
+        while words[State.FUEL] < cost:
+            reserve = words[State.RESERVE]
+            if not reserve:
+                raise Trap(FaultKind.LIMIT)
+            if time.monotonic_ns() >= words[State.DEADLINE]:
+                raise Trap(FaultKind.TIME)
+            portion = min(reserve, PORTION)
+            words[State.FUEL] += portion
+            words[State.RESERVE] = reserve - portion
+        words[State.FUEL] -= cost
+
+    def serve(self, what: int, arguments: Sequence[int]) -> int:
+        """Do one of the things of `Service`; a fault is left without an instruction."""
+        self.words[State.FAULT_INSTRUCTION] = _NO_INSTRUCTION
+        try:
+            if what == Service.REFUEL:
+                self.refuel(arguments[0])
+                return 0
+            if what == Service.TAIL_CALL:
+                return self.tail_call(*arguments[1:4])
+            return self.elements_of(*arguments[:3])
+        except Trap as trap:
+            self.machine.leave_fault(trap)
+        except Exception as error:  # such as a program in an array that cannot be run: it ends the run, not the process
+            self.machine.failure = error
+            self.machine.leave_fault(Trap(FaultKind.HELPER))
+        return 0
+
+    def tail_call(self, handle: int, slot: int, depth: int) -> int:
+        """Return the address of the program that a tail call leads to, or 0."""
+        machine, words = self.machine, self.words
+        found = machine.map_of(handle)
+        if not found.holds_programs:
+            raise machine.wrong_map(found, "a program array")
+        program = found.program_at(slot & 0xFFFF_FFFF)
+        if program is None or words[State.TAIL_CALLS] >= MAX_TAIL_CALLS:
+            return 0
+        self.refuel(1)
+        words[State.TAIL_CALLS] += 1
+        number = machine.program_number(program)
+        address = self.code(number).main
+        words[State.PROGRAM] = number
+        at = (layout.STACK + depth) * layout.REGION_WORDS + layout.HOST
+        machine.memory.table[at] = self.frame_hosts + depth * layout.FRAME_SIZE
+        machine.enter_frame(depth)
+        return address
+
+    def elements_of(self, handle: int, flags: int, depth: int) -> int:  # noqa: ARG002
+        """Return the address of the number of a map's elements, behind which their keys' and values' addresses stand."""
+        machine = self.machine
+        found = machine.map_of(handle)
+        if not found.iterates:
+            raise machine.wrong_map(found, "a map with elements to go through")
+        pairs = [] if flags else list(machine.elements(found))
+        flat = np.array([len(pairs), *(word for pair in pairs for word in pair)], np.uint64)
+        self.elements.append(flat)
+        return int(flat.ctypes.data)
+
+
+def _signed32(number: int) -> int:
+    """Return a helper's number as instructions hold it: those of registers beyond 32 bits stay as they are."""
+    return number - (1 << 64) if number >= (1 << 64) - (1 << 31) else number
+
+
+_COMPILED: weakref.WeakKeyDictionary[Machine, Compiled] = weakref.WeakKeyDictionary()
+
+
+def compiled_of(machine: Machine) -> Compiled:
+    """Return the machine's code, made at the first call."""
+    with _LOCK:
+        found = _COMPILED.get(machine)
+        if found is None:
+            found = _COMPILED[machine] = Compiled(machine)
+    return found
+
+
+def execute(machine: Machine) -> None:
+    """Run a machine that was started (`Machine.start`); leave `State.RESULT`, or the words of a fault."""
+    compiled_of(machine).run(machine)

@@ -142,7 +142,8 @@ class KernelProgram(KernelObject):
             ``BPF_F_STRICT_ALIGNMENT`` (1), ``BPF_F_ANY_ALIGNMENT`` (2), ``BPF_F_SLEEPABLE`` (16),
             ``BPF_F_XDP_HAS_FRAGS`` (32), ...
         log_level : int
-            0: a log only where the program is refused. 1: each instruction, 2: each state, 4: only statistics.
+            0: a log only where the program is refused. 1: the path that was refused, 2: all paths with their states,
+            4: only statistics.
         kernel_version : int
             ``LINUX_VERSION_CODE``, which kernels before 5.0 want of kprobes.
 

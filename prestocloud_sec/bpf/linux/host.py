@@ -20,11 +20,13 @@ _POSSIBLE = Path("/sys/devices/system/cpu/possible")
 _MOST = 1 << 16
 """Processors beyond which a list is not believed."""
 
+_RIGHTS = "root, or CAP_BPF and CAP_NET_ADMIN"
 _REASONS = {
-    errno.EPERM: "root, or CAP_BPF and CAP_NET_ADMIN; the seccomp profile of a container may refuse it to root as well",
-    errno.EACCES: "root, or CAP_BPF and CAP_NET_ADMIN; a security module may refuse it to root as well",
-    errno.ENOSYS: "a kernel with CONFIG_BPF_SYSCALL, and no seccomp profile that hides it",
+    errno.EPERM: (_RIGHTS, "the seccomp profile of a container may refuse it to root as well"),
+    errno.EACCES: (_RIGHTS, "a security module may refuse it to root as well"),
+    errno.ENOSYS: ("a kernel with CONFIG_BPF_SYSCALL", "the seccomp profile of a container may hide it"),
 }
+"""By errno: what is expected, and what else to look at."""
 
 
 def require() -> None:
@@ -47,8 +49,9 @@ def require() -> None:
     for what, attr in tries.items():
         result = bpf(Command.MAP_CREATE if what == "map" else Command.PROG_LOAD, attr)
         if result < 0:
+            expected, hint = _REASONS.get(-result, (None, None))
             raise UnavailableError(
-                f"bpf(2) refuses to make a {what} [{errno_symbol(-result)}]", expected=_REASONS.get(-result)
+                f"bpf(2) refuses to make a {what} [{errno_symbol(-result)}]", expected=expected, hint=hint
             )
         KernelObject(result).close()
 

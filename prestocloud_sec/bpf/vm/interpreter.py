@@ -86,7 +86,8 @@ class Interpreter:
         self.state_at, self.desk_at = machine.state.ctypes.data, self.desk.ctypes.data
         self._generation = -1
         self._arrays: list[tuple[Any, int]] = []
-        self._kept: list[Any] = []
+        self._decoded: list[Decoded] = []
+        self._kept: tuple[Any, ...] = ()
         self._elements: list[Any] = [None] * (MAX_FRAMES + 1)
         self._blamed = False
         from prestocloud_sec.bpf.vm.interpreter_kernel import interpret
@@ -107,10 +108,13 @@ class Interpreter:
                 return
         tables = [self._table(machine, number) for number in range(len(machine.maps))]
         self._tails[: len(tables)] = [0 if table is None else table.ctypes.data for table in tables]
-        decoded = [_rows(program, _loads(machine, number)) for number, program in enumerate(machine.programs)]
-        programs = np.array([(d.rows.ctypes.data, d.count) for d in decoded], np.int64)
+        for number in range(
+            len(self._decoded), len(machine.programs)
+        ):  # rows that frames return to stay where they are
+            self._decoded.append(_rows(machine.programs[number], _loads(machine, number)))
+        programs = np.array([(d.rows.ctypes.data, d.count) for d in self._decoded], np.int64)
         self.desk[Desk.PROGRAMS_AT], self.desk[Desk.PROGRAM_COUNT] = programs.ctypes.data, len(programs)
-        self._kept = [tables, decoded, programs]
+        self._kept = (tables, programs)
         self._arrays = [(found, found.generation) for found in machine.maps if found.holds_programs]
         self._generation = machine.generation
 
@@ -130,6 +134,16 @@ class Interpreter:
         self._desk[_ELEMENTS_AT] = 0
         try:
             self._go(machine)
+        except _Ended:
+            self._words[State.RESULT] = 0
+
+    def resume(self, machine: Machine, status: int) -> None:
+        """Do what the kernel paused for, and finish the run."""
+        self._blamed = False
+        try:
+            answer = _ANSWERS.get(status)
+            if answer is not None and answer(self, machine):
+                self._go(machine)
         except _Ended:
             self._words[State.RESULT] = 0
 

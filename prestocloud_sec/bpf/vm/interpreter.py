@@ -108,9 +108,7 @@ class Interpreter:
                 return
         tables = [self._table(machine, number) for number in range(len(machine.maps))]
         self._tails[: len(tables)] = [0 if table is None else table.ctypes.data for table in tables]
-        for number in range(
-            len(self._decoded), len(machine.programs)
-        ):  # rows that frames return to stay where they are
+        for number in range(len(self._decoded), len(machine.programs)):  # rows that frames return to never move
             self._decoded.append(_rows(machine.programs[number], _loads(machine, number)))
         programs = np.array([(d.rows.ctypes.data, d.count) for d in self._decoded], np.int64)
         self.desk[Desk.PROGRAMS_AT], self.desk[Desk.PROGRAM_COUNT] = programs.ctypes.data, len(programs)

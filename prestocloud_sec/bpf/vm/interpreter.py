@@ -45,11 +45,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Interpreter", "execute", "interpreter_of"]
 
-_U64 = (1 << 64) - 1
+_U32, _U64 = (1 << 32) - 1, (1 << 64) - 1
 _RETURNED = int(Status.RETURNED)
 _R0, _HELPER, _RESUME = int(State.R0), int(State.HELPER), int(State.RESUME)
 _ARGUMENTS = slice(_R0 + 1, _R0 + 6)
-_ELEMENTS_AT = int(Desk.ELEMENTS_AT)
+_ELEMENTS_AT, _TAIL = int(Desk.ELEMENTS_AT), int(Desk.TAIL)
+_PLACES = 1 << 12
+"""Places of a program array that are written down for the kernel."""
 
 
 class _Ended(BaseException):
@@ -117,11 +119,11 @@ class Interpreter:
         self._generation = machine.generation
 
     def _table(self, machine: Machine, number: int) -> NDArray[np.int64] | None:
-        """Return the number of a program array's entries, and the number of the program in each."""
+        """Return how many of a program array's places are written down, and the number of the program in each."""
         found = machine.maps[number]
         if not found.holds_programs:
             return None
-        entries = map(found.program_at, range(found.max_entries))
+        entries = map(found.program_at, range(min(found.max_entries, _PLACES)))
         numbers = [-1 if program is None else machine.program_number(program) for program in entries]
         return np.array([len(numbers), *numbers], np.int64)
 
@@ -129,7 +131,7 @@ class Interpreter:
         """Run a machine that was started; leave `State.RESULT`, or the words of a fault."""
         self.refresh(machine)
         self._blamed = False
-        self._desk[_ELEMENTS_AT] = 0
+        self._desk[_ELEMENTS_AT] = self._desk[_TAIL] = 0
         try:
             self._go(machine)
         except _Ended:
@@ -205,8 +207,8 @@ class Interpreter:
         words[State.FUEL] += portion
         words[State.RESERVE] = reserve - portion
 
-    def _programs_of(self, machine: Machine) -> bool:
-        """Say what a program array holds; a fault if the tail call names none."""
+    def _place_of(self, machine: Machine) -> bool:
+        """Say what a place of a program array holds that is not written down; a fault if there is no such array."""
         words = self._words
         try:
             found = machine.map_of(words[_R0 + 2] & _U64)
@@ -214,7 +216,8 @@ class Interpreter:
                 raise machine.wrong_map(found, "a program array")
         except Trap as trap:
             return self._fault(machine, trap, words[_RESUME])
-        self._generation = -1
+        program = found.program_at(words[_R0 + 3] & _U32)
+        self._desk[_TAIL] = -1 if program is None else machine.program_number(program) + 1
         self.refresh(machine)
         return True
 
@@ -279,7 +282,7 @@ def _loads(machine: Machine, number: int) -> tuple[tuple[int, int], ...]:
 _ANSWERS: dict[int, Callable[[Interpreter, Machine], bool]] = {
     Status.HELPER: Interpreter._help,
     Status.FUEL: Interpreter._refuel,
-    Status.TAIL_CALL: Interpreter._programs_of,
+    Status.TAIL_CALL: Interpreter._place_of,
     Status.ITERATE: Interpreter._elements_of,
 }
 _INTERPRETERS: weakref.WeakKeyDictionary[Machine, Interpreter] = weakref.WeakKeyDictionary()

@@ -55,16 +55,20 @@ def tail_call(state_at: Any, desk_at: Any, at: Any) -> Any:
     table = types.int64(0)
     if number < _U(layout.MAX_MAPS):
         table = types.int64(load64(types.int64(load64(desk_at + 8 * Desk.TAILS_AT)) + 8 * types.int64(number)))
-    if table == 0:
-        return pause(state_at, desk_at, at, types.int64(Status.TAIL_CALL))
-    program = types.int64(-1)
-    if slot < load64(table):
+    found = types.int64(load64(desk_at + 8 * Desk.TAIL))
+    if table != 0 and slot < load64(table):
         program = types.int64(load64(table + 8 + 8 * types.int64(slot)))
+    elif found == 0:
+        return pause(state_at, desk_at, at, types.int64(Status.TAIL_CALL))
+    else:
+        program = found - 1
     calls = load64(state_at + 8 * State.TAIL_CALLS)
     if program < 0 or calls >= _U(layout.MAX_TAIL_CALLS):
+        store64(desk_at + 8 * Desk.TAIL, _U(0))
         return _give(state_at, at, _U(0))
     if not charge(state_at, desk_at, at, 1, at):
         return types.int64(0)
+    store64(desk_at + 8 * Desk.TAIL, _U(0))
     store64(state_at + 8 * State.TAIL_CALLS, calls + _U(1))
     select(state_at, desk_at, program)
     clear(types.int64(load64(desk_at + 8 * Desk.FRAME_AT)) - layout.FRAME_SIZE, layout.FRAME_SIZE)

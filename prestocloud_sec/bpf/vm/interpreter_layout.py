@@ -64,8 +64,8 @@ class Desk(IntEnum):
     NATIVE_AT = 93
     """Address of an address for each of the first `NATIVE_NUMBERS` helpers: that of a native one, `OURS`, or 0."""
     TAILS_AT = 94
-    """Address of an address for each possible map: 0, or for a program array that of the number of its entries and of
-    that many numbers of programs, -1 where there is none."""
+    """Address of an address for each possible map: 0, or for a program array that of how many of its places are written
+    down, and of a number for each of these: that of its program, or -1."""
     INNER = 95
     """1 if a window may show a stack frame that ends before the run does."""
     STATUS = 96
@@ -77,6 +77,9 @@ class Desk(IntEnum):
     """Address of the addresses of key and value of each element, once Python has said which a map has; otherwise 0."""
     ELEMENTS = 100
     """How many there are."""
+    TAIL = 101
+    """Once Python has looked into a place that is not written down: 1 more than the number of the program there, or 1
+    less than 0 where there is none; otherwise 0."""
     FRAMES = 104
     """`MAX_FRAMES` records of `FRAME_WORDS` words: how to go on when that frame's function returns."""
 
@@ -127,7 +130,7 @@ class Status(IntEnum):
     FUEL = 2
     """The portion of fuel is used up, and there is a reserve; the program goes on at `State.RESUME`, the same place."""
     TAIL_CALL = 3
-    """Python is to say which programs an array holds; then the call at `State.RESUME` is done again."""
+    """Python is to say which program a place holds (`Desk.TAIL`); then the call at `State.RESUME` is done again."""
     ITERATE = 4
     """Python is to say which elements a map has; then the call at `State.RESUME` is done again."""
     RETURNED = 5

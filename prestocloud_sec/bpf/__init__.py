@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.disassembler import disassemble as disassemble
     from prestocloud_sec.bpf.maps.array import ArrayMap as ArrayMap
     from prestocloud_sec.bpf.maps.array import PerCpuArray as PerCpuArray
+    from prestocloud_sec.bpf.maps.bloom import BloomFilter as BloomFilter
+    from prestocloud_sec.bpf.maps.cgroup import Cgroup as Cgroup
+    from prestocloud_sec.bpf.maps.cgroup import CgroupArray as CgroupArray
+    from prestocloud_sec.bpf.maps.create import create_map as create_map
+    from prestocloud_sec.bpf.maps.devmap import CpuMap as CpuMap
+    from prestocloud_sec.bpf.maps.devmap import DevMap as DevMap
+    from prestocloud_sec.bpf.maps.devmap import DevMapHash as DevMapHash
     from prestocloud_sec.bpf.maps.hash import HashMap as HashMap
     from prestocloud_sec.bpf.maps.hash import PerCpuHashMap as PerCpuHashMap
     from prestocloud_sec.bpf.maps.kinds import MapFlag as MapFlag
@@ -25,6 +32,15 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.maps.lpm import LpmTrie as LpmTrie
     from prestocloud_sec.bpf.maps.lru import LruHashMap as LruHashMap
     from prestocloud_sec.bpf.maps.lru import LruPerCpuHashMap as LruPerCpuHashMap
+    from prestocloud_sec.bpf.maps.nested import ArrayOfMaps as ArrayOfMaps
+    from prestocloud_sec.bpf.maps.nested import HashOfMaps as HashOfMaps
+    from prestocloud_sec.bpf.maps.perf import PerfBuffer as PerfBuffer
+    from prestocloud_sec.bpf.maps.perf import PerfEventArray as PerfEventArray
+    from prestocloud_sec.bpf.maps.progarray import ProgArray as ProgArray
+    from prestocloud_sec.bpf.maps.queue import QueueMap as QueueMap
+    from prestocloud_sec.bpf.maps.queue import StackMap as StackMap
+    from prestocloud_sec.bpf.maps.ringbuf import RingBuffer as RingBuffer
+    from prestocloud_sec.bpf.maps.stacktrace import StackTraceMap as StackTraceMap
     from prestocloud_sec.bpf.program import Program as Program
     from prestocloud_sec.bpf.program import ProgramType as ProgramType
     from prestocloud_sec.bpf.program import Symbols as Symbols
@@ -32,10 +48,19 @@ if TYPE_CHECKING:
 _HOMES: dict[str, str] = {
     "assemble": "assembler",
     "disassemble": "disassembler",
+    "create_map": "maps.create",
     "ArrayMap": "maps.array",
+    "ArrayOfMaps": "maps.nested",
+    "BloomFilter": "maps.bloom",
     "Builder": "builder",
+    "Cgroup": "maps.cgroup",
+    "CgroupArray": "maps.cgroup",
     "ControlFlowGraph": "cfg",
+    "CpuMap": "maps.devmap",
+    "DevMap": "maps.devmap",
+    "DevMapHash": "maps.devmap",
     "HashMap": "maps.hash",
+    "HashOfMaps": "maps.nested",
     "LpmTrie": "maps.lpm",
     "LruHashMap": "maps.lru",
     "LruPerCpuHashMap": "maps.lru",
@@ -43,8 +68,15 @@ _HOMES: dict[str, str] = {
     "MapType": "maps.kinds",
     "PerCpuArray": "maps.array",
     "PerCpuHashMap": "maps.hash",
+    "PerfBuffer": "maps.perf",
+    "PerfEventArray": "maps.perf",
+    "ProgArray": "maps.progarray",
     "Program": "program",
     "ProgramType": "program",
+    "QueueMap": "maps.queue",
+    "RingBuffer": "maps.ringbuf",
+    "StackMap": "maps.queue",
+    "StackTraceMap": "maps.stacktrace",
     "Symbols": "program",
 }
 

@@ -10,33 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prestocloud_sec.bpf.maps.base import DELETE, ITERATE, LOOKUP, UPDATE, Map, signed
+from prestocloud_sec.bpf.maps.base import DELETE, ITERATE, LOOKUP, UPDATE, signed
+from prestocloud_sec.bpf.maps.keyed import KeyedMap
 from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
 from prestocloud_sec.bpf.maps.layout import Descriptor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ArrayMap", "Indexed", "PerCpuArray"]
+__all__ = ["INDEX", "ORDER", "ArrayMap", "Indexed", "PerCpuArray"]
 
 INDEX = np.dtype("=u4")
 """What keys of arrays are."""
 
 
-class Indexed(Map):
+class Indexed(KeyedMap):
     """What maps have in common whose keys are the numbers from 0 to `max_entries` - 1."""
 
     def _index(self, key: bytes) -> int:
-        return int.from_bytes(key, _ORDER)
+        return int.from_bytes(key, ORDER)
 
     def _following(self, key: bytes | None) -> bytes | int:
         index = -1 if key is None else self._index(key)
         if index >= self.max_entries:
             index = -1
-        return (index + 1).to_bytes(4, _ORDER) if index + 1 < self.max_entries else -errno.ENOENT
+        return (index + 1).to_bytes(4, ORDER) if index + 1 < self.max_entries else -errno.ENOENT
 
 
-_ORDER: Any = "little" if INDEX.newbyteorder("<") == INDEX else "big"
+ORDER: Any = "little" if INDEX.newbyteorder("<") == INDEX else "big"
 
 
 class ArrayMap(Indexed):
@@ -95,7 +96,7 @@ class ArrayMap(Indexed):
         return int(self._kernels.update(self._at, self._key_at, self._value_at, signed(flags), -1))
 
     def _pairs(self) -> list[tuple[bytes, bytes]]:
-        return [(index.to_bytes(4, _ORDER), self._value(index)) for index in range(self.max_entries)]
+        return [(index.to_bytes(4, ORDER), self._value(index)) for index in range(self.max_entries)]
 
     def clear(self) -> None:
         """Set all values to 0."""
@@ -167,8 +168,8 @@ class PerCpuArray(ArrayMap):
     --------
     >>> counters = PerCpuArray("u4", 4, cpus=2)
     >>> counters[1] = [5, 6]
-    >>> counters[1].sum(), counters.array.shape
-    (np.uint32(11), (4, 2))
+    >>> int(counters[1].sum()), counters.array.shape
+    (11, (4, 2))
     """
 
     type = MapType.PERCPU_ARRAY

@@ -77,6 +77,11 @@ class Codec(ABC):
         """Return what rows of bytes mean: an array of `dtype`, or a tuple where that would say less."""
         return tuple(self.decode(row.tobytes()) for row in block)
 
+    def column(self, rows: NDArray[np.uint8]) -> NDArray[Any]:
+        """Return rows of bytes, shape (rows, size), as an array of `dtype`."""
+        packed: NDArray[Any] = np.ascontiguousarray(rows)
+        return packed.reshape(-1).view(self.dtype.base).reshape(len(rows), *self.dtype.shape)
+
     @abstractmethod
     def __str__(self) -> str: ...
 
@@ -149,8 +154,7 @@ class DtypeCodec(Codec):
 
     def decode_many(self, block: NDArray[np.uint8]) -> Any:
         """Return an array of `dtype`."""
-        base = self.dtype.base
-        return np.ascontiguousarray(block).view(base).reshape(len(block), *self.dtype.shape)
+        return self.column(block)
 
     def __str__(self) -> str:
         return str(self.dtype)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prestocloud_sec.bpf.errors import MapError
-from prestocloud_sec.bpf.maps.base import DELETE, ITERATE, LOOKUP, UPDATE, Map, address_of, signed
+from prestocloud_sec.bpf.maps.base import DELETE, ITERATE, LOOKUP, UPDATE, address_of, signed
 from prestocloud_sec.bpf.maps.hash_layout import HashWord
+from prestocloud_sec.bpf.maps.keyed import KeyedMap
 from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
 from prestocloud_sec.bpf.maps.storage import WINDOW, power_of_two, zeros
 
@@ -25,7 +26,7 @@ __all__ = ["HashMap", "PerCpuHashMap"]
 _MOST_SLOTS = (1 << 32) - 2
 
 
-class HashMap(Map):
+class HashMap(KeyedMap):
     """Values by key.
 
     Storage for `max_entries` is set aside at once, and costs memory as it is used. With the flag ``NO_PREALLOC`` a map

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -45,11 +45,14 @@ class Hooks:
 
     # --- What user space asks.
 
-    def _find(self, key: bytes) -> bytes | int:
-        """Return the value of a key as system calls have it, or a negative errno; the lock is held."""
+    def _find(self, key: bytes) -> Any:
+        """Return the value of a key as system calls have it, or a negative errno; the lock is held.
+
+        Maps of objects give the object.
+        """
         return -errno.EOPNOTSUPP
 
-    def _store(self, key: bytes, value: bytes, flags: int) -> int:
+    def _store(self, key: bytes, value: Any, flags: int) -> int:
         """Store a value; return 0 or a negative errno."""
         return -errno.EINVAL
 
@@ -57,11 +60,16 @@ class Hooks:
         """Remove a key; return 0 or a negative errno."""
         return -errno.EINVAL
 
+    def _take_out(self, key: bytes) -> Any:
+        """Return what `_find` does and remove it, or a negative errno."""
+        found = self._find(key)
+        return found if isinstance(found, int) else self._remove(key) or found
+
     def _following(self, key: bytes | None) -> bytes | int:
         """Return the next key, or a negative errno."""
         return -errno.EOPNOTSUPP
 
-    def _pairs(self) -> list[tuple[bytes, bytes]]:
+    def _pairs(self) -> list[tuple[bytes, Any]]:
         """Return all elements."""
         return []
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prestocloud_sec.bpf.maps.base import DELETE, LOOKUP, UPDATE, Map, address_of, signed
+from prestocloud_sec.bpf.maps.base import DELETE, LOOKUP, UPDATE, address_of, signed
 from prestocloud_sec.bpf.maps.codec import BytesCodec, codec_of
+from prestocloud_sec.bpf.maps.keyed import KeyedMap
 from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
 from prestocloud_sec.bpf.maps.lpm_layout import LpmWord
 from prestocloud_sec.bpf.maps.prefix import PrefixCodec
@@ -24,7 +25,7 @@ __all__ = ["LpmTrie"]
 _SHORTEST, _LONGEST = 5, 260
 
 
-class LpmTrie(Map):
+class LpmTrie(KeyedMap):
     """Values by prefix; a lookup finds the longest stored prefix that a key begins with.
 
     Parameters

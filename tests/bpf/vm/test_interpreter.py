@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from prestocloud_sec.bpf import Program, ProgramType, assemble
+from prestocloud_sec.bpf.maps.array import ArrayMap
 from prestocloud_sec.bpf.vm import layout, reference
 from prestocloud_sec.bpf.vm.fault import FaultKind
 from prestocloud_sec.bpf.vm.interpreter import execute, interpreter_of
@@ -147,6 +148,31 @@ def test_a_window_ends_where_its_region_does(size: int, width: int, bits: int) -
             assert result.value == int.from_bytes(packet[offset : offset + width], "little")
         else:
             assert fault_of(result) == (FaultKind.READ, 1, layout.PACKET_DATA + offset, width)
+
+
+@pytest.mark.parametrize(("offset", "allowed"), [(0, True), (1, False), (2, False), (4, False), (6, False), (8, True)])
+def test_a_window_shows_one_element(offset: int, allowed: bool) -> None:
+    """Values of 4 bytes stand 8 bytes apart; what lies between them is nobody's."""
+    text = f"""
+        *(u32 *)(r10 - 4) = 1
+        r1 = map[id:0]
+        r2 = r10
+        r2 += -4
+        call 1
+        *(u32 *)(r0 + 0) = 6
+        *(u32 *)(r0 + {offset}) = 7
+        r1 = r0
+        r0 = *(u32 *)(r0 + 0)
+        exit
+    """
+    array = ArrayMap("u4", 4)
+    result = run(text, maps=[array])
+    if allowed:
+        assert result.value == (7 if offset == 0 else 6)
+        assert array.array.tolist() == [0, 7, 0, 0] if offset == 0 else [0, 6, 7, 0]
+    else:
+        address = (layout.MAP_VALUES << layout.REGION_SHIFT) + 8 + offset
+        assert fault_of(result) == (FaultKind.WRITE, 6, address, 4)
 
 
 def test_addresses_wrap() -> None:

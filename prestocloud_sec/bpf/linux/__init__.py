@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.linux.host import available as available
     from prestocloud_sec.bpf.linux.host import possible_cpus as possible_cpus
     from prestocloud_sec.bpf.linux.host import require as require
+    from prestocloud_sec.bpf.linux.mapinfo import MapInfo as MapInfo
     from prestocloud_sec.bpf.linux.maps import KernelMap as KernelMap
-    from prestocloud_sec.bpf.linux.maps import MapInfo as MapInfo
     from prestocloud_sec.bpf.linux.programs import KernelProgram as KernelProgram
     from prestocloud_sec.bpf.linux.programs import KernelRun as KernelRun
     from prestocloud_sec.bpf.linux.programs import ProgramInfo as ProgramInfo
@@ -31,7 +31,7 @@ _HOMES: dict[str, str] = {
     "KernelObject": "syscall",
     "KernelProgram": "programs",
     "KernelRun": "programs",
-    "MapInfo": "maps",
+    "MapInfo": "mapinfo",
     "ProgramInfo": "programs",
     "attach": "sockets",
     "attach_classic": "sockets",

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prestocloud_sec.bpf.errors import ENOTSUPP, BpfMisuseError, MapError
+from prestocloud_sec.bpf.errors import BpfMisuseError, MapError
 from prestocloud_sec.bpf.linux.attr import MAP_INFO, Attr, Buffer, Command, content, make_buffer
 from prestocloud_sec.bpf.linux.host import possible_cpus
+from prestocloud_sec.bpf.linux.mapinfo import HINTS, HOLDS_DESCRIPTORS, KINDS, PER_CPU, MapInfo, map_label
 from prestocloud_sec.bpf.linux.syscall import KernelObject, bpf, read_info
 from prestocloud_sec.bpf.maps.kinds import MapType
 from prestocloud_sec.wire import shown, view_of
@@ -25,56 +25,11 @@ from prestocloud_sec.wire import shown, view_of
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
 
-__all__ = ["KernelMap", "MapInfo"]
-
-_PER_CPU = frozenset(
-    {MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH, MapType.PERCPU_CGROUP_STORAGE}
-)
-_HOLDS_DESCRIPTORS = frozenset(
-    {
-        MapType.PROG_ARRAY,
-        MapType.PERF_EVENT_ARRAY,
-        MapType.CGROUP_ARRAY,
-        MapType.ARRAY_OF_MAPS,
-        MapType.HASH_OF_MAPS,
-        MapType.SOCKMAP,
-        MapType.SOCKHASH,
-        MapType.XSKMAP,
-        MapType.REUSEPORT_SOCKARRAY,
-    }
-)
-"""The kinds whose value is written as a descriptor (and, where it can be read, read as an identifier)."""
+__all__ = ["KernelMap"]
 
 _BATCH = 1024
 _BATCH_BYTES = 1 << 20
 """Elements, and bytes, that one call brings when a map is walked through."""
-
-_KINDS = frozenset(map(int, MapType))
-
-_HINTS = {
-    errno.EPERM: "the map's flags or `freeze` forbid it, or the process lacks a right",
-    ENOTSUPP: "this kind of map has no such operation",
-    errno.EBADF: "the value is the descriptor of nothing that this kind of map holds",
-}
-
-
-def _label(kind: int, name: str) -> str:
-    """Return what an error calls a map."""
-    return f"{MapType(kind).name if kind in _KINDS else f'map of kind {kind}'}{f' {name!r}' if name else ''}"
-
-
-@dataclass(frozen=True, slots=True)
-class MapInfo:
-    """What the kernel knows of a map: its identifier, and what it was made with; sizes in bytes."""
-
-    id: int
-    type: int
-    key_size: int
-    value_size: int
-    max_entries: int
-    flags: int
-    name: str
-    extra: int
 
 
 class KernelMap(KernelObject):
@@ -148,7 +103,7 @@ class KernelMap(KernelObject):
                 -descriptor,
                 f"the kernel makes no such map (key of {key_size} bytes, value of {value_size}, {max_entries} entries, "
                 f"flags {flags:#x})",
-                where=_label(type, name),
+                where=map_label(type, name),
                 hint="see prestocloud_sec.bpf.linux.require" if descriptor == -errno.EPERM else None,
             )
         super().__init__(descriptor)
@@ -159,7 +114,7 @@ class KernelMap(KernelObject):
         self._type, self._flags, self._name, self._extra = info.type, info.flags, info.name, info.extra
         self._key_size, self._value_size, self._max_entries = info.key_size, info.value_size, info.max_entries
         self._value_bytes = info.value_size
-        if info.type in _PER_CPU:
+        if info.type in PER_CPU:
             self._value_bytes = possible_cpus() * (info.value_size + -info.value_size % 8)
 
     @classmethod
@@ -202,7 +157,7 @@ class KernelMap(KernelObject):
     @property
     def type(self) -> int:
         """The kind, a `MapType` or a number that is none."""
-        return MapType(self._type) if self._type in _KINDS else self._type
+        return MapType(self._type) if self._type in KINDS else self._type
 
     @property
     def key_size(self) -> int:
@@ -276,7 +231,7 @@ class KernelMap(KernelObject):
         BpfMisuseError
             If key or value is of another size.
         """
-        if isinstance(value, KernelObject) and self._type in _HOLDS_DESCRIPTORS:
+        if isinstance(value, KernelObject) and self._type in HOLDS_DESCRIPTORS:
             value = value.fileno().to_bytes(4, "little")
         self._check(
             self._call(Command.MAP_UPDATE_ELEM, self._key(key), self._sized(value, self._value_bytes, "value"), flags),
@@ -406,7 +361,7 @@ class KernelMap(KernelObject):
         return f"<KernelMap {self._label()}: {state}>"
 
     def _label(self) -> str:
-        return _label(self._type, self._name)
+        return map_label(self._type, self._name)
 
     def _sized(self, data: object, size: int, what: str) -> Buffer:
         """Return a buffer with what must be exactly so many bytes."""
@@ -432,4 +387,4 @@ class KernelMap(KernelObject):
 
     def _check(self, result: int, what: str) -> None:
         if result < 0:
-            raise MapError(-result, f"{what} refused", where=self._label(), hint=_HINTS.get(-result))
+            raise MapError(-result, f"{what} refused", where=self._label(), hint=HINTS.get(-result))

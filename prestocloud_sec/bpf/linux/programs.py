@@ -98,6 +98,30 @@ class KernelRun:
     duration_ns: int
 
 
+class _Memory:
+    """What one run reads and writes: a packet, a context or None, and room in bytes for both afterwards."""
+
+    __slots__ = ("ctx", "ctx_in", "ctx_out", "ctx_room", "packet", "packet_out", "packet_room")
+
+    def __init__(self, packet: bytes, ctx: bytes | None, packet_room: int, ctx_room: int) -> None:
+        self.packet, self.ctx, self.packet_room, self.ctx_room = packet, ctx, packet_room, ctx_room
+        self.ctx_in, self.ctx_out = make_buffer(ctx or b""), make_buffer(ctx_room)
+        self.packet_out = make_buffer(packet_room)
+
+    def fields(self) -> dict[str, object]:
+        """Return the fields of the attr that point at it."""
+        return {
+            "data_size_in": len(self.packet),
+            "data_in": make_buffer(self.packet) if self.packet or self.packet_room else None,
+            "data_size_out": self.packet_room,
+            "data_out": self.packet_out if self.packet_room else None,
+            "ctx_size_in": len(self.ctx or b""),
+            "ctx_in": self.ctx_in if self.ctx is not None else None,
+            "ctx_size_out": self.ctx_room,
+            "ctx_out": self.ctx_out if self.ctx_room else None,
+        }
+
+
 class KernelProgram(KernelObject):
     """A program in the running kernel; made by `load`, gone with its last user."""
 
@@ -106,6 +130,10 @@ class KernelProgram(KernelObject):
     _log: str
     _name: str
     _type: ProgramType
+
+    def __init__(self) -> None:
+        self._held = []
+        raise BpfMisuseError("programs are loaded", where="KernelProgram", hint="KernelProgram.load(program)")
 
     @classmethod
     def load(
@@ -246,46 +274,51 @@ class KernelProgram(KernelObject):
 
         Notes
         -----
-        The time is that of the loop in the kernel divided by `repeat`; an empty program takes some 20 ns of it as well.
+        The time is that of the loop in the kernel divided by `repeat`; an empty program takes some of it
+        as well. More than one run costs XDP some milliseconds besides, in which the kernel rewrites its dispatcher.
         """
-        given, context = bytes(view_of(packet, name="packet")), b"" if ctx is None else bytes(view_of(ctx, name="ctx"))
         whole(repeat, "repeat", 1, (1 << 32) - 1, error=BpfMisuseError)
         live = bool(whole(flags, "flags", 0, (1 << 32) - 1, error=BpfMisuseError) & _LIVE_FRAMES)
-        packet_room = len(given) + _GROWTH if self._type in _TAKES_PACKETS and not live else 0
-        # A context that is to be written asks XDP for one that is right, and gives raw tracepoints what they refuse.
-        context_room = _CONTEXT if self._type in _SKB or (ctx is not None and self._type is ProgramType.XDP) else 0
-        packet_out, context_out = make_buffer(packet_room), make_buffer(0 if live else context_room)
-        context_in = make_buffer(context)
+        memory = self._memory(
+            bytes(view_of(packet, name="packet")), None if ctx is None else view_of(ctx, name="ctx"), live
+        )
         attr = Attr(
             Command.PROG_TEST_RUN,
             prog_fd=self.fileno(),
-            data_size_in=len(given),
-            data_in=make_buffer(given) if given or packet_room else None,
-            data_size_out=packet_room,
-            data_out=packet_out if packet_room else None,
+            **memory.fields(),
             repeat=repeat if repeat > 1 or self._type in _TAKES_PACKETS else 0,  # others refuse even 1
-            ctx_size_in=len(context),
-            ctx_in=context_in if ctx is not None else None,
-            ctx_size_out=context_room if not live else 0,
-            ctx_out=context_out if context_room and not live else None,
             flags=flags,
             cpu=cpu,
             batch_size=batch_size,
         )
         result = bpf(Command.PROG_TEST_RUN, attr)
         if result < 0:
+            size = len(memory.packet)
             raise KernelError(
                 -result,
-                f"the kernel does not run it over {len(given)} bytes",
+                f"the kernel does not run it over {size} bytes",
                 where=repr(self),
-                hint="of a packet it wants 14 bytes or more" if len(given) < 14 and packet_room else None,
+                hint="of a packet it wants 14 bytes or more" if size < 14 and memory.packet_room else None,
             )
-        if self._type is ProgramType.SYSCALL:  # its context is written where it was read
-            after = content(context_in, len(context))
-        else:
-            after = content(context_out, min(attr["ctx_size_out"], context_room))
+        in_place = self._type is ProgramType.SYSCALL  # its context is written where it was read
         return KernelRun(
-            attr["retval"], content(packet_out, min(attr["data_size_out"], packet_room)), after, attr["duration"]
+            attr["retval"],
+            content(memory.packet_out, min(attr["data_size_out"], memory.packet_room)),
+            content(memory.ctx_in, len(memory.ctx or b""))
+            if in_place
+            else content(memory.ctx_out, min(attr["ctx_size_out"], memory.ctx_room)),
+            attr["duration"],
+        )
+
+    def _memory(self, packet: bytes, ctx: bytes | None, live: bool) -> _Memory:
+        """Return memory for a run: what this type of program may be given, and no more."""
+        # A context that is to be written asks XDP for one that is right, and is refused for raw tracepoints.
+        writes_ctx = self._type in _SKB or (ctx is not None and self._type is ProgramType.XDP)
+        return _Memory(
+            packet,
+            ctx,
+            len(packet) + _GROWTH if self._type in _TAKES_PACKETS and not live else 0,
+            _CONTEXT if writes_ctx and not live else 0,
         )
 
     def __repr__(self) -> str:

@@ -369,6 +369,11 @@ def test_arguments_that_run_nothing(wrong: dict[str, Any], says: str) -> None:
         loaded.test_run(**({"packet": PACKET} | wrong))
 
 
+def test_programs_are_not_made_of_descriptors() -> None:
+    with pytest.raises(BpfMisuseError, match="programs are loaded"):
+        KernelProgram()
+
+
 def test_a_closed_program_does_not_run() -> None:
     with program() as loaded:
         pass

@@ -279,9 +279,8 @@ class KernelProgram(KernelObject):
         """
         whole(repeat, "repeat", 1, (1 << 32) - 1, error=BpfMisuseError)
         live = bool(whole(flags, "flags", 0, (1 << 32) - 1, error=BpfMisuseError) & _LIVE_FRAMES)
-        memory = self._memory(
-            bytes(view_of(packet, name="packet")), None if ctx is None else view_of(ctx, name="ctx"), live
-        )
+        context = None if ctx is None else bytes(view_of(ctx, name="ctx"))
+        memory = self._memory(bytes(view_of(packet, name="packet")), context, live)
         attr = Attr(
             Command.PROG_TEST_RUN,
             prog_fd=self.fileno(),

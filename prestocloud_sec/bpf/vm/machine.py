@@ -416,6 +416,11 @@ class Machine:
             found = implementations().get(number)
         return found
 
+    @property
+    def user_helpers(self) -> bool:
+        """Whether a user gave any helper."""
+        return bool(self._helpers)
+
     def overrides(self, number: int) -> bool:
         """Whether a user gave this helper, so that nothing built in may be run instead."""
         return number in self._helpers

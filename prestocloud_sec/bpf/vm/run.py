@@ -26,7 +26,7 @@ from prestocloud_sec.bpf.vm.trace import Trace
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
 
-__all__ = ["ENGINES", "HOT", "LARGE", "run", "run_batch"]
+__all__ = ["ENGINES", "HOT", "LARGE", "one_by_one", "run", "run_batch"]
 
 ENGINES: Mapping[str, str] = {
     "reference": "prestocloud_sec.bpf.vm.reference",
@@ -210,16 +210,16 @@ def run_batch(
     machine = _machine(program, maps, options).machine
     chosen = _choose(engine, len(arena) >= LARGE)
     if chosen == "reference":
-        return _one_by_one(machine, arena)
+        return one_by_one(machine, arena, chosen)
     _engine(chosen)
     batch = importlib.import_module("prestocloud_sec.bpf.vm.batch")
     result: BatchResult = batch.run_batch(machine, arena, chosen)
     return result
 
 
-def _one_by_one(machine: Machine, arena: PacketArena) -> BatchResult:
-    """Run the readable engine over each packet: what every batch must be equal to."""
-    execute = _engine("reference")
+def one_by_one(machine: Machine, arena: PacketArena, engine: str) -> BatchResult:
+    """Run an engine over each packet by itself: what every batch must be equal to."""
+    execute = _engine(engine)
     count = len(arena)
     values = np.zeros(count, np.uint64)
     faults, instructions = np.zeros(count, np.uint8), np.full(count, -1, np.int32)
@@ -229,7 +229,7 @@ def _one_by_one(machine: Machine, arena: PacketArena) -> BatchResult:
     for index in range(count):
         machine.start(arena[index])
         execute(machine)
-        result = machine.finish("reference")
+        result = machine.finish(engine)
         packets.append(result.packet)
         changed[index] = result.packet != bytes(arena[index])
         if result.fault is None:
@@ -238,4 +238,4 @@ def _one_by_one(machine: Machine, arena: PacketArena) -> BatchResult:
         faults[index], instructions[index] = result.fault.kind, result.fault.instruction
         addresses[index], sizes[index] = result.fault.address or 0, result.fault.size or 0
     after = PacketArena.pack(packets) if changed.any() else arena
-    return BatchResult(values, faults, instructions, addresses, sizes, after, changed, "reference")
+    return BatchResult(values, faults, instructions, addresses, sizes, after, changed, engine)

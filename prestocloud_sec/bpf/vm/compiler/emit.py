@@ -133,6 +133,7 @@ class _Function:
         self.uses_packet = self.uses_data = self.uses_context = False
         self.ended = False
         self.slots: list[str] = []
+        self.counts = False
 
     # --- Pieces of text.
 
@@ -294,28 +295,27 @@ class _Function:
         return "".join(text)
 
     def epilogue(self) -> str:
-        return (
-            "fault:\n  %fuelf = load i64, ptr %fuel\n  store i64 %fuelf, ptr %fuelp\n  ret i64 0\n"
-            "gone:\n  ret i64 0\n}\n"
-        )
+        save = "  %fuelf = load i64, ptr %fuel\n  store i64 %fuelf, ptr %fuelp\n" if self.counts else ""
+        return f"fault:\n{save}  ret i64 0\ngone:\n  ret i64 0\n}}\n"
 
     # --- Fuel, faults, returns.
 
     def trap(self, kind: FaultKind, address: str = "0", size: str | int = 0) -> None:
         self.add(
-            f"  call void @trap(ptr %state, i64 {int(kind)}, i64 {self.index}, i64 {address}, i64 {size})\n"
+            f"  call preserve_mostcc void @trap(ptr %state, i64 {int(kind)}, i64 {self.index}, i64 {address}, i64 {size})\n"
             "  br label %fault\n"
         )
 
     def charge(self, cost: int) -> None:
         """Count instructions; on the way out if there are not so many left."""
+        self.counts = True
         before, after, low = self.new(), self.new(), self.new()
         more, good, done = self.label(), self.label(), self.label()
         got, bad = self.new(), self.new()
         self.add(
             f"  {before} = load i64, ptr %fuel\n  {after} = sub i64 {before}, {cost}\n"
             f"  {low} = icmp slt i64 {after}, 0\n  br i1 {low}, label %{more}, label %{good}, !prof !0\n"
-            f"{more}:\n  {got} = call i64 @refuel(ptr %state, i64 {before}, i64 {cost}, i64 {self.index})\n"
+            f"{more}:\n  {got} = call preserve_mostcc i64 @refuel(ptr %state, i64 {before}, i64 {cost}, i64 {self.index})\n"
             f"  {bad} = icmp slt i64 {got}, 0\n  br i1 {bad}, label %gone, label %{done}\n"
             f"{good}:\n  br label %{done}\n"
             f"{done}:\n  %p{got[1:]} = phi i64 [ {got}, %{more} ], [ {after}, %{good} ]\n"
@@ -323,10 +323,11 @@ class _Function:
         )
 
     def save_fuel(self) -> None:
-        value = self.op("load i64, ptr %fuel")
-        self.add(f"  store i64 {value}, ptr %fuelp\n")
+        value = self.new()
+        self.add(_IfCounted(self, f"  {value} = load i64, ptr %fuel\n  store i64 {value}, ptr %fuelp\n"))  # type: ignore[arg-type]
 
     def load_fuel(self) -> None:
+        self.counts = True
         value = self.op("load i64, ptr %fuelp")
         self.add(f"  store i64 {value}, ptr %fuel\n")
 
@@ -348,7 +349,8 @@ class _Function:
 
     def leave(self, value: str) -> None:
         self.save_fuel()
-        self.hide_frame()
+        if not self.main:  # that of a program that was gone on to is hidden by what went there
+            self.hide_frame()
         self.add(f"  ret i64 {value}\n")
         self.ended = True
 
@@ -399,7 +401,7 @@ class _Function:
 
     def find(self, address: str, size: int, flag: int) -> tuple[str, str]:
         """Look an address up in the region table; return the host's address and the block it is known in."""
-        host = self.op(f"call i64 @find(ptr %state, i64 {address}, i64 {size}, i64 {flag})")
+        host = self.op(f"call preserve_mostcc i64 @find(ptr %state, i64 {address}, i64 {size}, i64 {flag})")
         none = self.op(f"icmp eq i64 {host}, 0")
         bad, good = self.label(), self.label()
         self.add(f"  br i1 {none}, label %{bad}, label %{good}, !prof !0\n{bad}:\n")
@@ -828,6 +830,17 @@ class _Reload:
 
     def __str__(self) -> str:
         return self.function.reload(self.tag)
+
+
+class _IfCounted:
+    """Text that is only there if the function counts instructions."""
+
+    def __init__(self, function: _Function, text: str) -> None:
+        self.function = function
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text if self.function.counts else ""
 
 
 _EMITTERS: dict[type, Callable[[_Function, Any, int], None]] = {

@@ -48,8 +48,7 @@ def _machine(level: int) -> Any:
         features=binding.get_host_cpu_features().flatten(),
         opt=level,
         reloc="pic",
-        codemodel="jitdefault",
-        jit=True,
+        codemodel="small",
     )
 
 

@@ -46,7 +46,7 @@ declare i64 @llvm.bswap.i64(i64)
 declare i64 @llvm.usub.sat.i64(i64, i64)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 
-define private void @trap(ptr %state, i64 %kind, i64 %index, i64 %address, i64 %size) noinline cold nounwind {{
+define private preserve_mostcc void @trap(ptr %state, i64 %kind, i64 %index, i64 %address, i64 %size) noinline cold nounwind {{
   store i64 %kind, ptr %state, align 8
 {state_word("a", State.FAULT_INSTRUCTION)}  store i64 %index, ptr %a, align 8
 {state_word("b", State.FAULT_ADDRESS)}  store i64 %address, ptr %b, align 8
@@ -54,7 +54,7 @@ define private void @trap(ptr %state, i64 %kind, i64 %index, i64 %address, i64 %
   ret void
 }}
 
-define private i64 @find(ptr %state, i64 %address, i64 %size, i64 %flag) noinline nounwind {{
+define private preserve_mostcc i64 @find(ptr %state, i64 %address, i64 %size, i64 %flag) noinline nounwind {{
   %number = lshr i64 %address, {layout.REGION_SHIFT}
   %known = icmp ult i64 %number, {layout.REGIONS}
   br i1 %known, label %look, label %no
@@ -92,13 +92,13 @@ no:
   ret i64 0
 }}
 
-define private i64 @refuel(ptr %state, i64 %fuel, i64 %cost, i64 %index) noinline cold nounwind {{
+define private preserve_mostcc i64 @refuel(ptr %state, i64 %fuel, i64 %cost, i64 %index) noinline cold nounwind {{
 {state_word("r", State.RESERVE)}  %reserve = load i64, ptr %r, align 8
   %empty = icmp eq i64 %reserve, 0
   br i1 %empty, label %limit, label %ask
 limit:
 {state_word("f0", State.FUEL)}  store i64 %fuel, ptr %f0, align 8
-  call void @trap(ptr %state, i64 {int(FaultKind.LIMIT)}, i64 %index, i64 0, i64 0)
+  call preserve_mostcc void @trap(ptr %state, i64 {int(FaultKind.LIMIT)}, i64 %index, i64 0, i64 0)
   ret i64 -1
 ask:
 {state_word("f", State.FUEL)}  store i64 %fuel, ptr %f, align 8

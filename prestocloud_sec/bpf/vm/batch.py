@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many packets through one program: arrays in, arrays out, Python once for all.
+
+A program that can change a packet gets a copy of each, with room on both sides; one that cannot is run over the arena
+where it lies. What only Python does for a run (a limit of time, records of ring buffers that are still out) makes the
+batch a loop in Python.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prestocloud_sec.arena import PacketArena
+from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.bpf.isa import (
+    FRAME_POINTER,
+    Atomic,
+    CallHelper,
+    CallLocal,
+    CallRegister,
+    MayGoto,
+    Store,
+    StoreRelease,
+)
+from prestocloud_sec.bpf.vm import layout
+from prestocloud_sec.bpf.vm.batch_layout import BATCH_WORDS, Batch
+from prestocloud_sec.bpf.vm.context import ContextKind
+from prestocloud_sec.bpf.vm.layout import State
+from prestocloud_sec.bpf.vm.machine import _DEFAULT_SEED, Machine
+from prestocloud_sec.bpf.vm.packet import FRAME_ROOM
+from prestocloud_sec.bpf.vm.result import BatchResult
+
+if TYPE_CHECKING:
+    from prestocloud_sec.bpf.program import Program
+
+__all__ = ["run_batch"]
+
+_READS_ONLY = frozenset({1, 2, 3, 5, 7, 8, 23, 26, 28, 51, 125, 160, 182, 195, 208})
+"""Helpers that change neither the packet nor anything that a run begins with."""
+_KEEPS_RECORDS = frozenset({131, 12})
+"""Helpers after which a run must begin in Python: records may be out, programs may be others."""
+
+
+_CHANGES = (CallHelper, CallLocal, CallRegister, MayGoto)
+"""What can leave something in the state besides a result."""
+
+
+def can_write(program: Program) -> bool:
+    """Whether a program could change a packet, or a frame that it does not name."""
+    for i in program.instructions:
+        if isinstance(i, Store | StoreRelease | Atomic):
+            outside = i.offset >= 0 or i.offset < -layout.FRAME_SIZE
+            if i.base != FRAME_POINTER or outside:
+                return True
+        if isinstance(i, CallRegister) or (isinstance(i, CallHelper) and i.number not in _READS_ONLY):
+            return True
+    return False
+
+
+def _in_python(machine: Machine) -> bool:
+    if machine.time_limit is not None or machine.user_helpers:
+        return True
+    return any(
+        isinstance(i, CallRegister) or (isinstance(i, CallHelper) and i.number in _KEEPS_RECORDS)
+        for i in machine.program.instructions
+    )
+
+
+class _Run:
+    """The arrays of one batch."""
+
+    def __init__(self, machine: Machine, arena: PacketArena) -> None:
+        count = len(arena)
+        self.machine, self.arena = machine, arena
+        self.values = np.zeros(count, np.uint64)
+        self.faults, self.places = np.zeros(count, np.uint8), np.full(count, -1, np.int32)
+        self.touched = np.zeros((count, 2), np.uint64)
+        self.changed = np.zeros(count, np.bool_)
+        self.copies = can_write(machine.program)
+        self.out = np.zeros(int(arena.lengths.sum()) if self.copies else 0, np.uint8)
+        self.out_offsets, self.out_lengths = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        self.words = self._words()
+        self._arrays()
+
+    def _words(self) -> Any:
+        machine = self.machine
+        longest = int(self.arena.lengths.max()) if len(self.arena) else 0
+        machine.start(bytes(longest))
+        state, words = machine.state, np.zeros(BATCH_WORDS, np.int64)
+        kind = machine.context.kind
+        words[Batch.STATE_AT] = state.ctypes.data
+        words[Batch.TABLE_AT] = machine.memory.table.ctypes.data
+        words[Batch.CONTEXT_AT] = machine.context.buffer.ctypes.data if kind else 0
+        words[Batch.CONTEXT_SIZE] = len(machine.context.buffer)
+        words[Batch.KIND] = kind
+        words[Batch.LINK_LAYER] = int(state[State.MAC_OFFSET]) >= 0
+        words[Batch.COPIES] = self.copies
+        words[Batch.PLAIN] = not self.copies and not any(isinstance(i, _CHANGES) for i in machine.program.instructions)
+        words[Batch.ROOM] = FRAME_ROOM
+        words[Batch.FUEL] = machine.limit
+        seed = 0 if machine.seed is None else machine.seed or _DEFAULT_SEED
+        words[Batch.SEED] = seed - (1 << 64) if seed >> 63 else seed
+        words[Batch.RAW] = machine.program.type is None and kind is ContextKind.OPAQUE
+        machine.context.fill(None)
+        return words
+
+    def _arrays(self) -> None:
+        """Tell the kernel where the arrays are."""
+        arena, words = self.arena, self.words
+        words[Batch.COUNT] = len(arena)
+        words[Batch.SOURCE_SIZE], words[Batch.OUT_SIZE] = len(arena.buffer), len(self.out)
+        for word, array in (
+            (Batch.SOURCE_AT, arena.buffer),
+            (Batch.OFFSETS_AT, arena.offsets),
+            (Batch.LENGTHS_AT, arena.lengths),
+            (Batch.VALUES_AT, self.values),
+            (Batch.FAULTS_AT, self.faults),
+            (Batch.PLACES_AT, self.places),
+            (Batch.TOUCHED_AT, self.touched),
+            (Batch.CHANGED_AT, self.changed),
+            (Batch.OUT_AT, self.out),
+            (Batch.OUT_OFFSETS_AT, self.out_offsets),
+            (Batch.OUT_LENGTHS_AT, self.out_lengths),
+        ):
+            words[word] = array.ctypes.data
+
+    def grow(self) -> None:
+        """Make room for more results."""
+        self.out = np.concatenate([self.out, np.zeros(len(self.out) + (1 << 16), np.uint8)])
+        self._arrays()
+
+    def result(self, engine: str) -> BatchResult:
+        packets = self.arena
+        if self.copies:
+            packets = PacketArena(self.out, self.out_offsets, self.out_lengths)
+        return BatchResult(
+            self.values,
+            self.faults,
+            self.places,
+            np.ascontiguousarray(self.touched[:, 0]),
+            np.ascontiguousarray(self.touched[:, 1]),
+            packets,
+            self.changed,
+            engine,
+        )
+
+
+def _drive(run: _Run, kernel: Any, resume: Any) -> None:
+    """Call a kernel until all packets are done; `resume` does what it paused for."""
+    from prestocloud_sec.bpf.vm.batch_kernel import FULL, OUTSIDE
+
+    at = 0
+    while True:
+        reached, status = map(int, kernel(run.words.ctypes.data, at))
+        if status == 0:
+            return
+        if status == OUTSIDE:
+            raise BpfMisuseError(
+                f"packet {reached} lies outside the buffer", where="run_batch", hint="do not change an arena meanwhile"
+            )
+        if status == FULL:
+            run.grow()
+        else:
+            resume(status)
+        at = -reached - 1
+
+
+def _compiled(run: _Run) -> None:
+    from prestocloud_sec.bpf.vm.batch_kernel import run_compiled
+    from prestocloud_sec.bpf.vm.compiler.engine import compiled_of
+
+    compiled = compiled_of(run.machine)
+    run.words[Batch.FUNCTION_AT] = compiled.prepare()
+    try:
+        _drive(run, run_compiled, None)
+    finally:
+        compiled.restore_frames()
+
+
+def _interpreted(run: _Run) -> None:
+    from prestocloud_sec.bpf.vm.batch_kernel import run_interpreted
+    from prestocloud_sec.bpf.vm.interpreter import interpreter_of
+
+    interpreter = interpreter_of(run.machine)
+    interpreter.refresh(run.machine)
+    run.words[Batch.DESK_AT] = interpreter.desk_at
+    _drive(run, run_interpreted, lambda status: interpreter.resume(run.machine, status))
+
+
+def run_batch(machine: Machine, arena: PacketArena, engine: str) -> BatchResult:
+    """Run a machine's program over every packet of an arena.
+
+    Parameters
+    ----------
+    machine : Machine
+        Its maps keep what each run does to them.
+    arena : PacketArena
+        Not changed.
+    engine : {"compiled", "interpreter"}
+
+    Returns
+    -------
+    BatchResult
+        What `Machine.start`, the engine and `Machine.finish` give for one packet after the other.
+    """
+    if _in_python(machine):
+        from prestocloud_sec.bpf.vm.run import one_by_one
+
+        return one_by_one(machine, arena, engine)
+    run = _Run(machine, arena)
+    (_compiled if engine == "compiled" else _interpreted)(run)
+    machine.packet.lay(b"")
+    return run.result(engine)

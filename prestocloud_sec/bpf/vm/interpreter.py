@@ -131,18 +131,24 @@ class Interpreter:
         """Run a machine that was started; leave `State.RESULT`, or the words of a fault."""
         self.refresh(machine)
         self._blamed = False
-        self._desk[_ELEMENTS_AT] = self._desk[_TAIL] = 0
         try:
             self._go(machine)
         except _Ended:
             self._words[State.RESULT] = 0
 
     def resume(self, machine: Machine, status: int) -> None:
-        """Do what the kernel paused for, and finish the run."""
+        """Do what a kernel paused for that was not called by `run`, and take the run to its end.
+
+        Parameters
+        ----------
+        machine : Machine
+            The machine, whose state is as the kernel left it.
+        status : int
+            What the kernel returned, a `Status` other than ``DONE``.
+        """
         self._blamed = False
         try:
-            answer = _ANSWERS.get(status)
-            if answer is not None and answer(self, machine):
+            if _ANSWERS[status](self, machine):
                 self._go(machine)
         except _Ended:
             self._words[State.RESULT] = 0
@@ -159,6 +165,7 @@ class Interpreter:
     # --- What the kernel asks for. Each returns whether the program goes on.
 
     def _fault(self, machine: Machine, trap: Trap, index: int) -> bool:
+        self._desk[_ELEMENTS_AT] = self._desk[_TAIL] = 0
         machine.leave_fault(trap)
         self._words[State.FAULT_INSTRUCTION] = index
         return False

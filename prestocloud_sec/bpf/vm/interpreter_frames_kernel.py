@@ -40,7 +40,9 @@ _REGISTERS = 8 * State.R0
 
 @kernel()
 def fail(state_at: Any, desk_at: Any, at: Any, kind: Any, address: Any, size: Any) -> Any:
-    """Leave a fault at the row `at` of the running program; return 0."""
+    """Leave a fault at the row `at` of the running program, and forget what Python prepared for it; return 0."""
+    store64(desk_at + 8 * Desk.ELEMENTS_AT, _U(0))
+    store64(desk_at + 8 * Desk.TAIL, _U(0))
     index = (at - types.int64(load64(desk_at + 8 * Desk.CODE_AT))) // ROW
     store64(state_at + 8 * State.FAULT, _U(kind))
     store64(state_at + 8 * State.FAULT_INSTRUCTION, _U(index))

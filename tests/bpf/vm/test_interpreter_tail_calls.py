@@ -165,3 +165,28 @@ def test_a_helper_may_change_where_a_call_leads() -> None:
         engine.execute(machine)
         values.append(machine.finish().value)
     assert values == [3, 3]
+
+
+def test_a_run_that_others_began_is_taken_to_its_end() -> None:
+    """What a loop over packets does where the kernel pauses; one run leaves nothing to the next."""
+    from prestocloud_sec.bpf.vm.interpreter_kernel import begin, interpret
+    from prestocloud_sec.bpf.vm.interpreter_layout import Status
+    from prestocloud_sec.bpf.vm.layout import State
+
+    array = ProgArray(100_000)
+    array[99_999] = program("r0 = 7; exit")
+    machine = Machine(
+        program(f"call 1000; r1 = 0; {GO.format(slot=99_999)}"), maps=[array], helpers={1000: lambda *_: 1}
+    )
+    machine.start()
+    ours = interpreter.interpreter_of(machine)
+    ours.refresh(machine)
+    state, ends = machine.state, []
+    for fuel in (0, 1, 0, 1):
+        begin(ours.state_at)
+        state[State.FUEL] = fuel
+        status = interpret(ours.state_at, ours.desk_at)
+        assert status == Status.HELPER
+        ours.resume(machine, status)
+        ends.append((int(state[State.FAULT]), int(state[State.RESULT])))
+    assert ends == [(FaultKind.LIMIT, 0), (0, 7)] * 2

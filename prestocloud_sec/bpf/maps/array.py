@@ -10,22 +10,42 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prestocloud_sec.bpf.maps.base import DELETE, ITERATE, LOOKUP, UPDATE, signed
+from prestocloud_sec.bpf.maps.base import DELETE, ITERATE, LOOKUP, UPDATE, no_room, signed
+from prestocloud_sec.bpf.maps.codec import BytesCodec, Codec, codec_of
 from prestocloud_sec.bpf.maps.keyed import KeyedMap
 from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
 from prestocloud_sec.bpf.maps.layout import Descriptor
+from prestocloud_sec.bpf.maps.storage import WINDOW
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["INDEX", "ORDER", "ArrayMap", "Indexed", "PerCpuArray"]
+__all__ = ["INDEX", "ORDER", "ArrayMap", "Indexed", "PerCpuArray", "index_codec"]
 
 INDEX = np.dtype("=u4")
 """What keys of arrays are."""
 
 
+def index_codec(key: Any) -> Codec:
+    """Return the codec of keys that are numbers, also where they were declared by their size alone."""
+    codec = codec_of(key, "key")
+    return codec_of(INDEX, "key") if isinstance(codec, BytesCodec) and codec.size == INDEX.itemsize else codec
+
+
 class Indexed(KeyedMap):
     """What maps have in common whose keys are the numbers from 0 to `max_entries` - 1."""
+
+    def __init__(
+        self,
+        key: Any,
+        value: Any,
+        max_entries: int,
+        flags: int = 0,
+        *,
+        name: str = "",
+        cpus: int | None = None,
+    ) -> None:
+        super().__init__(index_codec(key), value, max_entries, flags, name=name, cpus=cpus)
 
     def _index(self, key: bytes) -> int:
         return int.from_bytes(key, ORDER)
@@ -54,6 +74,10 @@ class ArrayMap(Indexed):
     key : optional
         Keys are unsigned numbers of 32 bits; another size is refused.
 
+    Notes
+    -----
+    Programs can address the first 4 GiB of the values; beyond, the map is for user space alone.
+
     Examples
     --------
     >>> counters = ArrayMap("u8", 4)
@@ -75,9 +99,12 @@ class ArrayMap(Indexed):
         cpus: int | None = None,
     ) -> None:
         super().__init__(key, value, max_entries, flags, name=name, cpus=cpus)
+        if self.per_cpu and self.max_entries * self.cpus * self.value_stride > WINDOW:
+            raise no_room(self)
         self._keep_values(self.max_entries)
         self._words[Descriptor.COUNT] = self.max_entries
-        self._natively(LOOKUP | UPDATE | DELETE | ITERATE)
+        whole = self.max_entries * self.value_stride <= WINDOW
+        self._natively(LOOKUP | UPDATE | DELETE | ITERATE if whole else 0)
 
     @cached_property
     def _kernels(self) -> Any:
@@ -101,8 +128,7 @@ class ArrayMap(Indexed):
     def clear(self) -> None:
         """Set all values to 0."""
         self._may_write()
-        if self.values is not None:
-            self.values[:] = 0
+        self._all_values[:] = 0
 
     @property
     def array(self) -> NDArray[Any]:
@@ -121,7 +147,7 @@ class ArrayMap(Indexed):
         shape = (self.max_entries, self.cpus) if self.per_cpu else (self.max_entries,)
         strides = (self.cpus * self.value_stride, self.value_stride) if self.per_cpu else (self.value_stride,)
         steps = np.empty(inner, base).strides
-        view: NDArray[Any] = np.ndarray((*shape, *inner), base, self.values, 0, (*strides, *steps))
+        view: NDArray[Any] = np.ndarray((*shape, *inner), base, self._all_values, 0, (*strides, *steps))
         if self.flags & MapFlag.RDONLY or self.frozen:
             view.flags.writeable = False
         return view
@@ -145,7 +171,7 @@ class ArrayMap(Indexed):
         with self._lock:
             self._put(key)
             offset = int(self._kernels.lookup(self._at, self._key_at, cpu))
-        return None if offset < 0 else offset
+        return offset if 0 <= offset < WINDOW else None
 
     def program_update(self, key: bytes, value: bytes, flags: int, cpu: int = 0) -> int:
         """Store a value; return 0 or a negative errno."""

@@ -23,13 +23,13 @@ from prestocloud_sec.bpf.maps.codec import Codec, codec_of
 from prestocloud_sec.bpf.maps.hooks import Hooks
 from prestocloud_sec.bpf.maps.kinds import ANY, LOCK, MapFlag, MapType, check_creation
 from prestocloud_sec.bpf.maps.layout import DESCRIPTOR_WORDS, Descriptor
-from prestocloud_sec.bpf.maps.storage import stride_of, view, zeros
+from prestocloud_sec.bpf.maps.storage import WINDOW, stride_of, view, zeros
 from prestocloud_sec.wire import shown, whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["DELETE", "ITERATE", "LOOKUP", "UPDATE", "Map", "address_of", "signed"]
+__all__ = ["DELETE", "ITERATE", "LOOKUP", "UPDATE", "Map", "address_of", "no_room", "processors", "signed"]
 
 LOOKUP, UPDATE, DELETE, ITERATE = 1, 2, 4, 8
 """Bits of `Descriptor.NATIVE`."""
@@ -152,9 +152,10 @@ class Map(Hooks):
 
     def _keep_values(self, slots: int) -> None:
         """Make storage for the values of so many slots."""
-        self.values = zeros(slots * self.cpus * self.value_stride)
-        self._value_view = view(self.values)
-        self._words[Descriptor.VALUES_AT] = address_of(self.values)
+        self._all_values = zeros(slots * self.cpus * self.value_stride)
+        self._value_view = view(self._all_values)
+        self.values = self._all_values[:WINDOW]
+        self._words[Descriptor.VALUES_AT] = address_of(self._all_values)
 
     def _keep_keys(self, slots: int) -> None:
         """Make storage for the keys of so many slots."""
@@ -363,6 +364,16 @@ class Map(Hooks):
     def __repr__(self) -> str:
         flags = f", {_flag_names(self.flags)}" if self.flags else ""
         return f"<{self._title()}: {self._columns()}, {len(self)} of {self.max_entries} entries{flags}>"
+
+
+def no_room(found: Map) -> MapError:
+    """Return the error for a map whose storage programs could not address."""
+    return MapError(
+        errno.ENOMEM,
+        f"{found.max_entries} entries need more than 4 GiB",
+        where=found.type.name,
+        expected="what programs can address",
+    )
 
 
 _EXPECTED = {

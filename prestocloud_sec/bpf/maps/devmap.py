@@ -14,9 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from prestocloud_sec.bpf.errors import MapError
-from prestocloud_sec.bpf.maps.array import INDEX, ORDER, Indexed
-from prestocloud_sec.bpf.maps.base import processors
+from prestocloud_sec.bpf.maps.array import INDEX, ORDER, Indexed, index_codec
+from prestocloud_sec.bpf.maps.base import no_room, processors
 from prestocloud_sec.bpf.maps.keyed import KeyedMap
 from prestocloud_sec.bpf.maps.kinds import EXIST, NOEXIST, MapType
 from prestocloud_sec.bpf.maps.layout import Descriptor
@@ -41,10 +40,10 @@ class _Targets(KeyedMap):
             value = np.dtype([(self._number, "=u4"), ("program", "=i4")])
         elif value == 4:
             value = INDEX
-        super().__init__(key, value, max_entries, flags, name=name)
+        super().__init__(index_codec(key), value, max_entries, flags, name=name)
         self.program_reads_only = True
         if self.max_entries * self.value_stride > WINDOW:
-            raise MapError(errno.ENOMEM, f"{self.max_entries} entries need more than 4 GiB", where=self.type.name)
+            raise no_room(self)
         self._keep_values(self.max_entries)
         self._slots: dict[int, int] = {}
         """Slot in `values` of each key that is set."""
@@ -128,9 +127,9 @@ class _TargetArray(_Targets, Indexed):
             self._forget(index)
         return 0
 
-    def _refuse(self, index: int, number: int, descriptor: int, program: Program | None) -> int:
+    def _refuse(self, index: int, number: int, descriptor: int, program: Program | None) -> int:  # noqa: ARG002
         """Return 0 if a value may be stored, else a negative errno."""
-        raise NotImplementedError
+        return -errno.EINVAL
 
     def _remove(self, key: bytes) -> int:
         index = self._index(key)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prestocloud_sec.bpf.errors import MapError
-from prestocloud_sec.bpf.maps.base import DELETE, ITERATE, LOOKUP, UPDATE, address_of, signed
+from prestocloud_sec.bpf.maps.base import DELETE, ITERATE, LOOKUP, UPDATE, address_of, no_room, signed
 from prestocloud_sec.bpf.maps.hash_layout import HashWord
 from prestocloud_sec.bpf.maps.keyed import KeyedMap
 from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
@@ -68,12 +67,7 @@ class HashMap(KeyedMap):
         room = WINDOW // (self.cpus * self.value_stride) - spares
         slots = min(self.max_entries, room, WINDOW // self.key_stride - spares, _MOST_SLOTS)
         if slots < self.max_entries and not self.flags & MapFlag.NO_PREALLOC:
-            raise MapError(
-                errno.ENOMEM,
-                f"{self.max_entries} entries need more than 4 GiB",
-                where=self.type.name,
-                hint="with NO_PREALLOC it is refused only when the room is used up",
-            )
+            raise no_room(self)
         self._keep_values(slots + spares)
         self._keep_keys(slots + spares)
         buckets = power_of_two(self.max_entries)

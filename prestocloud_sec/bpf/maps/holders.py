@@ -46,9 +46,9 @@ class Holder(Indexed):
         super().__init__(key, value, max_entries, flags, name=name)
         self._objects: dict[int, Any] = {}
 
-    def _acceptable(self, value: Any) -> int:
+    def _acceptable(self, value: Any) -> int:  # noqa: ARG002
         """Return 0 if an object may be stored, else a negative errno."""
-        raise NotImplementedError
+        return -errno.EBADF
 
     def _data(self, value: Any) -> Any:
         return value

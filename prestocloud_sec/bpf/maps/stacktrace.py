@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from prestocloud_sec.bpf.maps.array import INDEX
+from prestocloud_sec.bpf.maps.array import INDEX, index_codec
+from prestocloud_sec.bpf.maps.base import no_room
 from prestocloud_sec.bpf.maps.codec import BytesCodec, codec_of
 from prestocloud_sec.bpf.maps.jhash import jhash
 from prestocloud_sec.bpf.maps.keyed import KeyedMap
 from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
 from prestocloud_sec.bpf.maps.layout import Descriptor
-from prestocloud_sec.bpf.maps.storage import power_of_two
+from prestocloud_sec.bpf.maps.storage import WINDOW, power_of_two
 
 __all__ = ["FAST_CMP", "REUSE", "StackTraceMap"]
 
@@ -61,7 +62,9 @@ class StackTraceMap(KeyedMap):
         codec = codec_of(value, "value")
         if isinstance(codec, BytesCodec) and codec.size and codec.size % 8 == 0 and not flags & MapFlag.STACK_BUILD_ID:
             codec = codec_of(np.dtype(("=u8", (codec.size // 8,))), "value")
-        super().__init__(key, codec, max_entries, flags, name=name)
+        super().__init__(index_codec(key), codec, max_entries, flags, name=name)
+        if self.max_entries * self.value_size > WINDOW:
+            raise no_room(self)
         self.buckets = power_of_two(self.max_entries)
         self._builds = bool(self.flags & MapFlag.STACK_BUILD_ID)
         self._traces: dict[int, tuple[int, bytes]] = {}

@@ -1,0 +1,479 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hypothesis for BPF maps: shapes of maps, a model to be read, and machines that drive maps side by side.
+
+`MapMachine` does the same operations on a map of this package, on `ModelMap` - dictionaries and lists, and the rules of
+the kernel in a few lines - and, where bpf(2) is allowed, on a map of the running kernel, and compares what each gives:
+values, errnos, order. `LruMachine` checks what a map that evicts has to keep.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from prestocloud_sec.bpf.errors import ENOTSUPP, MapError
+from prestocloud_sec.bpf.maps.base import Map
+from prestocloud_sec.bpf.maps.create import create_map
+from prestocloud_sec.bpf.maps.kinds import ANY, EXIST, NOEXIST, MapFlag, MapType
+
+__all__ = [
+    "KEYS",
+    "LruMachine",
+    "MapMachine",
+    "MapShape",
+    "ModelMap",
+    "kernel_map",
+    "map_shapes",
+    "outcome",
+]
+
+KEYS = 14
+"""Different keys that `MapShape.key` knows."""
+_ARRAYS = {MapType.ARRAY, MapType.PERCPU_ARRAY}
+_HASHES = {MapType.HASH, MapType.PERCPU_HASH}
+_BARE = {MapType.QUEUE, MapType.STACK}
+_PER_CPU = {MapType.PERCPU_ARRAY, MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH}
+_LRU = {MapType.LRU_HASH, MapType.LRU_PERCPU_HASH}
+_PATTERN = bytes.fromhex("0a000a010a01020aff80007f0a000000")
+
+
+@dataclass(frozen=True, slots=True)
+class MapShape:
+    """What a map is made with, by the system call's names."""
+
+    type: MapType
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int = 0
+
+    @property
+    def wide(self) -> int:
+        """Bytes of one processor's value in a system call."""
+        return (self.value_size + 7) & ~7 if self.type in _PER_CPU else self.value_size
+
+    def key(self, number: int) -> bytes:
+        """Return one of `KEYS` keys; some are wrong for arrays and tries."""
+        if self.type in _BARE:
+            return b""
+        if self.type in _ARRAYS:
+            return (number if number < KEYS - 1 else 0xFFFF_FFFF).to_bytes(4, "little")
+        if self.type is MapType.LPM_TRIE:
+            bits = 8 * (self.key_size - 4)
+            length = (0, bits, bits // 2, bits - 1, 8, bits + 1, 1)[number % 7]
+            data = (_PATTERN[number:] + _PATTERN * 17)[: self.key_size - 4]
+            return length.to_bytes(4, "little") + data
+        return (
+            (number * 0x9E3779B97F4A7C15 + number).to_bytes(12, "little")[: self.key_size].ljust(self.key_size, b"\1")
+        )
+
+    def value(self, number: int, cpus: int) -> bytes:
+        """Return a value as system calls have it."""
+        own = (number.to_bytes(4, "little") * (self.value_size // 4 + 1))[: self.value_size]
+        if self.type not in _PER_CPU:
+            return own
+        return b"".join(bytes([byte ^ cpu for byte in own]).ljust(self.wide, b"\0") for cpu in range(cpus))
+
+
+def map_shapes(*types: MapType) -> st.SearchStrategy[MapShape]:
+    """Draw shapes of small maps: of the given types, or of all whose outcomes do not depend on chance."""
+
+    def shape(kind: MapType) -> st.SearchStrategy[MapShape]:
+        key_size: st.SearchStrategy[int] = st.just(4)
+        flags: st.SearchStrategy[int] = st.just(0)
+        if kind in _BARE:
+            key_size = st.just(0)
+        elif kind is MapType.LPM_TRIE:
+            key_size, flags = st.sampled_from([5, 8, 11, 12, 15, 20, 260]), st.just(int(MapFlag.NO_PREALLOC))
+        elif kind in _LRU:
+            key_size, flags = st.sampled_from([4, 8, 13]), st.sampled_from([0, 2, 64, 66])
+        elif kind in _HASHES:
+            key_size, flags = st.sampled_from([1, 2, 3, 4, 5, 7, 8, 12, 13, 16, 33]), st.sampled_from([0, 1, 64, 65])
+        return st.builds(
+            MapShape,
+            st.just(kind),
+            key_size,
+            st.sampled_from([1, 4, 5, 8, 9, 16, 24]),
+            st.integers(1, 9),
+            flags,
+        )
+
+    everything = (*_ARRAYS, *_HASHES, *_BARE, MapType.LPM_TRIE)
+    return st.sampled_from(sorted(types or everything)).flatmap(shape)
+
+
+def outcome(call: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a call gives, or the negative errno of the `MapError` that it raises."""
+    try:
+        return call(*arguments)
+    except MapError as error:
+        return -error.errno
+
+
+def kernel_map(shape: MapShape) -> Any:
+    """Return such a map of the running kernel (`prestocloud_sec.bpf.linux.KernelMap`).
+
+    Raises
+    ------
+    UnavailableError
+        If bpf(2) is refused here.
+    """
+    from prestocloud_sec.bpf.linux import KernelMap, require
+
+    require()
+    return KernelMap(
+        shape.type,
+        key_size=shape.key_size,
+        value_size=shape.value_size,
+        max_entries=shape.max_entries,
+        flags=shape.flags,
+    )
+
+
+class ModelMap:
+    """What user space sees of a map, in Python's own containers; results are bytes, 0, or negative errnos."""
+
+    def __init__(self, shape: MapShape, cpus: int) -> None:
+        self.shape = shape
+        self.elements: dict[bytes, bytes] = {}
+        self.line: list[bytes] = []
+        if shape.type in _ARRAYS:
+            empty = bytes(shape.wide * (cpus if shape.type in _PER_CPU else 1))
+            self.elements = {index.to_bytes(4, "little"): empty for index in range(shape.max_entries)}
+
+    def lookup(self, key: bytes) -> bytes | int:
+        """Return the value of a key."""
+        kind = self.shape.type
+        if kind in _BARE:
+            return (self.line[-1] if kind is MapType.STACK else self.line[0]) if self.line else -errno.ENOENT
+        found = self._longest(key) if kind is MapType.LPM_TRIE else key
+        return self.elements.get(found, -errno.ENOENT) if found is not None else -errno.ENOENT
+
+    def update(self, key: bytes, value: bytes, flags: int) -> int:
+        """Store a value."""
+        kind = self.shape.type
+        if flags not in {ANY, NOEXIST, EXIST}:
+            return -errno.EINVAL
+        if kind in _BARE:
+            return self._push(value, flags)
+        if kind in _ARRAYS and key not in self.elements:
+            return -errno.E2BIG
+        if kind is MapType.LPM_TRIE and self._length(key) > 8 * (self.shape.key_size - 4):
+            return -errno.EINVAL
+        old = self._stored(key)
+        if old is not None and flags == NOEXIST:
+            return -errno.EEXIST
+        if old is None and flags == EXIST:
+            return -errno.ENOENT
+        if old is None and len(self.elements) == self.shape.max_entries:
+            return -errno.ENOSPC if kind is MapType.LPM_TRIE else -errno.E2BIG
+        if old is not None:
+            del self.elements[old]
+        self.elements[key] = value
+        return 0
+
+    def delete(self, key: bytes) -> int:
+        """Remove a key."""
+        kind = self.shape.type
+        if kind in _ARRAYS | _BARE:
+            return -errno.EINVAL
+        if kind is MapType.LPM_TRIE and self._length(key) > 8 * (self.shape.key_size - 4):
+            return -errno.EINVAL
+        old = self._stored(key)
+        if old is None:
+            return -errno.ENOENT
+        del self.elements[old]
+        return 0
+
+    def lookup_and_delete(self, key: bytes) -> bytes | int:
+        """Return the value of a key, and remove it."""
+        kind = self.shape.type
+        if kind in _ARRAYS or kind is MapType.LPM_TRIE:
+            return -ENOTSUPP
+        found = self.lookup(key)
+        if kind not in _BARE:
+            self.delete(key)
+        elif self.line:
+            self.line.pop(-1 if kind is MapType.STACK else 0)
+        return found
+
+    def _push(self, value: bytes, flags: int) -> int:
+        if flags == NOEXIST:
+            return -errno.EINVAL
+        if len(self.line) == self.shape.max_entries:
+            if flags != EXIST:
+                return -errno.E2BIG
+            del self.line[0]
+        self.line.append(value)
+        return 0
+
+    def _length(self, key: bytes) -> int:
+        return int.from_bytes(key[:4], "little")
+
+    def _bits(self, key: bytes, length: int) -> int:
+        data = key[4:]
+        return int.from_bytes(data, "big") >> 8 * len(data) - length
+
+    def _stored(self, key: bytes) -> bytes | None:
+        """Return the stored key that means the same as `key`; of tries only the bits within the length count."""
+        if self.shape.type is not MapType.LPM_TRIE:
+            return key if key in self.elements else None
+        length = self._length(key)
+        same = (
+            k for k in self.elements if self._length(k) == length and self._bits(k, length) == self._bits(key, length)
+        )
+        return next(same, None)
+
+    def _longest(self, key: bytes) -> bytes | None:
+        """Return the longest stored prefix of a key."""
+        limit = self._length(key)
+        if limit > 8 * (self.shape.key_size - 4):
+            return None
+        matching = [
+            k
+            for k in self.elements
+            if (length := self._length(k)) <= limit and self._bits(k, length) == self._bits(key, length)
+        ]
+        return max(matching, key=self._length, default=None)
+
+
+class MapMachine(RuleBasedStateMachine):
+    """Drives a map, its model, and where `kernel` is true one of the running kernel."""
+
+    kernel = False
+    types: tuple[MapType, ...] = ()
+    """Which types; all whose outcomes do not depend on chance, if empty."""
+
+    shape: MapShape
+    ours: Map
+    model: ModelMap
+    theirs: Any = None
+
+    @initialize(data=st.data())
+    def create(self, data: st.DataObject) -> None:
+        """Make the maps."""
+        self.shape = data.draw(map_shapes(*self.types), label="shape")
+        self.cpus = 2
+        if self.kernel:
+            from prestocloud_sec.bpf.linux import possible_cpus
+
+            self.cpus = possible_cpus()
+            self.theirs = kernel_map(self.shape)
+        shape = self.shape
+        self.ours = create_map(
+            shape.type, shape.key_size, shape.value_size, shape.max_entries, shape.flags, cpus=self.cpus
+        )
+        self.model = ModelMap(shape, self.cpus)
+        self.written = 0
+
+    def teardown(self) -> None:
+        """Give the kernel's map back."""
+        if self.theirs is not None:
+            self.theirs.close()
+
+    def _agree(self, ours: Any, model: Any, theirs: Callable[[], Any]) -> None:
+        assert ours == model, (self.shape, ours, model)  # noqa: S101
+        if self.theirs is not None:
+            given = outcome(theirs)
+            given = 0 if given is None else given
+            assert ours == given, (self.shape, ours, given)  # noqa: S101
+
+    def _found(self, key: bytes) -> Any:
+        found = outcome(self.theirs.lookup, key)
+        return -errno.ENOENT if found is None else found
+
+    def _raw(self, value: Any) -> Any:
+        """Return a value of ours as system calls have it."""
+        if isinstance(value, int | bytes):
+            return value
+        return b"".join(bytes(part).ljust(self.shape.wide, b"\0") for part in value)
+
+    @rule(number=st.integers(0, KEYS - 1))
+    def lookup(self, number: int) -> None:
+        """Look a key up from user space."""
+        key = self.shape.key(number)
+        self._agree(self._raw(outcome(self.ours.lookup, key)), self.model.lookup(key), lambda: self._found(key))
+
+    @rule(number=st.integers(0, KEYS - 1), flags=st.sampled_from([0, 0, 0, 1, 2, 3, 4, 5, 6, 8, 1 << 32, 2**64 - 1]))
+    def update(self, number: int, flags: int) -> None:
+        """Store a value from user space."""
+        key = self.shape.key(number)
+        self.written += 1
+        value = self.shape.value(self.written, self.cpus)
+        ours = outcome(self.ours.update, key, value, flags) or 0
+        self._agree(ours, self.model.update(key, value, flags), lambda: self.theirs.update(key, value, flags))
+
+    @rule(number=st.integers(0, KEYS - 1))
+    def delete(self, number: int) -> None:
+        """Remove a key from user space."""
+        key = self.shape.key(number)
+        ours = outcome(self.ours.delete, key) or 0
+        if self.shape.type in _BARE:
+            assert ours == -errno.EINVAL  # noqa: S101
+            return
+        self._agree(ours, self.model.delete(key), lambda: self.theirs.delete(key))
+
+    @rule(number=st.integers(0, KEYS - 1))
+    def lookup_and_delete(self, number: int) -> None:
+        """Look a key up and remove it from user space."""
+        key = self.shape.key(number)
+
+        def theirs() -> Any:
+            found = self.theirs.lookup_and_delete(key)
+            return -errno.ENOENT if found is None else found
+
+        ours = self._raw(outcome(self.ours.lookup_and_delete, key))
+        self._agree(ours, self.model.lookup_and_delete(key), theirs)
+
+    @precondition(lambda self: self.shape.type not in _PER_CPU | _BARE)
+    @rule(number=st.integers(0, KEYS - 1), flags=st.sampled_from([0, 0, 1, 2, 3, 8, 2**64 - 1]))
+    def program_update(self, number: int, flags: int) -> None:
+        """Store a value from a program; the kernel gives user space the same."""
+        key = self.shape.key(number)
+        self.written += 1
+        value = self.shape.value(self.written, self.cpus)
+        ours = self.ours.program_update(key, value, flags)
+        self._agree(ours, self.model.update(key, value, flags), lambda: self.theirs.update(key, value, flags))
+
+    @precondition(lambda self: self.shape.type not in _PER_CPU | _BARE)
+    @rule(number=st.integers(0, KEYS - 1))
+    def program_delete(self, number: int) -> None:
+        """Remove a key from a program."""
+        key = self.shape.key(number)
+        self._agree(self.ours.program_delete(key), self.model.delete(key), lambda: self.theirs.delete(key))
+
+    @precondition(lambda self: self.shape.type not in _BARE)
+    @rule(number=st.integers(0, KEYS - 1), cpu=st.integers(0, 1))
+    def program_lookup(self, number: int, cpu: int) -> None:
+        """Look a key up from a program: what lies at the place it gets is that processor's value."""
+        key = self.shape.key(number)
+        cpu = min(cpu, self.cpus - 1)
+        place = self.ours.program_lookup(key, cpu)
+        wanted = self.model.lookup(key)
+        if isinstance(wanted, int):
+            assert place is None  # noqa: S101
+            return
+        assert place is not None  # noqa: S101
+        assert self.ours.values is not None  # noqa: S101
+        found = self.ours.values[place : place + self.shape.value_size].tobytes()
+        start = cpu * self.shape.wide if self.shape.type in _PER_CPU else 0
+        assert found == wanted[start : start + self.shape.value_size]  # noqa: S101
+
+    @precondition(lambda self: self.shape.type in _BARE)
+    @rule(flags=st.sampled_from([0, 1, 2, 3, 8]))
+    def program_push_and_peek(self, flags: int) -> None:
+        """Push from a program, and look at what comes out next."""
+        self.written += 1
+        value = self.shape.value(self.written, 1)
+        wanted = self.model.update(b"", value, flags)
+        self._agree(self.ours.program_push(value, flags), wanted, lambda: self.theirs.update(b"", value, flags))
+        self._agree(self.ours.program_peek(), self.model.lookup(b""), lambda: self._found(b""))
+
+    @precondition(lambda self: self.shape.type in _BARE)
+    @rule()
+    def program_pop(self) -> None:
+        """Pop from a program."""
+        ours = self.ours.program_pop()
+
+        def theirs() -> Any:
+            found = self.theirs.pop()
+            return -errno.ENOENT if found is None else found
+
+        self._agree(ours, self.model.lookup_and_delete(b""), theirs)
+
+    @precondition(lambda self: self.shape.type not in _BARE)
+    @rule(number=st.none() | st.integers(0, KEYS - 1))
+    def next_key(self, number: int | None) -> None:
+        """Ask for the key behind one: from none on, that visits each key once."""
+        key = None if number is None else self.shape.key(number)
+        found = outcome(self.ours.next_key, key)
+        if self.theirs is not None and (self.shape.type not in _HASHES or self.shape.flags & MapFlag.ZERO_SEED):
+            given = outcome(self.theirs.next_key, key)
+            shown = found if isinstance(found, int) and found < 0 else self.ours.key_codec.encode(found, "key")
+            assert shown == (-errno.ENOENT if given is None else given)  # noqa: S101
+        if key is None:
+            visited = []
+            while not isinstance(found, int) or found >= 0:
+                visited.append(self.ours.key_codec.encode(found, "key"))
+                assert len(visited) <= len(self.model.elements)  # noqa: S101
+                found = outcome(self.ours.next_key, found)
+            assert found == -errno.ENOENT  # noqa: S101
+            assert sorted(visited) == sorted(self.model.elements)  # noqa: S101
+
+    @invariant()
+    def holds_the_same(self) -> None:
+        """Compare all of the map with the model."""
+        if not hasattr(self, "model"):
+            return
+        if self.shape.type in _BARE:
+            line = self.model.line[::-1] if self.shape.type is MapType.STACK else self.model.line
+            assert list(self.ours) == line  # type: ignore[call-overload]  # noqa: S101
+            return
+        assert dict(self.ours._pairs()) == self.model.elements  # noqa: S101
+        assert len(self.ours) == len(self.model.elements)  # noqa: S101
+
+
+class LruMachine(RuleBasedStateMachine):
+    """Drives a map that evicts: it never refuses for want of room, and what it has is what was last stored."""
+
+    shape: MapShape
+    ours: Map
+
+    @initialize(shape=map_shapes(*_LRU), cpus=st.integers(1, 3))
+    def create(self, shape: MapShape, cpus: int) -> None:
+        """Make the map."""
+        self.shape, self.cpus = shape, cpus
+        self.ours = create_map(shape.type, shape.key_size, shape.value_size, shape.max_entries, shape.flags, cpus=cpus)
+        self.stored: dict[bytes, bytes] = {}
+        self.written = 0
+
+    @rule(number=st.integers(0, KEYS - 1), flags=st.sampled_from([0, 0, 1, 2, 3]), cpu=st.none() | st.integers(0, 2))
+    def update(self, number: int, flags: int, cpu: int | None) -> None:
+        """Store a value, from user space or from a program on a processor."""
+        key = self.shape.key(number)
+        self.written += 1
+        value = self.shape.value(self.written, self.cpus)
+        before = dict(self.ours._pairs())
+        if cpu is None:
+            result = outcome(self.ours.update, key, value, flags) or 0
+        else:
+            result = self.ours.program_update(key, value[: self.shape.value_size], flags, cpu % self.cpus)
+        after = dict(self.ours._pairs())
+        assert result in {0, -errno.EEXIST, -errno.ENOENT, -errno.EINVAL}  # noqa: S101
+        if result == 0:
+            assert key in after  # noqa: S101
+            # An update may evict its own key first, which then is a new one.
+            assert flags != NOEXIST or key not in before or len(before) >= self.shape.max_entries // self.cpus  # noqa: S101
+            self.stored[key] = after[key]
+            if cpu is None:
+                assert after[key] == value  # noqa: S101
+        elif result == -errno.EEXIST:
+            assert key in before  # noqa: S101
+            assert flags == NOEXIST  # noqa: S101
+        self.stored = {key: value for key, value in self.stored.items() if key in after}
+
+    @rule(number=st.integers(0, KEYS - 1))
+    def delete(self, number: int) -> None:
+        """Remove a key."""
+        key = self.shape.key(number)
+        result = outcome(self.ours.delete, key) or 0
+        assert result == (0 if self.stored.pop(key, None) is not None else -errno.ENOENT)  # noqa: S101
+
+    @rule(number=st.integers(0, KEYS - 1), cpu=st.integers(0, 2))
+    def program_lookup(self, number: int, cpu: int) -> None:
+        """Look a key up as a program does, which counts as use."""
+        found = self.ours.program_lookup(self.shape.key(number), cpu % self.cpus)
+        assert (found is None) == (self.shape.key(number) not in self.stored)  # noqa: S101
+
+    @invariant()
+    def holds_what_was_stored(self) -> None:
+        """Check that what is in the map was stored, and is not more than there is room for."""
+        if not hasattr(self, "stored"):
+            return
+        assert dict(self.ours._pairs()) == self.stored  # noqa: S101
+        assert len(self.stored) == len(self.ours) <= self.ours.max_entries  # noqa: S101

@@ -28,7 +28,19 @@ from prestocloud_sec.bpf.vm.interpreter_layout import (
 )
 from prestocloud_sec.bpf.vm.layout import State
 
-__all__ = ["charge", "close_windows", "drop_arguments", "enter", "fail", "leave", "open_window", "record_of", "select"]
+__all__ = [
+    "charge",
+    "close_windows",
+    "drop_arguments",
+    "enter",
+    "fail",
+    "leave",
+    "open_window",
+    "pause",
+    "record_of",
+    "select",
+    "show_frame",
+]
 
 _U = types.uint64
 _WINDOWS = 8 * Desk.WINDOWS

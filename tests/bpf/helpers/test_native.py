@@ -120,8 +120,11 @@ def test_native_and_python_do_the_same(
 
 
 def test_every_native_helper_is_tried() -> None:
+    from prestocloud_sec.bpf.helpers.native_kernel import ENTRIES
+
     tried = {LOOKUP, UPDATE, DELETE, KTIME, RANDOM, CPU, REDIRECT, LOAD_BYTES, CSUM_DIFF, LOOKUP_PERCPU}
     assert tried == NATIVE
+    assert ENTRIES.keys() == NATIVE
 
 
 def test_random_numbers_are_those_of_the_paper() -> None:

@@ -10,7 +10,7 @@ stack slot too, written to the state before anything that may look at it there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,7 @@ from prestocloud_sec.bpf.isa import (
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.compiler import arithmetic
+from prestocloud_sec.bpf.vm.compiler.loops import ShortLoop, short_loops
 from prestocloud_sec.bpf.vm.compiler.provenance import Kind, Origin
 from prestocloud_sec.bpf.vm.compiler.runtime import ENDED, Service, atomic_name, atomics, runtime, state_word
 from prestocloud_sec.bpf.vm.fault import FaultKind
@@ -53,6 +54,8 @@ TAIL_CALL, LOOP, FOR_EACH = 12, 181, 164
 _MOST_LOOPS = 8 * 1024 * 1024
 _EINVAL, _E2BIG = (1 << 64) - 22, (1 << 64) - 7
 _SIZES = (1, 2, 4, 8)
+_LARGEST_UNROLLED = 1500
+"""Instructions of the largest program whose short loops are written out."""
 _U32 = 0xFFFF_FFFF
 
 
@@ -134,6 +137,8 @@ class _Function:
         self.ended = False
         self.slots: list[str] = []
         self.counts = False
+        self.loops: Mapping[int, ShortLoop] = {}
+        self.turn: tuple[ShortLoop, int] | None = None
 
     # --- Pieces of text.
 
@@ -170,18 +175,50 @@ class _Function:
         order = self.reachable()
         # The outermost frame that nothing names is the machine's own; others may be reached through any pointer.
         self.framed = any(map(self.names_frame, order)) or (self.rows and not self.main)
+        self.loops = {}
+        if len(self.instructions) <= _LARGEST_UNROLLED:
+            self.loops = short_loops(self.instructions, self.targets, order)
         body = self.lines = []
-        position = {index: place for place, index in enumerate(order)}
-        for place, index in enumerate(order):
+        self.write(order, None)
+        for loop in self.loops.values():
+            self.gate(loop)
+            for turn in range(loop.turns):
+                self.write(range(loop.head, loop.last + 1), (loop, turn))
+        return self.prologue() + "".join(map(str, body)) + self.epilogue()
+
+    def write(self, indexes: Sequence[int], turn: tuple[ShortLoop, int] | None) -> None:
+        """Write instructions, ascending; with `turn`, as one turn of a loop that is written out."""
+        self.turn = turn
+        for place, index in enumerate(indexes):
             self.index = index
             if index in self.leaders:
-                self.add(f"b{index}:\n")
+                self.add(f"{self.own_name(index)}:\n")
                 self.ended = False
             self.instruction(self.instructions[index], index)
             following = index + 1
-            if not self.ended and (following in self.leaders or position.get(following) != place + 1):
-                self.add(f"  br label %b{following}\n")
-        return self.prologue() + "".join(map(str, body)) + self.epilogue()
+            adjacent = place + 1 < len(indexes) and indexes[place + 1] == following
+            if not self.ended and (following in self.leaders or not adjacent):
+                self.add(f"  br label %{self.name(following)}\n")
+        self.turn = None
+
+    def own_name(self, index: int) -> str:
+        """Return the name of the block that is being written and begins at `index`."""
+        return f"b{index}" if self.turn is None else f"b{index}u{self.turn[1]}"
+
+    def name(self, target: int) -> str:
+        """Return the name of the block to go to, from here, for the instruction `target`."""
+        if self.turn is not None and target in self.turn[0] and target != self.turn[0].head:
+            return self.own_name(target)
+        return f"g{target}" if target in self.loops else f"b{target}"
+
+    def gate(self, loop: ShortLoop) -> None:
+        """Write where a loop is entered: with enough fuel for all turns, or not."""
+        self.counts = True
+        fuel, enough = self.new(), self.new()
+        self.add(
+            f"g{loop.head}:\n  {fuel} = load i64, ptr %fuel\n  {enough} = icmp sge i64 {fuel}, {loop.fuel}\n"
+            f"  br i1 {enough}, label %b{loop.head}u0, label %b{loop.head}, !prof !1\n"
+        )
 
     def reachable(self) -> list[int]:
         """Return the instructions of the function in program order, and note where blocks begin."""
@@ -249,7 +286,7 @@ class _Function:
                     f"  store i64 %framehost, ptr %rowhost\n  store i64 {layout.FRAME_SIZE}, ptr %rowsize\n"
                 )
         text += self.views()
-        text.append(f"  br label %b{self.entry}\n")
+        text.append(f"  br label %{self.name(self.entry)}\n")
         return "".join(text)
 
     def views(self) -> list[str]:
@@ -358,9 +395,16 @@ class _Function:
         self.add("".join(f"  store i64 0, ptr %r{number}\n" for number in range(1, 6)))
 
     def jump(self, target: int) -> None:
-        if target <= self.index:
-            self.charge(self.index - target + 1)
-        self.add(f"  br label %b{target}\n")
+        cost = self.index - target + 1
+        if self.turn is not None and target == self.turn[0].head:
+            loop, turn = self.turn
+            less = self.op(f"sub i64 {self.op('load i64, ptr %fuel')}, {cost}")
+            following = f"b{target}u{turn + 1}" if turn + 1 < loop.turns else f"g{target}"
+            self.add(f"  store i64 {less}, ptr %fuel\n  br label %{following}\n")
+        else:
+            if cost > 0:
+                self.charge(cost)
+            self.add(f"  br label %{self.name(target)}\n")
         self.ended = True
 
     # --- Memory.
@@ -384,17 +428,16 @@ class _Function:
         guess = self.guess(origin, address, size, flag)
         if guess is None:
             return self.looked_up(address, size, flag)
-        test, host = guess
-        if not self.plan.checks or self.index in self.plan.facts:
-            return self.op(f"inttoptr i64 {self.op(host)} to ptr")
-        fast, slow, join = self.label(), self.label(), self.label()
-        self.add(f"  br i1 {test}, label %{fast}, label %{slow}, !prof !1\n{fast}:\n")
-        near = self.op(host)
-        self.add(f"  br label %{join}\n{slow}:\n")
-        far = self.find(address, size, flag)
-        self.add(f"  br label %{join}\n{join}:\n")
-        chosen = self.op(f"phi i64 [ {near}, %{fast} ], [ {far[0]}, %{far[1]} ]")
-        return self.op(f"inttoptr i64 {chosen} to ptr")
+        test, start, place = guess
+        if self.plan.checks and self.index not in self.plan.facts:
+            fast, slow, join = self.label(), self.label(), self.label()
+            self.add(f"  br i1 {test}, label %{fast}, label %{slow}, !prof !1\n{slow}:\n")
+            host, block = self.find(address, size, flag)
+            far = self.op(f"sub i64 {host}, {start}")
+            self.add(f"  br label %{join}\n{fast}:\n  br label %{join}\n{join}:\n")
+            place = self.op(f"phi i64 [ {place}, %{fast} ], [ {far}, %{block} ]")
+        whole = self.op(f"inttoptr i64 {start} to ptr")
+        return self.op(f"getelementptr i8, ptr {whole}, i64 {place}")
 
     def looked_up(self, address: str, size: int, flag: int) -> str:
         return self.op(f"inttoptr i64 {self.find(address, size, flag)[0]} to ptr")
@@ -409,30 +452,29 @@ class _Function:
         self.add(f"{good}:\n")
         return host, good
 
-    def guess(self, origin: Origin, address: str, size: int, flag: int) -> tuple[str, str] | None:
-        """Return a test that an address lies where it is expected, and IR for the host's address if it does."""
+    def guess(self, origin: Origin, address: str, size: int, flag: int) -> tuple[str, str, str] | None:
+        """Return a test that an address lies in the region that is expected, where that begins, and the place in it."""
         match origin.kind:
             case Kind.PACKET:
                 self.uses_packet = True
                 offset = self.op(f"sub i64 {address}, {self.op('load i64, ptr %pbase')}")
                 test = self.op(f"icmp ult i64 {offset}, {self.op(f'load i64, ptr %plim{size}')}")
-                return test, f"add i64 {self.op('load i64, ptr %phost')}, {offset}"
+                return test, self.op("load i64, ptr %phost"), offset
             case Kind.FRAME if self.framed:
                 offset = self.op(f"sub i64 {address}, %bottom")
                 test = self.op(f"icmp ult i64 {offset}, {layout.FRAME_SIZE - size + 1}")
-                host = self.op("ptrtoint ptr %frame to i64")
-                return test, f"add i64 {host}, {offset}"
+                return test, self.op("ptrtoint ptr %frame to i64"), offset
             case Kind.CONTEXT if self.plan.context[0] >= size and (flag == READABLE or self.plan.context[1]):
                 self.uses_context = True
                 offset = self.op(f"sub i64 {address}, {layout.CONTEXT << layout.REGION_SHIFT}")
                 test = self.op(f"icmp ult i64 {offset}, {self.plan.context[0] - size + 1}")
-                return test, f"add i64 %chost, {offset}"
+                return test, "%chost", offset
             case Kind.VALUE:
                 return self.guess_value(origin.number, address, size, flag)
             case _:
                 return None
 
-    def guess_value(self, number: int, address: str, size: int, flag: int) -> tuple[str, str] | None:
+    def guess_value(self, number: int, address: str, size: int, flag: int) -> tuple[str, str, str] | None:
         facts = self.plan.maps.get(number)
         if facts is None or facts.element < size or (flag == WRITABLE and not facts.writable):
             return None
@@ -444,7 +486,7 @@ class _Function:
         test = self.op(f"and i1 {known}, {fits}")
         at = 8 * (layout.REGION_WORDS * region + layout.HOST)
         host = self.op(f"load i64, ptr {self.op(f'getelementptr i8, ptr %regions, i64 {at}')}")
-        return test, f"add i64 {host}, {offset}"
+        return test, host, offset
 
     # --- Instructions.
 
@@ -560,10 +602,10 @@ class _Function:
         target = self.targets[index] or 0
         if target <= index:
             edge = self.label()
-            self.add(f"  br i1 {test}, label %{edge}, label %b{index + 1}\n{edge}:\n")
+            self.add(f"  br i1 {test}, label %{edge}, label %{self.name(index + 1)}\n{edge}:\n")
             self.jump(target)
         else:
-            self.add(f"  br i1 {test}, label %b{target}, label %b{index + 1}\n")
+            self.add(f"  br i1 {test}, label %{self.name(target)}, label %{self.name(index + 1)}\n")
         self.ended = True
 
     def may_goto(self, i: MayGoto, index: int) -> None:  # noqa: ARG002
@@ -572,7 +614,7 @@ class _Function:
         over = self.op(f"icmp uge i64 {passes}, {layout.MAY_GOTO_LOOPS}")
         out, on = self.label(), self.label()
         self.add(f"  br i1 {over}, label %{out}, label %{on}\n{on}:\n")
-        self.add(f"  store i64 {self.op(f'add i64 {passes}, 1')}, ptr {place}\n  br label %b{index + 1}\n{out}:\n")
+        self.add(f"  store i64 {self.op(f'add i64 {passes}, 1')}, ptr {place}\n  br label %{self.name(index + 1)}\n{out}:\n")
         self.jump(self.targets[index] or 0)
 
     def exit(self, i: Exit, index: int) -> None:  # noqa: ARG002

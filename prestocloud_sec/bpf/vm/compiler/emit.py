@@ -96,6 +96,8 @@ class Plan:
         Whether accesses are tested. Without, a program can touch anything: only for measuring what tests cost.
     facts : frozenset of int
         Instructions whose access was proved to lie in the region that `origins` says.
+    tag : str
+        Added to every name, so that one module can hold several programs.
     """
 
     program: Program
@@ -109,6 +111,7 @@ class Plan:
     context: tuple[int, bool]
     checks: bool = True
     facts: frozenset[int] = field(default_factory=frozenset)
+    tag: str = ""
 
 
 _BEGIN = "".join(f"  %r{number} = alloca i64, align 8\n" for number in range(11)) + "  %fuel = alloca i64, align 8\n"
@@ -252,11 +255,11 @@ class _Function:
 
     def prologue(self) -> str:
         if self.main:
-            head = "define i64 @main(ptr %state, i64 %depth, i64 %a1, i64 %a2) nounwind {\nentry:\n"
+            head = f"define i64 @main{self.plan.tag}(ptr %state, i64 %depth, i64 %a1, i64 %a2) nounwind {{\nentry:\n"
             values: list[str] = ["0", "%a1", "%a2", *["0"] * 7]
         else:
             names = ", ".join(f"i64 %a{number}" for number in range(10))
-            head = f"define private i64 @f{self.entry}(ptr %state, i64 %depth, {names}) nounwind {{\nentry:\n"
+            head = f"define private i64 @f{self.entry}{self.plan.tag}(ptr %state, i64 %depth, {names}) nounwind {{\nentry:\n"
             values = [f"%a{number}" for number in range(10)]
         text = [head, _BEGIN, *(f"  {slot} = alloca i64, align 8\n" for slot in self.slots)]
         text += [f"  store i64 {value}, ptr %r{number}\n" for number, value in enumerate(values)]
@@ -614,7 +617,9 @@ class _Function:
         over = self.op(f"icmp uge i64 {passes}, {layout.MAY_GOTO_LOOPS}")
         out, on = self.label(), self.label()
         self.add(f"  br i1 {over}, label %{out}, label %{on}\n{on}:\n")
-        self.add(f"  store i64 {self.op(f'add i64 {passes}, 1')}, ptr {place}\n  br label %{self.name(index + 1)}\n{out}:\n")
+        self.add(
+            f"  store i64 {self.op(f'add i64 {passes}, 1')}, ptr {place}\n  br label %{self.name(index + 1)}\n{out}:\n"
+        )
         self.jump(self.targets[index] or 0)
 
     def exit(self, i: Exit, index: int) -> None:  # noqa: ARG002
@@ -648,7 +653,7 @@ class _Function:
 
     def call_local(self, i: CallLocal, index: int) -> None:  # noqa: ARG002
         depth = self.deeper()
-        value = self.op(f"call i64 @f{self.targets[index]}(ptr %state, i64 {depth}, {self.registers()})")
+        value = self.op(f"call i64 @f{self.targets[index]}{self.plan.tag}(ptr %state, i64 {depth}, {self.registers()})")
         self.after_call()
         self.put(0, value)
         self.clobber()
@@ -745,7 +750,7 @@ class _Function:
         for entry, name in cases:
             self.add(f"{name}:\n")
             depth = self.deeper()
-            returned = self.op(f"call i64 @f{entry}(ptr %state, i64 {depth}, {self.registers()})")
+            returned = self.op(f"call i64 @f{entry}{self.plan.tag}(ptr %state, i64 {depth}, {self.registers()})")
             self.after_call()
             self.put(0, returned)
             self.clobber()
@@ -828,7 +833,7 @@ class _Function:
             depth = self.deeper()
             given = [self.get(0), *arguments, *(self.get(number) for number in range(6, 10))]
             listed = ", ".join(f"i64 {value}" for value in given)
-            value = self.op(f"call i64 @f{entry}(ptr %state, i64 {depth}, {listed})")
+            value = self.op(f"call i64 @f{entry}{self.plan.tag}(ptr %state, i64 {depth}, {listed})")
             self.after_call()
             last = self.label()
             self.add(f"  br label %{last}\n{last}:\n  br label %{join}\n")
@@ -932,7 +937,7 @@ def _needs_rows(plan: Plan) -> bool:
 def _callback(plan: Plan) -> str:
     """Return the function through which helpers in Python call functions of the program."""
     arguments = ", ".join(f"i64 %a{number}" for number in range(1, 6))
-    lines = [f"define i64 @callback(ptr %state, i64 %depth, i64 %function, {arguments}) nounwind {{\n"]
+    lines = [f"define i64 @callback{plan.tag}(ptr %state, i64 %depth, i64 %function, {arguments}) nounwind {{\n"]
     for number in (0, *range(6, 10)):
         lines.append(
             state_word(f"p{number}", State.R0 + number) + f"  %a{number} = load i64, ptr %p{number}, align 8\n"
@@ -942,17 +947,20 @@ def _callback(plan: Plan) -> str:
     lines.append(f"  switch i64 %function, label %none [ {table} ]\nnone:\n  ret i64 0\n")
     for entry in plan.functions:
         lines.append(
-            f"c{entry}:\n  %v{entry} = call i64 @f{entry}(ptr %state, i64 %depth, {given})\n  ret i64 %v{entry}\n"
+            f"c{entry}:\n  %v{entry} = call i64 @f{entry}{plan.tag}(ptr %state, i64 %depth, {given})\n  ret i64 %v{entry}\n"
         )
     return "".join([*lines, "}\n"])
 
 
-def module_text(plan: Plan) -> str:
-    """Return the LLVM IR of a program: ``i64 main(ptr state, i64 depth, i64 r1, i64 r2)`` and what it needs."""
-    rows = _needs_rows(plan)
+def module_text(*plans: Plan) -> str:
+    """Return the LLVM IR of programs: of each ``i64 main(ptr state, i64 depth, i64 r1, i64 r2)`` and what it needs."""
     used: set[tuple[AtomicOp, int]] = set()
-    texts = [_Function(plan, 0, main=True, rows=rows, atomics_used=used)]
-    texts += [_Function(plan, entry, main=False, rows=rows, atomics_used=used) for entry in plan.functions]
-    bodies = [function.text() for function in texts]
+    bodies: list[str] = []
+    for plan in plans:
+        rows = _needs_rows(plan)
+        functions = [_Function(plan, 0, main=True, rows=rows, atomics_used=used)]
+        functions += [_Function(plan, entry, main=False, rows=rows, atomics_used=used) for entry in plan.functions]
+        bodies += [function.text() for function in functions]
+        bodies.append(_callback(plan))
     weights = '!0 = !{!"branch_weights", i32 1, i32 100000}\n!1 = !{!"branch_weights", i32 100000, i32 1}\n'
-    return runtime() + atomics(used) + "".join(bodies) + _callback(plan) + weights
+    return runtime() + atomics(used) + "".join(bodies) + weights

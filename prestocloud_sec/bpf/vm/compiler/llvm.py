@@ -7,6 +7,7 @@ instructions, nothing above `LARGE`, where optimising would take seconds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -87,13 +88,14 @@ class Code:
     engine: Any
 
 
-def load_object(data: bytes) -> Code:
-    """Load an object that `compile_object` made on such a machine."""
+def load_object(data: bytes, tags: Sequence[str] = ("",)) -> list[Code]:
+    """Load an object that `compile_object` made on such a machine; return the code of each program in it, by tag."""
     binding = _binding()
     engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _fresh_machine())
     engine.add_object_file(binding.object_file.ObjectFileRef.from_data(data))
     engine.finalize_object()
-    return Code(engine.get_function_address("main"), engine.get_function_address("callback"), engine)
+    address = engine.get_function_address
+    return [Code(address(f"main{tag}"), address(f"callback{tag}"), engine) for tag in tags]
 
 
 def _fresh_machine() -> Any:

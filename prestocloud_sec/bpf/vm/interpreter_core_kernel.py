@@ -39,14 +39,13 @@ def _divide(signed: bool, remainder: bool) -> Callable[[Any, Any, Any], Any]:
         zero, one = kind(0), kind(1)
         none = b.icmp_unsigned("==", y, zero)
         divisor = b.select(none, one, y)
-        over = none
         if signed:  # the least number by -1 traps on some processors: by 1 it gives the same
             least = kind(1 << kind.width - 1)
             wraps = b.and_(b.icmp_unsigned("==", x, least), b.icmp_unsigned("==", y, kind(-1)))
             divisor = b.select(wraps, one, divisor)
         if remainder:
-            return b.select(over, x, b.srem(x, divisor) if signed else b.urem(x, divisor))
-        return b.select(over, zero, b.sdiv(x, divisor) if signed else b.udiv(x, divisor))
+            return b.select(none, x, b.srem(x, divisor) if signed else b.urem(x, divisor))
+        return b.select(none, zero, b.sdiv(x, divisor) if signed else b.udiv(x, divisor))
 
     return emit
 

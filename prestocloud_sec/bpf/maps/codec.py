@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.errors import MisuseError
 from prestocloud_sec.wire import shown, view_of, whole
 
 if TYPE_CHECKING:
@@ -27,11 +28,27 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["BytesCodec", "Codec", "DtypeCodec", "StructCodec", "codec_of"]
+__all__ = ["BytesCodec", "Codec", "DtypeCodec", "StructCodec", "codec_of", "plain_bytes"]
 
 _U32_MAX = 0xFFFF_FFFF
 _LONGEST = 1 << 22
 """Bytes that a format of `struct` may describe; beyond, give a size."""
+
+
+def plain_bytes(data: object, name: str) -> bytes:
+    """Return what a bytes-like object holds.
+
+    Raises
+    ------
+    BpfMisuseError
+        If it is none, or not contiguous.
+    """
+    if isinstance(data, bytes):
+        return data
+    try:
+        return bytes(view_of(data, name=name))  # type: ignore[arg-type]
+    except MisuseError as error:
+        raise BpfMisuseError(error.what, where=error.where, expected=error.expected, hint=error.hint) from error
 
 
 class Codec(ABC):
@@ -48,6 +65,8 @@ class Codec(ABC):
     __slots__ = ("dtype", "size")
     size: int
     dtype: np.dtype[Any]
+    _pads = False
+    """Whether shorter bytes are values too, with zeros behind them."""
 
     def encode(self, value: object, name: str) -> bytes:
         """Return the bytes of `value`; bytes of the right size are themselves.
@@ -57,13 +76,14 @@ class Codec(ABC):
         BpfMisuseError
             If `value` is nothing that this codec can write; `name` says what it was for.
         """
-        if isinstance(value, bytes | bytearray | memoryview):
-            if not isinstance(value, bytes):
-                value = bytes(view_of(value, name=name))
-            if len(value) != self.size:
-                raise BpfMisuseError(f"{len(value)} bytes", where=name, expected=f"{self.size}")
-            return value
-        return self._encode(value, name)
+        if not isinstance(value, bytes | bytearray | memoryview):
+            return self._encode(value, name)
+        data = plain_bytes(value, name)
+        if len(data) == self.size:
+            return data
+        if self._pads and len(data) < self.size:
+            return data.ljust(self.size, b"\0")
+        raise BpfMisuseError(f"{len(data)} bytes", where=name, expected=f"{self.size}")
 
     @abstractmethod
     def _encode(self, value: Any, name: str) -> bytes:
@@ -96,7 +116,7 @@ class BytesCodec(Codec):
         self.dtype = np.dtype((np.void, size))
 
     def _encode(self, value: Any, name: str) -> bytes:
-        if isinstance(value, np.ndarray | np.void):
+        if isinstance(value, np.ndarray | np.generic):
             data = value.tobytes()
             if len(data) == self.size:
                 return bytes(data)
@@ -122,15 +142,27 @@ _INTEGERS = {
 }
 
 
+_TAKEN: dict[str, tuple[type, ...]] = {
+    "f": (int, float, np.integer, np.floating),
+    "c": (int, float, complex, np.integer, np.floating, np.complexfloating),
+    "b": (bool, np.bool_),
+    "S": (bytes,),
+    "V": (bytes, np.void),
+    "U": (str,),
+}
+"""What may be written into each kind of dtype, but for integers and records."""
+
+
 class DtypeCodec(Codec):
     """Numbers and records of numpy."""
 
-    __slots__ = ("_decode", "_endian", "_integer")
+    __slots__ = ("_endian", "_integer", "_pads")
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
         self.size = dtype.itemsize
         self._integer = _INTEGERS.get((dtype.kind, dtype.itemsize))
+        self._pads = dtype.kind == "S"
         self._endian: Any = "big" if _is_big(dtype) else "little"
 
     def _encode(self, value: Any, name: str) -> bytes:
@@ -179,14 +211,13 @@ def _fill(target: NDArray[Any], dtype: np.dtype[Any], value: Any, name: str) -> 
             _fill(target[place : place + 1].reshape(target.shape[1:]), dtype, row, f"{name}[{place}]")
     elif (limits := _INTEGERS.get((dtype.kind, dtype.itemsize))) is not None:
         target[...] = whole(value, name, *limits, error=BpfMisuseError)
-    elif isinstance(value, bytes) and dtype.kind in "SV" and len(value) > dtype.itemsize:
-        raise BpfMisuseError(f"{len(value)} bytes", where=name, expected=f"{dtype.itemsize}")
+    elif (taken := _TAKEN.get(dtype.kind)) is None or not isinstance(value, taken):
+        raise BpfMisuseError(type(value).__name__, where=name, expected=f"a {dtype}")
     else:
+        if dtype.kind in "SVU" and len(value) * (4 if dtype.kind == "U" else 1) > dtype.itemsize:
+            raise BpfMisuseError(shown(value), where=name, expected=f"a {dtype}, no longer")
         try:
-            if dtype.kind == "f":
-                with np.errstate(all="ignore"):
-                    target[...] = float(value)
-            else:
+            with np.errstate(all="ignore"):
                 target[...] = value
         except (TypeError, ValueError, OverflowError) as error:
             raise BpfMisuseError(shown(value), where=name, expected=f"a {dtype}") from error
@@ -217,11 +248,12 @@ def _fill_record(target: NDArray[Any], dtype: np.dtype[Any], value: Any, name: s
 class StructCodec(Codec):
     """What a format of `struct` says."""
 
-    __slots__ = ("_single", "_struct")
+    __slots__ = ("_pads", "_single", "_struct")
 
     def __init__(self, layout: struct.Struct) -> None:
         self._struct = layout
         self.size = layout.size
+        self._pads = layout.format.strip("@=<>!0123456789") == "s"
         self._single = len(layout.unpack(bytes(layout.size))) == 1
         self.dtype = np.dtype((np.void, layout.size))
 
@@ -272,12 +304,13 @@ def codec_of(declared: Any, name: str) -> Codec:
     if isinstance(declared, struct.Struct):
         return StructCodec(declared)
     try:
-        dtype: np.dtype[Any] = np.dtype("None" if declared is None else declared)  # None would mean float64
+        # What numpy takes as well, but nobody means.
+        dtype: np.dtype[Any] = np.dtype("none" if declared is None or isinstance(declared, bytes) else declared)
     except Exception as error:  # numpy raises many things for what is no dtype
         raise BpfMisuseError(
             shown(declared), where=name, expected="a size in bytes, a numpy dtype or a struct format"
         ) from error
-    if dtype.hasobject or dtype.itemsize > _U32_MAX or dtype.kind in "mM":
+    if dtype.hasobject or not 0 < dtype.itemsize <= _U32_MAX or dtype.kind in "mM":
         raise BpfMisuseError(shown(declared), where=name, expected="a dtype of plain bytes")
     return DtypeCodec(dtype)
 

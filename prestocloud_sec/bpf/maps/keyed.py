@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import html
+import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +118,7 @@ class KeyedMap(Map):
         shape = (self.cpus,) if self.per_cpu else ()
         fields = [("key", self.key_codec.dtype)] if self.key_size else []
         fields.append(("value", np.dtype((self.value_codec.dtype, shape)) if shape else self.value_codec.dtype))
-        packed = np.concatenate([keys, values.reshape(len(values), -1)], axis=1)
+        packed = np.concatenate([keys, values.reshape(len(values), math.prod(values.shape[1:]))], axis=1)
         return np.ascontiguousarray(packed).reshape(-1).view(np.dtype(fields))
 
     def _repr_html_(self) -> str:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
-from prestocloud_sec.bpf.maps.codec import Codec
-from prestocloud_sec.wire import shown, view_of, whole
+from prestocloud_sec.bpf.maps.codec import Codec, plain_bytes
+from prestocloud_sec.wire import shown, whole
 
 __all__ = ["Prefix", "PrefixCodec"]
 
@@ -69,10 +69,10 @@ class PrefixCodec(Codec):
         except (TypeError, ValueError) as error:
             raise BpfMisuseError(shown(value), where=name, expected="a length and bytes, or a network") from error
         length = whole(length, f"{name}.length", 0, 0xFFFF_FFFF, error=BpfMisuseError)
-        view = view_of(data, name=f"{name}.data")
-        if len(view) != self.size - 4:
-            raise BpfMisuseError(f"{len(view)} bytes", where=f"{name}.data", expected=str(self.size - 4))
-        return length.to_bytes(4, sys.byteorder) + bytes(view)
+        bits = plain_bytes(data, f"{name}.data")
+        if len(bits) != self.size - 4:
+            raise BpfMisuseError(f"{len(bits)} bytes", where=f"{name}.data", expected=str(self.size - 4))
+        return length.to_bytes(4, sys.byteorder) + bits
 
     def _network(self, value: Any, name: str) -> tuple[int, bytes]:
         kind = _ADDRESSES.get(self.size - 4)

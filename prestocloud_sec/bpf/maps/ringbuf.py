@@ -22,9 +22,9 @@ import numpy as np
 
 from prestocloud_sec.bpf.errors import ENOTSUPP, BpfMisuseError
 from prestocloud_sec.bpf.maps.base import Map
+from prestocloud_sec.bpf.maps.codec import plain_bytes
 from prestocloud_sec.bpf.maps.kinds import PAGE, MapType
 from prestocloud_sec.bpf.maps.storage import view, zeros
-from prestocloud_sec.wire import view_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -182,11 +182,12 @@ class RingBuffer(Map):
         """
         if flags & ~(NO_WAKEUP | FORCE_WAKEUP):
             return -errno.EINVAL
-        content = view_of(data, name="data")
+        content = plain_bytes(data, "data")
         record = self.reserve(len(content))
         if record is None:
             return -errno.EAGAIN
-        record.view[:] = np.frombuffer(content, np.uint8) if len(content) else ()
+        if content:
+            record.view[:] = np.frombuffer(content, np.uint8)
         self.submit(record, flags)
         return 0
 

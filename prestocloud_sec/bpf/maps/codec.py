@@ -208,13 +208,13 @@ def _fill(target: NDArray[Any], dtype: np.dtype[Any], value: Any, name: str) -> 
         if len(rows) != target.shape[0]:
             raise BpfMisuseError(f"{len(rows)} of them", where=name, expected=str(target.shape[0]))
         for place, row in enumerate(rows):
-            _fill(target[place : place + 1].reshape(target.shape[1:]), dtype, row, f"{name}[{place}]")
+            _fill(target[place : place + 1].reshape(target.shape[1:]), dtype.base, row, f"{name}[{place}]")
     elif (limits := _INTEGERS.get((dtype.kind, dtype.itemsize))) is not None:
         target[...] = whole(value, name, *limits, error=BpfMisuseError)
     elif (taken := _TAKEN.get(dtype.kind)) is None or not isinstance(value, taken):
         raise BpfMisuseError(type(value).__name__, where=name, expected=f"a {dtype}")
     else:
-        if dtype.kind in "SVU" and len(value) * (4 if dtype.kind == "U" else 1) > dtype.itemsize:
+        if isinstance(value, bytes | str) and len(value) * (4 if dtype.kind == "U" else 1) > dtype.itemsize:
             raise BpfMisuseError(shown(value), where=name, expected=f"a {dtype}, no longer")
         try:
             with np.errstate(all="ignore"):
@@ -317,7 +317,7 @@ def codec_of(declared: Any, name: str) -> Codec:
 
 def _struct_of(text: str) -> struct.Struct | None:
     """Return the layout that `text` describes, None if it is no format of `struct`, or means the same as a dtype."""
-    if len(text) == 1 and text in "bBhHiIqQlLfd":
+    if len(text) == 1 and text in "bBhHiIqQlLfd?":
         return None
     try:
         layout = struct.Struct(text)

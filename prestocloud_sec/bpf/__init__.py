@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.assembler import assemble as assemble
     from prestocloud_sec.bpf.builder import Builder as Builder
     from prestocloud_sec.bpf.cfg import ControlFlowGraph as ControlFlowGraph
+    from prestocloud_sec.bpf.classic.program import ClassicProgram as ClassicProgram
     from prestocloud_sec.bpf.disassembler import disassemble as disassemble
     from prestocloud_sec.bpf.maps.array import ArrayMap as ArrayMap
     from prestocloud_sec.bpf.maps.array import PerCpuArray as PerCpuArray
@@ -55,6 +56,7 @@ _HOMES: dict[str, str] = {
     "Builder": "builder",
     "Cgroup": "maps.cgroup",
     "CgroupArray": "maps.cgroup",
+    "ClassicProgram": "classic.program",
     "ControlFlowGraph": "cfg",
     "CpuMap": "maps.devmap",
     "DevMap": "maps.devmap",

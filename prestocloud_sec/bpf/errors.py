@@ -119,6 +119,12 @@ class ClassicError(ProgramError):
     ----------
     instruction : int or None
         Index of the instruction, where one is to blame.
+    field : str or None
+        The field that breaks the rule: ``code``, ``jt``, ``jf`` or ``k``, where one does.
+    errno : int
+        What the kernel gives for it, as in ``errno.h``.
+    symbol : str
+        Its name.
     """
 
     def __init__(
@@ -126,12 +132,18 @@ class ClassicError(ProgramError):
         what: str,
         *,
         instruction: int | None = None,
+        field: str | None = None,
+        errno: int = _errno.EINVAL,
         expected: str | None = None,
         hint: str | None = None,
     ) -> None:
         self.instruction = instruction
-        where = f"instruction {instruction}" if instruction is not None else None
-        super().__init__(what, where=where, expected=expected, hint=hint)
+        self.field = field
+        self.errno = errno
+        self.symbol = errno_symbol(errno)
+        parts = [f"instruction {instruction}"] if instruction is not None else []
+        parts += [f"field {field}"] if field is not None else []
+        super().__init__(what, where=", ".join(parts) or None, expected=expected, hint=hint)
 
 
 class MapError(BpfError):

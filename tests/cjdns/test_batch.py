@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import dataclasses
 import json
 import subprocess
 import sys
@@ -80,6 +82,26 @@ def output(data: st.DataObject, arena: PacketArena, grow: int) -> PacketArena | 
 
 
 # --- the loop is the oracle
+
+
+@pytest.mark.parametrize("parts", [True, False], ids=["by parts", "by the box"])
+def test_every_size(monkeypatch: pytest.MonkeyPatch, parts: bool) -> None:
+    """Each size has its own number of blocks of key stream left over; so has each that is too long to take apart."""
+    if not parts:
+        monkeypatch.setattr(sodium, "parts", lambda: None)
+    ours, theirs = DataCipher(SECRET, initiator=True), DataCipher(SECRET, initiator=False)
+    longest = kernels.STREAMED + 70
+    content = np.random.default_rng(7).bytes(longest)
+    payloads = [content[:size] for size in range(longest + 1)]
+    sealed = seal_batch(ours, 4, PacketArena.pack(payloads))
+    assert contents(sealed) == [by_hand(4 + i, payload) for i, payload in enumerate(payloads)]
+    opened = open_batch(theirs, ReplayWindow(), sealed)
+    assert not opened.status.any()
+    assert contents(opened.arena) == payloads
+    sealed.buffer[sealed.offsets + 4 + sealed.offsets % 16] ^= 0x10
+    refused = open_batch(theirs, ReplayWindow(), sealed)
+    assert set(refused.status.tolist()) == {15}
+    assert not refused.arena.lengths.any()
 
 
 @given(st.data(), payload_lists, st.integers(4, LAST_NONCE - 20))
@@ -234,6 +256,35 @@ def test_nothing_of_a_refused_packet_stays() -> None:
     assert secret[:8] not in again.buffer.tobytes()
 
 
+def test_what_was_on_the_stack_is_wiped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel gives all its memory to ``sodium_memzero``: after good packets, forged ones, and where it breaks off."""
+    wiped: list[bytes] = []
+
+    def watch(memory: int, size: int) -> None:
+        wiped.append(ctypes.string_at(memory, size))
+        ctypes.memset(memory, 0, size)
+
+    callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t)(watch)
+    address = ctypes.cast(callback, ctypes.c_void_p).value
+    monkeypatch.setattr(sodium, "LIBRARY", dataclasses.replace(sodium.library(), zero_address=address))
+    ours, theirs = DataCipher(SECRET, initiator=True), DataCipher(SECRET, initiator=False)
+    payload, nonce = b"\xa5" * 700, bytes(4) + (4).to_bytes(4, "little") + bytes(16)
+    sealed = seal_batch(ours, 4, PacketArena.pack([payload]))
+    assert bytes(sealed[0])[20:] in wiped.pop()
+    assert not open_batch(theirs, ReplayWindow(), sealed).status.any()
+    assert payload in wiped.pop()
+    forged = PacketArena.pack([bytes(sealed[0])[:-1] + b"?"])
+    assert open_batch(theirs, ReplayWindow(), forged).status.tolist() == [15]
+    stream = bindings.crypto_box_afternm(bytes(700), nonce, SECRET)[16:]
+    assert bytes(a ^ b for a, b in zip(bytes(forged[0])[20:], stream, strict=True)) in wiped.pop()
+    lengths = np.array([700, 700, 0])  # sealing the first packet overwrites the length of the second
+    arena = PacketArena(np.frombuffer(payload * 2, np.uint8), np.array([0, 700]), lengths[:2])
+    out = PacketArena(np.zeros(1440, np.uint8), np.zeros(2, np.int64), lengths[1:])
+    with pytest.raises(CjdnsMisuseError, match="outside"):
+        seal_batch(ours, 4, arena, out)
+    assert bytes(sealed[0])[20:] in wiped.pop()
+
+
 def test_read_only_input() -> None:
     packed = PacketArena.pack([b"abc", b"def"])
     arena = PacketArena(np.frombuffer(packed.buffer.tobytes(), np.uint8), packed.offsets, packed.lengths)
@@ -335,6 +386,13 @@ def test_ciphers_that_cannot_be_used() -> None:
             seal_batch(cipher, 4, arena)
         with pytest.raises(CjdnsMisuseError, match=match):
             open_batch(cipher, ReplayWindow(), arena)
+
+
+def test_where_the_parts_of_a_box_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = sodium.parts.__wrapped__
+    assert find() is None or all(find())
+    monkeypatch.setattr(sodium, "_PARTS", ("crypto_core_hsalsa20", "no such function"))
+    assert find() is None
 
 
 def test_without_the_private_module(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -352,7 +352,7 @@ def put(arena: PacketArena, begun: BatchOpened, index: int, payload: bytes, code
     places[index], sizes[index], status[index] = place, len(payload), code
 
 
-_WINDOW_AT = 8 * 6
+_WINDOW_AT = 8 * 11
 """Where in a context the window lies, in bytes (word `batch_kernel.BASE`); behind it the counts."""
 
 _new = tuple.__new__  # the constructor of a named tuple is written in Python and takes twice as long
@@ -375,8 +375,12 @@ def _context(cipher: DataCipher) -> Any:
     if _seal is None:
         _seal, _open = kernels.compiled()
     context = np.zeros(kernels.CONTEXT_WORDS, np.uint64)
-    context[kernels.SEAL], context[kernels.SEAL_PADDED] = library.seal_address, library.seal_padded_address
-    context[kernels.OPEN] = library.open_address
+    context[kernels.BOX], context[kernels.OPEN_BOX] = library.seal_address, library.open_address
+    context[kernels.WIPE] = library.zero_address
+    parts = sodium.parts()
+    if parts is not None:
+        context[kernels.SUBKEY : kernels.VERIFY + 1] = parts
+        context[kernels.ROOM] = kernels.STREAMED + 1
     context[kernels.KEY] = cipher.key_address()
     context[kernels.SEND_AT], context[kernels.RECEIVE_AT] = (4, 0) if cipher.initiator else (0, 4)
     cipher.context = context

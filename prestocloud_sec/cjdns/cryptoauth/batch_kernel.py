@@ -1,11 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiled loops over many data packets of one session: libsodium does each, nothing is copied, Python is called once.
 
-The kernels call libsodium through an address that they are *given* (word `SEAL` or `OPEN` of the context), never one
-that was known at compile time, so that the compiled code can be kept on disk and serve every process. A context is an
-array of 64-bit words: those two addresses, the address of the secret (owned and wiped by the `DataCipher`), where in
-the cipher's nonce each direction writes, and the replay window with its counters. No secret byte passes through numba's
-globals, and none is stored in the compiled code.
+The kernels call libsodium through addresses that they are *given* (words of the context), never one that was known at
+compile time, so that the compiled code can be kept on disk and serve every process. A context is an array of 64-bit
+words: those addresses, the address of the secret (owned and wiped by the `DataCipher`), where in the cipher's nonce
+each direction writes, and the replay window with its counters. No secret byte passes through numba's globals, and none
+is stored in the compiled code.
+
+Payloads of up to `STREAMED` bytes are not given to NaCl's box but to the three functions that it is made of (D. J.
+Bernstein, "Cryptography in NaCl", sections 7 to 10), which libsodium has, too:
+
+1. HSalsa20 makes a subkey of the secret and the first 16 bytes of the packet's nonce;
+2. Salsa20 under the subkey encrypts 32 zeros, which gives the key of Poly1305, and the payload;
+3. Poly1305 makes the tag of the ciphertext, or compares it, in constant time.
+
+The box does step 2 in two or three calls, each of which leaves blocks over that libsodium's vector code does not do;
+here it is one, for a length that leaves few (`_rounded`), in scratch memory of the call. What was decrypted there is
+copied out only after the tag was compared; subkey, key stream and plaintext are wiped before the call returns. Longer
+payloads go to the box, to the same bytes, and all do where a libsodium hides the three functions.
 
 Every place and length is checked where it is used, in the pass that uses it: the arrays of a `PacketArena` can be
 changed by another thread, which may then get wrong packets, but never memory outside the buffers.
@@ -13,125 +25,75 @@ changed by another thread, which may then get wrong packets, but never memory ou
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import carray, types  # type: ignore[attr-defined]
 
 from prestocloud_sec._jit import kernel
 from prestocloud_sec.cjdns.cryptoauth.batch_layout import NEED, NO_ROOM, OUTSIDE, OVERLAP
+from prestocloud_sec.cjdns.cryptoauth.sodium_kernel import (
+    STACK_BYTES,
+    call_box,
+    call_subkey,
+    call_tag,
+    call_wipe,
+    copy,
+    stack_memory,
+)
 
 __all__ = [
     "ACCEPTED",
     "ACCEPTED_BYTES",
     "BASE",
     "BITS",
+    "BOX",
     "CONTEXT_WORDS",
     "DUPLICATES",
     "FORGED",
     "KEY",
     "LOST",
-    "OPEN",
+    "OPEN_BOX",
     "OUT_OF_RANGE",
     "RECEIVE_AT",
+    "ROOM",
     "RUNTS",
-    "SEAL",
-    "SEAL_PADDED",
     "SEND_AT",
-    "SMALL",
+    "STREAM",
+    "STREAMED",
+    "SUBKEY",
+    "TAG",
+    "VERIFY",
+    "WIPE",
     "accept",
     "compiled",
     "open_packets",
     "seal_packets",
 ]
 
-# Words of a context: addresses and places, the replay window, and what one call of `open_packets` counts.
-SEAL, SEAL_PADDED, OPEN, KEY, SEND_AT, RECEIVE_AT = 0, 1, 2, 3, 4, 5
-BASE, BITS = 6, 7
-ACCEPTED, ACCEPTED_BYTES, LOST, DUPLICATES, OUT_OF_RANGE, RUNTS, FORGED = 8, 9, 10, 11, 12, 13, 14
-CONTEXT_WORDS = 15
+# Words of a context: addresses of libsodium's functions; the secret, places, and the payloads that are not given to the
+# box (shorter than this); the replay window; what one call of `open_packets` counts.
+BOX, OPEN_BOX, WIPE, SUBKEY, STREAM, TAG, VERIFY = 0, 1, 2, 3, 4, 5, 6
+KEY, SEND_AT, RECEIVE_AT, ROOM = 7, 8, 9, 10
+BASE, BITS = 11, 12
+ACCEPTED, ACCEPTED_BYTES, LOST, DUPLICATES, OUT_OF_RANGE, RUNTS, FORGED = 13, 14, 15, 16, 17, 18, 19
+CONTEXT_WORDS = 20
 
 _HEADER = 20
 _RUNT, _REPLAY, _FORGED, _HANDSHAKE = 1, 14, 15, 255
 _HALF = np.uint64(0xFFFFFFFF)
 
-SMALL = 1024
-"""Up to this size, in bytes, payloads are sealed in libsodium's older padded form.
+# Where in a call's scratch memory the subkey, the nonce and the key stream lie. The stream's first 32 bytes are the key
+# of Poly1305, then come the payload's.
+_SUBKEY, _NONCE, _STREAM = 0, 32, 64
+_PAYLOAD = _STREAM + 32
 
-Both forms give the same bytes. The newer one encrypts the first 32 bytes in a call of its own, and each call does what
-its 256-byte vector code leaves over block by block, which is slow; the padded form is one call. It costs two short
-copies, and wins from 1 % to 45 % by size; above, the copies make it even.
-"""
-
-_BYTE, _HALF_WORD, _WORD = ir.IntType(8), ir.IntType(32), ir.IntType(64)
-_POINTER = _BYTE.as_pointer()
+STREAMED = STACK_BYTES - _PAYLOAD
+"""The longest payload, in bytes, that is encrypted in scratch memory."""
 
 _BYTES = types.Array(types.uint8, 1, "C")
 _PLACES = types.Array(types.int64, 1, "C")
 _CONTEXT = types.Array(types.uint64, 1, "C")
-
-
-def _call(builder: Any, address: Any, out: Any, source: Any, size: Any, nonce: Any, at: Any, key: Any) -> Any:
-    """Emit the call ``int address(out, source, size, nonce24, key)``; 24 zeros but for `nonce` at byte `at`."""
-    # In the entry block of the kernel: one slot, not one more for each turn of its loop.
-    slot = cgutils.alloca_once(builder, ir.ArrayType(_BYTE, 24))  # type: ignore[no-untyped-call]
-    builder.store(ir.Constant(ir.ArrayType(_BYTE, 24), None), slot)
-    first = builder.bitcast(slot, _POINTER)
-    number = builder.trunc(nonce, _HALF_WORD)
-    if sys.byteorder == "big":
-        number = builder.bswap(number)
-    # Whole, not byte by byte: libsodium reads it right away, and a processor cannot forward four stores to one load.
-    builder.store(number, builder.bitcast(builder.gep(first, [at]), _HALF_WORD.as_pointer()), align=1)
-    function = ir.FunctionType(ir.IntType(32), [_POINTER, _POINTER, _WORD, _POINTER, _POINTER])
-    return builder.call(
-        builder.inttoptr(address, function.as_pointer()), [out, source, size, first, builder.inttoptr(key, _POINTER)]
-    )
-
-
-def _box(_typing: Any, _address: Any, _out: Any, _source: Any, _size: Any, _nonce: Any, _at: Any, _key: Any) -> Any:
-    """``crypto_box_easy_afternm`` or ``crypto_box_open_easy_afternm``, from `source` to `out`."""
-
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        address, out, source, *rest = arguments
-        return _call(builder, address, builder.inttoptr(out, _POINTER), builder.inttoptr(source, _POINTER), *rest)
-
-    return types.int32(*[types.int64] * 7), generate
-
-
-def _padded_box(
-    _typing: Any, _address: Any, _out: Any, _source: Any, _size: Any, _nonce: Any, _at: Any, _key: Any
-) -> Any:
-    """``crypto_box_afternm``, from `source` to `out`, by way of the stack; `size` is `SMALL` at most.
-
-    The message is encrypted where it lies on the stack, so that nothing but ciphertext stays there.
-    """
-
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        address, out, source, size, nonce, at, key = arguments
-        zeros = ir.ArrayType(_BYTE, 32)
-        slot = cgutils.alloca_once(builder, ir.ArrayType(_BYTE, 32 + SMALL))  # type: ignore[no-untyped-call]
-        start = builder.bitcast(slot, _POINTER)
-        builder.store(ir.Constant(zeros, None), builder.bitcast(slot, zeros.as_pointer()))
-        _copy(builder, builder.gep(start, [ir.Constant(_WORD, 32)]), builder.inttoptr(source, _POINTER), size)
-        padded = builder.add(size, ir.Constant(_WORD, 32))
-        result = _call(builder, address, start, start, padded, nonce, at, key)
-        boxed = builder.add(size, ir.Constant(_WORD, 16))
-        _copy(builder, builder.inttoptr(out, _POINTER), builder.gep(start, [ir.Constant(_WORD, 16)]), boxed)
-        return result
-
-    return types.int32(*[types.int64] * 7), generate
-
-
-def _copy(builder: Any, target: Any, source: Any, size: Any) -> None:
-    cgutils.raw_memcpy(builder, target, source, size, 1)  # type: ignore[no-untyped-call]
-
-
-_call_box: Any = intrinsic(_box)
-_call_padded_box: Any = intrinsic(_padded_box)
 
 
 @kernel()
@@ -184,6 +146,69 @@ def _write(buffer: Any, offset: Any, number: Any) -> None:
 
 
 @kernel()
+def _rounded(size: Any) -> Any:
+    """Return how much key stream to ask for where `size` bytes are needed: that many, or up to 255 more.
+
+    With AVX2, libsodium makes 512 bytes, or the next 256, in the time of two blocks of 64 that it makes one by one.
+    """
+    over = size & 511
+    if over > 256:
+        return size - over + 512
+    if over > 128:
+        return size - over + 256
+    return size
+
+
+@kernel(inline="always")
+def _encrypt(context: Any, scratch: Any, number: Any, at: Any, source: Any, size: Any) -> Any:
+    """Encrypt, or decrypt, `size` bytes at address `source` into scratch memory, and put the key of their tag there.
+
+    The packet's `number` goes to byte `at` of the nonce, which is all that is done for a payload too long for scratch
+    memory: the box needs it. Returns whether the rest was done.
+    """
+    place = types.uintp(_NONCE + at)
+    scratch[place] = number & 0xFF
+    scratch[place + types.uintp(1)] = (number >> 8) & 0xFF
+    scratch[place + types.uintp(2)] = (number >> 16) & 0xFF
+    scratch[place + types.uintp(3)] = (number >> 24) & 0xFF
+    if size >= types.int64(context[ROOM]):
+        return False
+    memory = scratch.ctypes.data
+    nonce, stream = memory + _NONCE, memory + _STREAM
+    call_subkey(types.int64(context[SUBKEY]), memory + _SUBKEY, nonce, types.int64(context[KEY]), 0)
+    for i in range(_STREAM, _PAYLOAD):
+        scratch[i] = 0
+    copy(memory + _PAYLOAD, source, size)
+    call_box(types.int64(context[STREAM]), stream, stream, _rounded(size + 32), nonce + 16, memory + _SUBKEY)
+    return True
+
+
+@kernel(inline="always")
+def _seal(context: Any, scratch: Any, number: Any, source: Any, size: Any, target: Any) -> None:
+    """Seal a payload: tag and ciphertext go to address `target`."""
+    memory = scratch.ctypes.data
+    if _encrypt(context, scratch, number, types.int64(context[SEND_AT]), source, size):
+        call_tag(types.int64(context[TAG]), target, memory + _PAYLOAD, size, memory + _STREAM)
+        copy(target + 16, memory + _PAYLOAD, size)
+    else:
+        key = types.int64(context[KEY])
+        call_box(types.int64(context[BOX]), target, source, size, memory + _NONCE, key)
+
+
+@kernel(inline="always")
+def _open(context: Any, scratch: Any, number: Any, source: Any, size: Any, target: Any) -> Any:
+    """Open tag and ciphertext at address `source`; the payload goes to `target` if it authenticates, which is told."""
+    memory = scratch.ctypes.data
+    if _encrypt(context, scratch, number, types.int64(context[RECEIVE_AT]), source + 16, size):
+        if call_tag(types.int64(context[VERIFY]), source, source + 16, size, memory + _STREAM):
+            return False
+        copy(target, memory + _PAYLOAD, size)
+        return True
+    key = types.int64(context[KEY])
+    return not call_box(types.int64(context[OPEN_BOX]), target, source, size + 16, memory + _NONCE, key)
+
+
+@kernel()
 def seal_packets(
     context: Any, nonce: int, buffer: Any, offsets: Any, lengths: Any, out: Any, out_offsets: Any, out_lengths: Any
 ) -> int:
@@ -202,11 +227,29 @@ def seal_packets(
     refusal = _layout(buffer, offsets, lengths, _HEADER, out)
     if refusal < 0:
         return refusal
-    address, padded = types.int64(context[SEAL]), types.int64(context[SEAL_PADDED])
-    key, at = types.int64(context[KEY]), types.int64(context[SEND_AT])
+    scratch = carray(stack_memory(), (STACK_BYTES,))
+    written = _seal_packets(context, nonce, buffer, offsets, lengths, out, out_offsets, out_lengths, scratch)
+    call_wipe(types.int64(context[WIPE]), scratch.ctypes.data, STACK_BYTES)
+    return written
+
+
+@kernel(inline="always")
+def _seal_packets(
+    context: Any,
+    nonce: int,
+    buffer: Any,
+    offsets: Any,
+    lengths: Any,
+    out: Any,
+    out_offsets: Any,
+    out_lengths: Any,
+    scratch: Any,
+) -> int:
+    """Do the work of `seal_packets`, whose layout was checked, with memory that is wiped afterwards."""
     source, target = buffer.ctypes.data, out.ctypes.data
     in_place = source == target and len(out) == len(buffer)
     end = written = 0
+    scratch[_NONCE:_STREAM] = 0
     for i in range(len(offsets)):
         offset, length = offsets[i], lengths[i]
         if offset < 0 or length < 0 or offset > len(buffer) or length > len(buffer) - offset:
@@ -217,10 +260,7 @@ def seal_packets(
             return OUTSIDE
         number = nonce + i
         _write(out, place, number)
-        if length <= SMALL:
-            _call_padded_box(padded, target + place + 4, source + offset, length, number, at, key)
-        else:
-            _call_box(address, target + place + 4, source + offset, length, number, at, key)
+        _seal(context, scratch, number, source + offset, length, target + place + 4)
         out_offsets[i] = place
         out_lengths[i] = length + _HEADER
         written += length + _HEADER
@@ -289,13 +329,36 @@ def open_packets(
         refusal = _layout(buffer, offsets, lengths, -_HEADER, out)
         if refusal < 0:
             return refusal
-    address, key, at = types.int64(context[OPEN]), types.int64(context[KEY]), types.int64(context[RECEIVE_AT])
+    scratch = carray(stack_memory(), (STACK_BYTES,))
+    reached = _open_packets(
+        context, start, stop, buffer, offsets, lengths, out, out_offsets, out_lengths, status, scratch
+    )
+    call_wipe(types.int64(context[WIPE]), scratch.ctypes.data, STACK_BYTES)
+    return reached
+
+
+@kernel(inline="always")
+def _open_packets(
+    context: Any,
+    start: int,
+    stop: int,
+    buffer: Any,
+    offsets: Any,
+    lengths: Any,
+    out: Any,
+    out_offsets: Any,
+    out_lengths: Any,
+    status: Any,
+    scratch: Any,
+) -> int:
+    """Do the work of `open_packets`, whose layout was checked, with memory that is wiped afterwards."""
     source, target = buffer.ctypes.data, out.ctypes.data
     in_place = source == target and len(out) == len(buffer)
     end = out_offsets[start - 1] + out_lengths[start - 1] if start > 0 else 0
     base, bits = types.int64(context[BASE]), context[BITS]
     duplicates = lost = below = accepted = accepted_bytes = runts = forged = 0
     reached = len(offsets)
+    scratch[_NONCE:_STREAM] = 0
     for i in range(start, len(offsets)):
         offset, length = offsets[i], lengths[i]
         if offset < 0 or length < 0 or offset > len(buffer) or length > len(buffer) - offset:
@@ -314,7 +377,7 @@ def open_packets(
                     reached = i
                     break
                 code = _HANDSHAKE
-            elif _call_box(address, target + place, source + offset + 4, length - 4, number, at, key):
+            elif not _open(context, scratch, number, source + offset + 4, size, target + place):
                 code = _FORGED
                 forged += 1
             else:

@@ -19,8 +19,9 @@ table keeps the cffi objects that own them.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from nacl import bindings  # runs sodium_init
 from nacl.exceptions import CryptoError
@@ -36,11 +37,13 @@ __all__ = [
     "SCRATCH_BYTES",
     "TAG_BYTES",
     "Library",
+    "Parts",
     "beforenm",
     "check_sizes",
     "library",
     "new_scratch",
     "open_box",
+    "parts",
     "public_key",
     "seal_box",
 ]
@@ -72,11 +75,8 @@ class Library:
         ``crypto_scalarmult_base(out, private)``. Both write 32 bytes.
     zero : cffi function
         ``sodium_memzero(pointer, size)``, which the compiler may not leave out.
-    seal_address, open_address : int
-        Where the two functions are, for compiled kernels that are handed an address at each call.
-    seal_padded_address : int
-        Where ``crypto_box_afternm(out, message, size, nonce, key)`` is: the message begins with 32 zeros that `size`
-        counts, the output with 16.
+    seal_address, open_address, zero_address : int
+        Where these functions are, for compiled kernels that are handed an address at each call.
     """
 
     ffi: Any
@@ -87,7 +87,7 @@ class Library:
     zero: Any
     seal_address: int
     open_address: int
-    seal_padded_address: int
+    zero_address: int
 
 
 def _load() -> Library | None:
@@ -96,7 +96,7 @@ def _load() -> Library | None:
 
         addresses = [
             int(ffi.cast("uintptr_t", ffi.addressof(lib, name)))
-            for name in ("crypto_box_easy_afternm", "crypto_box_open_easy_afternm", "crypto_box_afternm")
+            for name in ("crypto_box_easy_afternm", "crypto_box_open_easy_afternm", "sodium_memzero")
         ]
         return Library(
             ffi,
@@ -130,6 +130,48 @@ def library() -> Library:
             hint="packets can still be sealed and opened one by one; for batches install PyNaCl 1.6",
         )
     return LIBRARY
+
+
+class Parts(NamedTuple):
+    """Where the functions are that a box is made of, which PyNaCl does not offer; all return 0.
+
+    Attributes
+    ----------
+    subkey : int
+        ``crypto_core_hsalsa20(out, input, key, constant)``: 32 bytes of 16 and 32; NULL stands for the usual constant.
+    stream : int
+        ``crypto_stream_salsa20_xor(out, message, size, nonce, key)``: the nonce is 8 bytes, `out` may be `message`.
+    tag, verify : int
+        ``crypto_onetimeauth_poly1305(out, message, size, key)`` and ``..._verify(tag, message, size, key)``, which
+        compares 16 bytes in constant time and returns -1 if they differ.
+    """
+
+    subkey: int
+    stream: int
+    tag: int
+    verify: int
+
+
+_PARTS = (
+    "crypto_core_hsalsa20",
+    "crypto_stream_salsa20_xor",
+    "crypto_onetimeauth_poly1305",
+    "crypto_onetimeauth_poly1305_verify",
+)
+
+
+@functools.cache
+def parts() -> Parts | None:
+    """Return the parts of a box as the dynamic linker finds them in the same library, or None if it does not."""
+    import ctypes
+
+    from nacl import _sodium
+
+    try:
+        library = ctypes.CDLL(_sodium.__file__)
+        return Parts(*[ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in _PARTS])
+    except (AttributeError, OSError, TypeError):
+        return None
 
 
 SCRATCH: list[tuple[Any, Any, Any]] = []

@@ -45,7 +45,7 @@ class ClassicProgram:
     --------
     >>> program = ClassicProgram.from_ddd("4,40 0 0 12,21 0 1 2048,6 0 0 65535,6 0 0 0")
     >>> program
-    <ClassicProgram, 4 instructions: ldh [12]; jeq #0x800, +0, +1; ret #0xffff; ret #0x0>
+    <ClassicProgram, 4 instructions: ldh [12]; jne #0x800, +1; ret #0xffff; ret #0x0>
     >>> program.run(bytes(12) + b"\x08\x00")
     65535
     >>> program.run(bytes(12) + b"\x08\x06")

@@ -20,12 +20,12 @@ from prestocloud_sec.bpf.helpers.prototypes import by_name
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.vm.machine import Machine
 
-__all__ = ["Helper", "implementations", "implements", "user_helpers"]
+__all__ = ["Helper", "enter", "implementations", "implements", "user_helpers"]
 
 Helper = Callable[["Machine", int, int, int, int, int], int]
 """A helper as the machine calls it: always with five registers."""
 
-_ROOMS = ("checksum", "maps", "packet", "system")
+_ROOMS = ("checksum", "classic", "maps", "packet", "system")
 _FOUND: dict[int, Helper] = {}
 
 F = TypeVar("F", bound=Callable[..., int])
@@ -44,6 +44,11 @@ def implements(name: str) -> Callable[[F], F]:
         return function
 
     return enter
+
+
+def enter(number: int, helper: Helper) -> None:
+    """Enter a helper under a number that has no prototype."""
+    _FOUND[number] = helper
 
 
 def user_helpers(given: object) -> dict[int, Helper]:

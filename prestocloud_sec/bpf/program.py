@@ -328,12 +328,12 @@ class Program:
         self, packet: BytesLike = b"", *, ctx: Any = None, maps: Any = None, engine: str = "auto", **options: Any
     ) -> Any:
         """Run the program once; see `prestocloud_sec.bpf.vm.run`, which this calls."""
-        vm = importlib.import_module("prestocloud_sec.bpf.vm")
+        vm = importlib.import_module("prestocloud_sec.bpf.vm.run")
         return vm.run(self, packet, ctx=ctx, maps=maps, engine=engine, **options)
 
     def run_batch(self, arena: Any, *, maps: Any = None, engine: str = "auto", **options: Any) -> Any:
         """Run the program over every packet of an arena; see `prestocloud_sec.bpf.vm.run_batch`, which this calls."""
-        vm = importlib.import_module("prestocloud_sec.bpf.vm")
+        vm = importlib.import_module("prestocloud_sec.bpf.vm.run")
         return vm.run_batch(self, arena, maps=maps, engine=engine, **options)
 
     def __len__(self) -> int:

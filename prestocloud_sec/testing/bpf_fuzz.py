@@ -2,8 +2,8 @@
 """All engines on generated programs: equal result or equal fault, by the million.
 
 ``python -m prestocloud_sec.testing.bpf_fuzz --programs 1000000 --seed 1`` prints, as JSON, how many programs ran, what
-became of them, how many instructions they ran, and every difference with the seed that makes its program again. Compared
-are r0, the fault (kind, instruction, address, size), packet, context, what was counted, and both maps.
+became of them, how many instructions they ran, and every difference with the seed that makes its program again.
+Compared are r0, the fault (kind, instruction, address, size), packet, context, what was counted, and both maps.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _count(outcome: Outcome, machine: Machine, maps: _Maps, case: Generated) -> 
 
 def _cases(seed: int, first: int, count: int) -> Iterator[tuple[int, Generated]]:
     for number in range(first, first + count):
-        yield number, generate(random.Random(f"{seed} {number}"))
+        yield number, generate(random.Random(f"{seed} {number}"))  # noqa: S311 - to be repeated, not to be secret
 
 
 def compare(seed: int, programs: int, *, first: int = 0, seconds: float | None = None, report: Any = None) -> Outcome:

@@ -3,8 +3,8 @@
 
 A program is made of pieces that do something to registers, the stack, the packet or maps; jumps stay within it, loops
 end, and most pointers are good, though some are not. It begins by saving its arguments and ends by mixing all registers
-into r0, so that a difference anywhere shows in the result. `generate` makes one from a `random.Random`; the same seed gives
-the same programs everywhere.
+into r0, so that a difference anywhere shows in the result. `generate` makes one from a `random.Random`; the same seed
+gives the same programs everywhere.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ class _Writer:
     def loop(self) -> None:
         """Repeat a piece a few times; the counter is in r9 and, over calls, nowhere else."""
         rng = self.rng
-        self.add(0xB7, 9, 0, 0, rng.randint(1, 12) if rng.random() < 0.97 else 5000)
+        self.add(0xB7, 9, 0, 0, rng.randint(3, 20) if rng.random() < 0.97 else 5000)
         start = len(self.slots)
         self.alu_on(rng.choice((0, 3, 4, 8)))
         if rng.random() < 0.6:
@@ -303,6 +303,8 @@ class _Writer:
         self.add(0xB7, 8, 0, 0, self.number())
         for _ in range(pieces):
             self.piece()
+            if self.rng.random() < _REPEATS:
+                self.loop()
         for register in (1, 2, 3, 4, 5, 8, 9):
             self.add(0xAF if register & 1 else 0x0F, 0, register)
         self.slots.append(_EXIT)
@@ -359,7 +361,7 @@ _PIECES: Sequence[Piece] = (
     _Writer.may_goto,
 )
 _TYPES = (None, None, None, ProgramType.XDP, ProgramType.SCHED_CLS)
-_WILD = 0.02
+_WILD, _REPEATS = 0.02, 0.5
 
 
 def generate(rng: random.Random) -> Generated:
@@ -375,7 +377,7 @@ def generate(rng: random.Random) -> Generated:
     writer = _Writer(rng, type_)
     if rng.random() < _WILD:
         writer.wild()
-    program = Program.from_bytes(writer.write(rng.randint(2, 10)), type=type_)
+    program = Program.from_bytes(writer.write(rng.randint(1, 5)), type=type_)
     return Generated(
         program, rng.randbytes(rng.choice((0, 14, 20, 40, 64, 96))), rng.choice((1 << 20, 1 << 20, 200, 40))
     )

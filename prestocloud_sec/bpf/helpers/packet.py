@@ -48,6 +48,7 @@ def skb_load_bytes_relative(machine: Machine, context: int, offset: int, to: int
     """Copy packet bytes counted from the link-layer header (0) or the network header (1)."""
     starts = {_MAC_HEADER: machine.mac_offset, _NETWORK_HEADER: machine.network_offset}
     start = starts.get(u32(header))
+    machine.memory.check_write(to, u32(size))
     if u32(offset) > _U16 or start is None:
         machine.memory.write(to, bytes(u32(size)))
         return fail("EFAULT")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loops over a packet arena: lay a packet out, run the program, write down how it ended; Python is not involved.
 
-`run_compiled` calls machine code by address, `run_interpreted` the interpreter's kernel. Both do for a packet exactly what
-`Machine.start` and `Machine.finish` do, and stop where only Python can go on: at a packet that the interpreter has
+`run_compiled` calls machine code by address, `run_interpreted` the interpreter's kernel. Both do for a packet exactly
+what `Machine.start` and `Machine.finish` do, and stop where only Python can go on: at a packet that the interpreter has
 paused in, or when the output buffer is full.
 """
 

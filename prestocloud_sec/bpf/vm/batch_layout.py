@@ -26,7 +26,7 @@ class Batch(IntEnum):
     LINK_LAYER = 5
     """1 if packets begin with an Ethernet header."""
     COPIES = 6
-    """1 if each packet is copied into the machine's buffer and, afterwards, out of it; 0 if it is read where it lies."""
+    """1 if each packet is copied into the machine's buffer and then out of it; 0 if it is read where it lies."""
     BUFFER_AT = 7
     """The machine's buffer, headroom included."""
     ROOM = 8

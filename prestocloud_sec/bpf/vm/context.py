@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contexts that r1 points at, by type of program: where their fields are, and how a packet fills them.
 
-Sources: Linux 6.18, ``include/uapi/linux/bpf.h``, ``struct xdp_md`` and ``struct __sk_buff``. In the kernel these structures
-do not exist, loads from them are rewritten; here they are plain memory, in the machine's byte order, whose ``data`` and
-``data_end`` hold a program's addresses.
+Sources: Linux 6.18, ``include/uapi/linux/bpf.h``, ``struct xdp_md`` and ``struct __sk_buff``. In the kernel these
+structures do not exist, loads from them are rewritten; here they are plain memory, in the machine's byte order, whose
+``data`` and ``data_end`` hold a program's addresses.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class FaultKind(IntEnum):
     MAP = 7
     """An argument that should be a map is none, or one of a kind the helper does not work on."""
     CALL = 8
-    """A call through a register, or a callback, that leads to no function."""
+    """A call through a register, or a callback, that leads to no function that the program names."""
     ARGUMENT = 9
     """An argument that the kernel's verifier would never let a helper see, such as a length beyond its memory."""
 

@@ -112,9 +112,13 @@ class Interpreter:
         self._tails[: len(tables)] = [0 if table is None else table.ctypes.data for table in tables]
         for number in range(len(self._decoded), len(machine.programs)):  # rows that frames return to never move
             self._decoded.append(_rows(machine.programs[number], _loads(machine, number)))
-        programs = np.array([(d.rows.ctypes.data, d.count) for d in self._decoded], np.int64)
+        functions = [_flags(machine, number) for number in range(len(self._decoded))]
+        programs = np.array(
+            [(d.rows.ctypes.data, d.count, f.ctypes.data) for d, f in zip(self._decoded, functions, strict=True)],
+            np.int64,
+        )
         self.desk[Desk.PROGRAMS_AT], self.desk[Desk.PROGRAM_COUNT] = programs.ctypes.data, len(programs)
-        self._kept = (tables, programs)
+        self._kept = (tables, programs, functions)
         self._arrays = [(found, found.generation) for found in machine.maps if found.holds_programs]
         self._generation = machine.generation
 
@@ -251,7 +255,7 @@ class Interpreter:
         words = self._words
         depth, resume, program = words[State.DEPTH] + 1, words[_RESUME], words[State.PROGRAM]
         function = handle ^ FUNCTION_HANDLES
-        if function >= len(machine.programs[program].instructions):
+        if function not in machine.functions[program]:
             raise Trap(FaultKind.CALL)
         if depth >= MAX_FRAMES:
             raise Trap(FaultKind.DEPTH)
@@ -275,6 +279,13 @@ class Interpreter:
             raise _Ended
         words[_RESUME] = resume
         return words[_R0] & _U64
+
+
+def _flags(machine: Machine, number: int) -> NDArray[np.uint8]:
+    """Return a byte for each instruction of a program: 1 where a function begins."""
+    flags = np.zeros(len(machine.programs[number].instructions), np.uint8)
+    flags[list(machine.functions[number])] = 1
+    return flags
 
 
 def _loads(machine: Machine, number: int) -> tuple[tuple[int, int], ...]:

@@ -22,6 +22,7 @@ from prestocloud_sec.bpf.vm.interpreter_frames_kernel import (
     drop_arguments,
     enter,
     fail,
+    is_function,
     leave,
     pause,
     record_of,
@@ -82,7 +83,7 @@ def tail_call(state_at: Any, desk_at: Any, at: Any) -> Any:
 def _call_back(state_at: Any, desk_at: Any, at: Any, kind: Any, total: Any) -> Any:
     """Enter the callback in r2, with the context in r3, the first of `total` times; return its frame's record, or 0."""
     index = load64(state_at + _REGISTERS + 16) - _U(layout.FUNCTION_HANDLES)
-    if index >= load64(desk_at + 8 * Desk.CODE_COUNT):
+    if not is_function(desk_at, index):
         return fail(state_at, desk_at, at, types.int64(FaultKind.CALL), _U(0), _U(0))
     if load64(state_at + 8 * State.DEPTH) + _U(1) >= _U(layout.MAX_FRAMES):
         return fail(state_at, desk_at, at, types.int64(FaultKind.DEPTH), _U(0), _U(0))

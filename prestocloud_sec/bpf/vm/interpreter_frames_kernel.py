@@ -166,6 +166,15 @@ def select(state_at: Any, desk_at: Any, program: Any) -> Any:
     store64(state_at + 8 * State.PROGRAM, _U(program))
     store64(desk_at + 8 * Desk.CODE_AT, load64(row))
     store64(desk_at + 8 * Desk.CODE_COUNT, load64(row + 8))
+    store64(desk_at + 8 * Desk.FUNCTIONS_AT, load64(row + 16))
+
+
+@kernel()
+def is_function(desk_at: Any, index: Any) -> Any:
+    """Whether a function of the running program begins at an instruction."""
+    if index >= load64(desk_at + 8 * Desk.CODE_COUNT):
+        return False
+    return load8(types.int64(load64(desk_at + 8 * Desk.FUNCTIONS_AT)) + types.int64(index)) != _U(0)
 
 
 @kernel()

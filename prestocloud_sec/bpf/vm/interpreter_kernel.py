@@ -31,6 +31,7 @@ from prestocloud_sec.bpf.vm.interpreter_frames_kernel import (
     drop_arguments,
     enter,
     fail,
+    is_function,
     leave,
     open_window,
     pause,
@@ -210,7 +211,7 @@ def _call_register(state_at: Any, desk_at: Any, at: Any) -> Any:
     """Step: call what a register holds."""
     value = load64(state_at + _REGISTERS + types.int64(load8(at + 3)))
     index = value - _U(layout.FUNCTION_HANDLES)
-    if index < load64(desk_at + 8 * Desk.CODE_COUNT):
+    if is_function(desk_at, index):
         target = types.int64(load64(desk_at + 8 * Desk.CODE_AT)) + types.int64(index) * ROW
         return _call_function(state_at, desk_at, at, target)
     return _call_helper(state_at, desk_at, at, value)

@@ -59,7 +59,7 @@ class Desk(IntEnum):
     CODE_COUNT = 90
     """Its instructions."""
     PROGRAMS_AT = 91
-    """Address of `PROGRAM_WORDS` words for each program of the machine: those two."""
+    """Address of `PROGRAM_WORDS` words for each program of the machine: those two, and `FUNCTIONS_AT`."""
     PROGRAM_COUNT = 92
     NATIVE_AT = 93
     """Address of an address for each of the first `NATIVE_NUMBERS` helpers: that of a native one, `OURS`, or 0."""
@@ -80,6 +80,8 @@ class Desk(IntEnum):
     TAIL = 101
     """Once Python has looked into a place that is not written down: 1 more than the number of the program there, or 1
     less than 0 where there is none; otherwise 0."""
+    FUNCTIONS_AT = 102
+    """Address of a byte for each instruction of the running program: 1 where a function begins."""
     FRAMES = 104
     """`MAX_FRAMES` records of `FRAME_WORDS` words: how to go on when that frame's function returns."""
 
@@ -115,7 +117,7 @@ LOCAL, NESTED, TAIL_CALL, FOR_EACH, LOOP = 0, 1, 12, 164, 181
 OURS = 1
 """Instead of an address: the helper leads to other code, and is the interpreter's own work."""
 FRAME_WORDS = 16
-PROGRAM_WORDS = 2
+PROGRAM_WORDS = 3
 NATIVE_NUMBERS = 256
 DESK_WORDS = Desk.FRAMES + MAX_FRAMES * FRAME_WORDS
 

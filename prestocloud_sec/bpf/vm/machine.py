@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine: one program, the maps it uses, the programs it can go on to, and the memory they share.
 
-Theory of operation
--------------------
-A machine is made once for a program and its maps and then runs any number of packets. What all engines share is here:
-numbers of maps and programs, the state and the region table (`prestocloud_sec.bpf.vm.layout`), the packet, the context, the
-stack frames, and the helpers that are written in Python. An engine takes a machine that `start` has prepared, runs it,
-and leaves either `State.RESULT` or the words of a fault; `finish` reads those.
+Theory of operation ------------------- A machine is made once for a program and its maps and then runs any number of
+packets. What all engines share is here: numbers of maps and programs, the state and the region table
+(`prestocloud_sec.bpf.vm.layout`), the packet, the context, the stack frames, and the helpers that are written in
+Python. An engine takes a machine that `start` has prepared, runs it, and leaves either `State.RESULT` or the words of a
+fault; `finish` reads those.
 
 A map keeps its number for the machine's life. Programs reached through a program array are numbered too; when such an
 array was changed, `start` links anew, and `generation` tells engines that kept something about programs.
@@ -33,7 +32,7 @@ from prestocloud_sec.bpf.vm.memory import Memory, Trap
 from prestocloud_sec.bpf.vm.messages import fault_message
 from prestocloud_sec.bpf.vm.packet import LARGEST, Packet
 from prestocloud_sec.bpf.vm.result import Redirect, Result
-from prestocloud_sec.bpf.vm.runnable import check_runnable
+from prestocloud_sec.bpf.vm.runnable import check_runnable, functions_of
 from prestocloud_sec.wire import view_of
 
 if TYPE_CHECKING:
@@ -83,6 +82,8 @@ class Machine:
     ----------
     programs : list of Program
         By number; 0 is the program.
+    functions : list of frozenset of int
+        For each program, the instructions that its functions begin with.
     maps : list of Map
         By number.
     state : ndarray of int64, shape (STATE_WORDS,)
@@ -127,6 +128,7 @@ class Machine:
         self.context = Context(kind)
         self.packet = Packet(self.memory, self.state, self.context)
         self.programs: list[Program] = []
+        self.functions: list[frozenset[int]] = []
         self.maps: list[Any] = []
         self._map_numbers: dict[int, int] = {}
         self._program_numbers: dict[int, int] = {}
@@ -171,6 +173,7 @@ class Machine:
                 self._map_for(program, instruction)
         number = self._program_numbers[id(program)] = len(self.programs)
         self.programs.append(program)
+        self.functions.append(functions_of(program))
         self.generation += 1
         return number
 

@@ -5,11 +5,10 @@ It follows RFC 9669 instruction by instruction on Python integers. A register is
 RFC leaves something open, Linux decides; where Linux leaves it open (what r1 to r5 hold after a call), this machine
 does: they are 0, frames begin as zeros, and a callee finds r0 and r6 to r9 as its caller left them.
 
-Theory of operation
--------------------
-`execute` runs a machine that `Machine.start` prepared. Each class of instruction has one function, which returns the
-index of the next instruction. A `Trap` ends the run as a fault of the instruction that raised it; a callback of a helper runs
-in a nested loop, and a trap in it keeps the instruction it came from.
+Theory of operation ------------------- `execute` runs a machine that `Machine.start` prepared. Each class of
+instruction has one function, which returns the index of the next instruction. A `Trap` ends the run as a fault of the
+instruction that raised it; a callback of a helper runs in a nested loop, and a trap in it keeps the instruction it came
+from.
 """
 
 from __future__ import annotations
@@ -155,8 +154,8 @@ _ATOMIC: dict[AtomicOp, Callable[[int, int], int]] = {
 }
 
 
-class _Ended(Exception):  # noqa: N818 - no error: the whole program is over
-    """A classic load found nothing: the program ends with 0."""
+class _Ended(BaseException):
+    """A classic load found nothing: the whole program ends with 0, whatever helper is in between."""
 
 
 @dataclass(slots=True)
@@ -190,6 +189,7 @@ class _Run:
         self.program: Program = self.machine.programs[number]
         self.instructions = self.program.instructions
         self.targets = self.program.targets
+        self.functions = self.machine.functions[number]
         self.state[State.PROGRAM] = number
 
     # --- The loop.
@@ -300,7 +300,7 @@ class _Run:
     def callback(self, handle: int, arguments: Sequence[int], index: int) -> int:
         """Run a function of the program from within the helper call at `index`; return its r0."""
         function = handle ^ FUNCTION_HANDLES
-        if function >= len(self.instructions):
+        if function not in self.functions:
             raise Trap(FaultKind.CALL)
         self.enter(function, index)
         self.registers[1:6] = [*arguments, *[0] * (5 - len(arguments))]
@@ -484,7 +484,7 @@ def _call_local(run: _Run, i: CallLocal, index: int) -> int:  # noqa: ARG001
 def _call_register(run: _Run, i: CallRegister, index: int) -> int:
     value = run.registers[i.register]
     function = value ^ FUNCTION_HANDLES
-    if function < len(run.instructions):
+    if function in run.functions:
         return run.enter(function, index + 1)
     return run.helper(value, index)
 

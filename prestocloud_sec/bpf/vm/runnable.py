@@ -12,6 +12,7 @@ from prestocloud_sec.bpf.isa import (
     Atomic,
     AtomicOp,
     CallKfunc,
+    CallLocal,
     Exit,
     Extend,
     ImmKind,
@@ -25,7 +26,7 @@ from prestocloud_sec.bpf.isa import (
 )
 from prestocloud_sec.bpf.program import Program
 
-__all__ = ["check_runnable"]
+__all__ = ["check_runnable", "functions_of"]
 
 _WRITES = (Alu, Negate, Extend, Swap, Load, LoadAcquire, LoadImm64)
 
@@ -94,3 +95,15 @@ def check_runnable(program: Program) -> None:
             where=f"instruction {program.slot_of(len(program.instructions) - 1)}",
             expected="an exit or a jump as the last instruction",
         )
+
+
+def functions_of(program: Program) -> frozenset[int]:
+    """Return the instructions that functions begin with: those that the program calls, or takes the address of.
+
+    No register leads anywhere else: a handle of another instruction is no function.
+    """
+    return frozenset(
+        target
+        for instruction, target in zip(program.instructions, program.targets, strict=True)
+        if target is not None and isinstance(instruction, CallLocal | LoadImm64)
+    )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiled programs on disk, so that only the first run on a machine compiles.
 
-A file is named by the SHA-256 of everything that went into it and begins with the SHA-256 of the rest, so a damaged file
-is compiled again. Whoever can write to the folder can run code as its owner; so it is made for the owner alone, and one
-that belongs to somebody else, or that others can write to, is not used.
+A file is named by the SHA-256 of everything that went into it and begins with the SHA-256 of the rest, so a damaged
+file is compiled again. Whoever can write to the folder can run code as its owner; so it is made for the owner alone,
+and one that belongs to somebody else, or that others can write to, is not used.
 """
 
 from __future__ import annotations

@@ -259,7 +259,8 @@ class _Function:
             values: list[str] = ["0", "%a1", "%a2", *["0"] * 7]
         else:
             names = ", ".join(f"i64 %a{number}" for number in range(10))
-            head = f"define private i64 @f{self.entry}{self.plan.tag}(ptr %state, i64 %depth, {names}) nounwind {{\nentry:\n"
+            name = f"@f{self.entry}{self.plan.tag}"
+            head = f"define private i64 {name}(ptr %state, i64 %depth, {names}) nounwind {{\nentry:\n"
             values = [f"%a{number}" for number in range(10)]
         text = [head, _BEGIN, *(f"  {slot} = alloca i64, align 8\n" for slot in self.slots)]
         text += [f"  store i64 {value}, ptr %r{number}\n" for number, value in enumerate(values)]
@@ -305,7 +306,8 @@ class _Function:
         if self.uses_context:
             at = 8 * layout.REGION_WORDS * layout.CONTEXT
             text.append(
-                f"  %chostp = getelementptr i8, ptr %regions, i64 {at + 8 * layout.HOST}\n  %chost = load i64, ptr %chostp\n"
+                f"  %chostp = getelementptr i8, ptr %regions, i64 {at + 8 * layout.HOST}\n"
+                "  %chost = load i64, ptr %chostp\n"
             )
         return text
 
@@ -319,11 +321,11 @@ class _Function:
                     f"  %{name}.{tag} = load i64, ptr %{name}p.{tag}\n"
                 )
             text.append(f"  store i64 %base.{tag}, ptr %pbase\n  store i64 %host.{tag}, ptr %phost\n")
-            for size in _SIZES:
-                text.append(
-                    f"  %lim{size}.{tag} = call i64 @llvm.usub.sat.i64(i64 %size.{tag}, i64 {size - 1})\n"
-                    f"  store i64 %lim{size}.{tag}, ptr %plim{size}\n"
-                )
+            text += [
+                f"  %lim{size}.{tag} = call i64 @llvm.usub.sat.i64(i64 %size.{tag}, i64 {size - 1})\n"
+                f"  store i64 %lim{size}.{tag}, ptr %plim{size}\n"
+                for size in _SIZES
+            ]
         if self.uses_data:
             for name, word in (("data", State.DATA), ("end", State.DATA_END), ("buffer", State.PACKET_AT)):
                 text.append(state_word(f"{name}p.{tag}", word) + f"  %{name}.{tag} = load i64, ptr %{name}p.{tag}\n")
@@ -342,8 +344,8 @@ class _Function:
 
     def trap(self, kind: FaultKind, address: str = "0", size: str | int = 0) -> None:
         self.add(
-            f"  call preserve_mostcc void @trap(ptr %state, i64 {int(kind)}, i64 {self.index}, i64 {address}, i64 {size})\n"
-            "  br label %fault\n"
+            f"  call preserve_mostcc void @trap(ptr %state, i64 {int(kind)}, i64 {self.index}, i64 {address}, "
+            f"i64 {size})\n  br label %fault\n"
         )
 
     def charge(self, cost: int) -> None:
@@ -355,7 +357,8 @@ class _Function:
         self.add(
             f"  {before} = load i64, ptr %fuel\n  {after} = sub i64 {before}, {cost}\n"
             f"  {low} = icmp slt i64 {after}, 0\n  br i1 {low}, label %{more}, label %{good}, !prof !0\n"
-            f"{more}:\n  {got} = call preserve_mostcc i64 @refuel(ptr %state, i64 {before}, i64 {cost}, i64 {self.index})\n"
+            f"{more}:\n  {got} = call preserve_mostcc i64 @refuel(ptr %state, i64 {before}, i64 {cost}, "
+            f"i64 {self.index})\n"
             f"  {bad} = icmp slt i64 {got}, 0\n  br i1 {bad}, label %gone, label %{done}\n"
             f"{good}:\n  br label %{done}\n"
             f"{done}:\n  %p{got[1:]} = phi i64 [ {got}, %{more} ], [ {after}, %{good} ]\n"
@@ -423,9 +426,9 @@ class _Function:
         """Return a pointer to an access's bytes, having tested it."""
         origin = self.origin(base)
         if origin.kind is Kind.FRAME and origin.offset is not None and self.framed:
-            place = layout.FRAME_SIZE + origin.offset + offset
-            if 0 <= place <= layout.FRAME_SIZE - size:
-                return self.op(f"getelementptr i8, ptr %frame, i64 {place}")
+            known = layout.FRAME_SIZE + origin.offset + offset
+            if 0 <= known <= layout.FRAME_SIZE - size:
+                return self.op(f"getelementptr i8, ptr %frame, i64 {known}")
         value = self.get(base)
         address = self.op(f"add i64 {value}, {offset}") if offset else value
         guess = self.guess(origin, address, size, flag)
@@ -937,19 +940,19 @@ def _needs_rows(plan: Plan) -> bool:
 def _callback(plan: Plan) -> str:
     """Return the function through which helpers in Python call functions of the program."""
     arguments = ", ".join(f"i64 %a{number}" for number in range(1, 6))
-    lines = [f"define i64 @callback{plan.tag}(ptr %state, i64 %depth, i64 %function, {arguments}) nounwind {{\n"]
-    for number in (0, *range(6, 10)):
-        lines.append(
-            state_word(f"p{number}", State.R0 + number) + f"  %a{number} = load i64, ptr %p{number}, align 8\n"
-        )
+    head = f"define i64 @callback{plan.tag}(ptr %state, i64 %depth, i64 %function, {arguments}) nounwind {{\n"
+    loads = [
+        state_word(f"p{number}", State.R0 + number) + f"  %a{number} = load i64, ptr %p{number}, align 8\n"
+        for number in (0, *range(6, 10))
+    ]
     given = ", ".join(f"i64 %a{number}" for number in range(10))
     table = " ".join(f"i64 {entry}, label %c{entry}" for entry in plan.functions)
-    lines.append(f"  switch i64 %function, label %none [ {table} ]\nnone:\n  ret i64 0\n")
-    for entry in plan.functions:
-        lines.append(
-            f"c{entry}:\n  %v{entry} = call i64 @f{entry}{plan.tag}(ptr %state, i64 %depth, {given})\n  ret i64 %v{entry}\n"
-        )
-    return "".join([*lines, "}\n"])
+    choice = f"  switch i64 %function, label %none [ {table} ]\nnone:\n  ret i64 0\n"
+    cases = [
+        f"c{entry}:\n  %v{entry} = call i64 @f{entry}{plan.tag}(ptr %state, i64 %depth, {given})\n  ret i64 %v{entry}\n"
+        for entry in plan.functions
+    ]
+    return "".join([head, *loads, choice, *cases, "}\n"])
 
 
 def module_text(*plans: Plan) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The compiled engine's Python side: plans a program, compiles it once, runs machines, and does what code asks of it."""
+"""The compiled engine's Python side: plans programs, compiles each once, runs machines, does what their code asks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prestocloud_sec.bpf.helpers.native import NATIVE, native_address
-from prestocloud_sec.bpf.isa import CallHelper, CallLocal, CallRegister, ImmKind, LoadImm64
-from prestocloud_sec.bpf.program import Program
+from prestocloud_sec.bpf.isa import CallHelper, ImmKind, LoadImm64
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.compiler import cache as disk
 from prestocloud_sec.bpf.vm.compiler.emit import FOR_EACH, LOOP, TAIL_CALL, MapFacts, Plan, module_text
@@ -53,16 +52,6 @@ def _signed(word: int) -> int:
 # --- From a machine's program to code.
 
 
-def functions_of(program: Program) -> tuple[int, ...]:
-    """Return the instructions that local functions and callbacks begin with."""
-    found = {
-        target
-        for instruction, target in zip(program.instructions, program.targets, strict=True)
-        if target is not None and (isinstance(instruction, CallLocal) or (isinstance(instruction, LoadImm64)))
-    }
-    return tuple(sorted(found))
-
-
 def _plan(machine: Machine, number: int, *, checks: bool) -> Plan:
     program = machine.programs[number]
     loads: dict[int, int] = {}
@@ -87,7 +76,7 @@ def _plan(machine: Machine, number: int, *, checks: bool) -> Plan:
     )
     entry = (SCALAR, first, *[SCALAR] * 8, Origin(Kind.FRAME, 0, 0))
     environment = Environment(entry, known, _PACKET_FIELDS.get(kind, frozenset()))
-    functions = functions_of(program)
+    functions = tuple(sorted(machine.functions[number]))
     walked: Sequence[Any] = ()
     if len(program.instructions) <= _LARGEST_WALK:
         walked = origins(program, environment, functions)
@@ -262,8 +251,8 @@ class Compiled:
             at = (layout.STACK + frame) * layout.REGION_WORDS + layout.HOST
             table[at] = self.frame_hosts + frame * layout.FRAME_SIZE
 
-    def run(self, machine: Machine) -> None:
-        """Run a machine that was started; leave `State.RESULT`, or the words of a fault."""
+    def run(self) -> None:
+        """Run the machine, which was started; leave `State.RESULT`, or the words of a fault."""
         words = self.words
         address = self.prepare()
         if self.main is None:
@@ -297,8 +286,7 @@ class Compiled:
         words = self.words
         number, depth = words[State.PROGRAM], words[State.DEPTH] + 1
         function = handle ^ FUNCTION_HANDLES
-        program = self.machine.programs[number]
-        if function not in functions_of(program):
+        if function not in self.machine.functions[number]:
             raise Trap(FaultKind.CALL)
         if depth >= MAX_FRAMES:
             raise Trap(FaultKind.DEPTH)
@@ -367,7 +355,7 @@ class Compiled:
         return address
 
     def elements_of(self, handle: int, flags: int, depth: int) -> int:  # noqa: ARG002
-        """Return the address of the number of a map's elements, behind which their keys' and values' addresses stand."""
+        """Return the address of the number of a map's elements, which those of keys and values follow."""
         machine = self.machine
         found = machine.map_of(handle)
         if not found.iterates:
@@ -397,4 +385,4 @@ def compiled_of(machine: Machine) -> Compiled:
 
 def execute(machine: Machine) -> None:
     """Run a machine that was started (`Machine.start`); leave `State.RESULT`, or the words of a fault."""
-    compiled_of(machine).run(machine)
+    compiled_of(machine).run()

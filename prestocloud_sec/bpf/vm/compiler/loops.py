@@ -2,8 +2,8 @@
 """Which loops of a program are worth writing out several times.
 
 Fuel is counted at every jump back. In a short loop that test costs as much as the work, and LLVM does not unroll loops
-with several ways out. So the innermost short loops are written a few times over: if there is fuel for all the turns, they
-run without a test in between, counting all the same; otherwise the plain loop runs, which tests at every turn.
+with several ways out. So the innermost short loops are written a few times over: if there is fuel for all the turns,
+they run without a test in between, counting all the same; otherwise the plain loop runs, which tests at every turn.
 """
 
 from __future__ import annotations

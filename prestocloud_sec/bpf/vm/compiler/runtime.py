@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of a compiled program that are the same in all: looking up regions, leaving faults, atomics, fuel.
 
-Textual LLVM IR. ``%state`` is the machine's state (`prestocloud_sec.bpf.vm.layout.State`). No instruction here or in what
-`prestocloud_sec.bpf.vm.compiler.emit` writes can be undefined for any program: shifts are masked, divisors guarded, sums wrap,
-and every access has alignment 1.
+Textual LLVM IR. ``%state`` is the machine's state (`prestocloud_sec.bpf.vm.layout.State`). No instruction here or in
+what `prestocloud_sec.bpf.vm.compiler.emit` writes can be undefined for any program: shifts are masked, divisors
+guarded, sums wrap, and every access has alignment 1.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ declare i64 @llvm.bswap.i64(i64)
 declare i64 @llvm.usub.sat.i64(i64, i64)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 
-define private preserve_mostcc void @trap(ptr %state, i64 %kind, i64 %index, i64 %address, i64 %size) noinline cold nounwind {{
+define private preserve_mostcc void @trap(ptr %state, i64 %kind, i64 %index, i64 %address, i64 %size)
+    noinline cold nounwind {{
   store i64 %kind, ptr %state, align 8
 {state_word("a", State.FAULT_INSTRUCTION)}  store i64 %index, ptr %a, align 8
 {state_word("b", State.FAULT_ADDRESS)}  store i64 %address, ptr %b, align 8

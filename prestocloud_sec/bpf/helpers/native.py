@@ -15,14 +15,10 @@ NATIVE = frozenset({1, 2, 3, 5, 7, 8, 23, 26, 28, 195})
 @cache
 def _compiled(number: int) -> Any:
     """Return the compiled function of a helper, from the cache on disk where it is there."""
-    import numba
-
+    from prestocloud_sec._jit import c_function
     from prestocloud_sec.bpf.helpers.native_kernel import ENTRIES, SIGNATURE
 
-    try:
-        return numba.cfunc(SIGNATURE, cache=True)(ENTRIES[number])
-    except RuntimeError:  # no writable place for the cache
-        return numba.cfunc(SIGNATURE)(ENTRIES[number])
+    return c_function(SIGNATURE)(ENTRIES[number])
 
 
 def native_address(number: int) -> int:

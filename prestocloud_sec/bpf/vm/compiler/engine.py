@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.helpers.native import NATIVE, native_address
 from prestocloud_sec.bpf.isa import CallHelper, ImmKind, LoadImm64
 from prestocloud_sec.bpf.vm import layout
@@ -213,8 +214,8 @@ class Compiled:
     def machine(self) -> Machine:
         """The machine."""
         found = self._machine()
-        if found is None:
-            raise RuntimeError
+        if found is None:  # only while the interpreter shuts down
+            raise BpfMisuseError("the machine is gone", where="Compiled.machine")
         return found
 
     def code(self, number: int) -> Code:

@@ -6,8 +6,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import numba
-
+from prestocloud_sec._jit import c_function
 from prestocloud_sec.bpf.helpers.native_kernel import packet_word
 
 __all__ = ["packet_word_address"]
@@ -21,10 +20,7 @@ def _packet_word(state_at: Any, offset: Any, size: Any) -> Any:
 
 @cache
 def _compiled() -> Any:
-    try:
-        return numba.cfunc(_SIGNATURE, cache=True)(_packet_word)
-    except RuntimeError:  # no writable place for the cache
-        return numba.cfunc(_SIGNATURE)(_packet_word)
+    return c_function(_SIGNATURE)(_packet_word)
 
 
 def packet_word_address() -> int:

@@ -2,7 +2,7 @@
 """Text to classic programs, in the syntax of bpf_asm.
 
 Source: Linux ``Documentation/networking/filter.rst``, "BPF engine and instruction set", and what ``tools/bpf/bpf_asm``
-takes. Besides, a jump may lead ``+N`` instructions on, and ``.insn code, jt, jf, k`` gives the four fields of an
+takes, which is the same in capital letters but for labels. Besides, a jump may lead ``+N`` instructions on, and ``.insn code, jt, jf, k`` gives the four fields of an
 instruction that no other text would give.
 """
 
@@ -40,7 +40,7 @@ __all__ = ["MNEMONICS", "assemble"]
 
 _U8, _U32 = 0xFF, 0xFFFF_FFFF
 _LENGTHS = frozenset({"len", "pktlen"})
-_RESERVED = frozenset({"a", "x", "M"})
+_RESERVED = frozenset({"a", "x", "m"})
 
 Resolve = Callable[["_Target", int], int]
 Statement = ClassicInstruction | Callable[[Resolve], ClassicInstruction]
@@ -118,9 +118,9 @@ class _Draft:
             if token.kind == "word" and reader.peek(1).text == ":":
                 self.label()
                 continue
-            parse = MNEMONICS.get(token.text)
+            parse = MNEMONICS.get(token.text.lower())
             if parse is None:
-                near = suggestion(token.text, MNEMONICS) if token.kind == "word" else None
+                near = suggestion(token.text.lower(), MNEMONICS) if token.kind == "word" else None
                 raise reader.unexpected("an instruction, such as ldh [12]", near)
             reader.take()
             self.statements.append(parse(reader))
@@ -130,7 +130,7 @@ class _Draft:
         """Read a name and a colon."""
         token = self.reader.take()
         self.reader.take()
-        if token.text in _RESERVED or token.text.startswith("."):
+        if token.text.lower() in _RESERVED or token.text.startswith("."):
             raise self.reader.error(token.start, f"{shown(token.text)} cannot be a label", expected="another name")
         if token.text in self.labels:
             line, _ = self.reader.place(self.labels[token.text][1])
@@ -198,18 +198,18 @@ def _packet(reader: Reader, size: int) -> LoadPacket:
 
 
 def _word(reader: Reader) -> str | None:
-    """Return the word that comes next, with or without a ``#`` before it."""
+    """Return the word that comes next, with or without a ``#`` before it, in small letters."""
     token = reader.peek(1) if reader.peek().text == "#" else reader.peek()
-    return token.text if token.kind == "word" else None
+    return token.text.lower() if token.kind == "word" else None
 
 
 def _take_word(reader: Reader) -> str:
     reader.accept("#")
-    return reader.take().text
+    return reader.take().text.lower()
 
 
 def _memory(reader: Reader) -> int:
-    reader.expect("M", expected="M[0]..M[15]")
+    reader.expect("m", expected="M[0]..M[15]")
     reader.expect("[")
     index = reader.number(0)
     reader.expect("]")
@@ -227,7 +227,7 @@ def _target(reader: Reader, most: int) -> _Target:
     token = reader.peek()
     if reader.accept("+"):
         return _Target(token, reader.number(0, most))
-    if token.kind != "word" or token.text in _RESERVED:
+    if token.kind != "word" or token.text.lower() in _RESERVED:
         raise reader.unexpected("a label, or +N")
     return _Target(reader.take(), None)
 
@@ -255,7 +255,7 @@ def _load_word(reader: Reader, word: str | None) -> Statement:
     if word in _LENGTHS:
         _take_word(reader)
         return LoadLength(Register.A)
-    if word == "M" and reader.peek().text == "M":
+    if word == "m" and reader.peek().kind == "word":
         return LoadMemory(Register.A, _memory(reader))
     if reader.peek().text == "#" and word is None:
         reader.take()
@@ -280,7 +280,7 @@ def _load_index(reader: Reader) -> Statement:
     if word in _LENGTHS:
         _take_word(reader)
         return LoadLength(Register.X)
-    if word == "M" and reader.peek().text == "M":
+    if word == "m" and reader.peek().kind == "word":
         return LoadMemory(Register.X, _memory(reader))
     if word == "msh":
         reader.take()
@@ -350,7 +350,7 @@ def _inverted(op: Condition) -> Parse:
 def _return(reader: Reader) -> Statement:
     if reader.accept("a") or reader.accept("%", "a"):
         return Return(Register.A)
-    if reader.peek().text in {"x", "%"}:
+    if reader.peek().text in {"x", "X", "%"}:
         raise reader.unexpected("#number or a", "the kernel has no ret x; txa copies X to A")
     reader.expect("#", expected="#number or a")
     return Return(reader.number())

@@ -109,8 +109,9 @@ class InstructionBase:
         return encode((self,))  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
-        names = (item.name for item in dataclasses.fields(self))
-        parts = [f"{name}={getattr(self, name)!r}" for name in names if name != "unused" or self.unused != NOTHING]
+        names = [item.name for item in dataclasses.fields(self) if item.name != "unused"]
+        names += ["unused"] if self.unused != NOTHING else []
+        parts = [f"{name}={getattr(self, name)!r}" for name in names]
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def _misfit(self, name: str, expected: str) -> BpfMisuseError:

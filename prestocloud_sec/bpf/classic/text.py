@@ -70,8 +70,8 @@ class Reader:
         return token
 
     def accept(self, *texts: str) -> bool:
-        """Read these tokens if exactly they come next."""
-        if any(self.peek(ahead).text != text for ahead, text in enumerate(texts)):
+        """Read these tokens, which are given in small letters, if exactly they come next."""
+        if any(self.peek(ahead).text.lower() != text for ahead, text in enumerate(texts)):
             return False
         for _ in texts:
             self.take()

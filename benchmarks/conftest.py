@@ -60,6 +60,10 @@ def _calibrate(work: Work, least: float) -> int:
         loops = max(loops + 1, int(loops * least / max(taken, 1e-7) * 1.1))
 
 
+def _nothing() -> None:
+    """Stand for work that was measured elsewhere."""
+
+
 class Versus:
     """Times `ours` against `peer` and records the ratio."""
 
@@ -111,7 +115,9 @@ class Versus:
     def record(
         self, name: str, *, against: str, ours: float, peer: float | None, target: float | None = None, note: str = ""
     ) -> None:
-        """Record a row measured elsewhere (both figures in the same unit)."""
+        """Record a row measured elsewhere (both figures in seconds)."""
+        self._benchmark.extra_info.update(against=against, seconds=ours, peer_seconds=peer, target=target)
+        self._benchmark.pedantic(_nothing, rounds=1)
         ROWS.append(Row(name, against, ours, peer, target, note))
 
 

@@ -32,7 +32,7 @@ from prestocloud_sec.bpf.vm.memory import Trap
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Compiled", "compile_program", "compile_together", "compiled_of", "execute"]
+__all__ = ["Compiled", "compile_program", "compile_together", "compiled_of", "execute", "plan_of"]
 
 _U64 = (1 << 64) - 1
 _LARGEST_WALK = 20_000
@@ -53,7 +53,8 @@ def _signed(word: int) -> int:
 # --- From a machine's program to code.
 
 
-def _plan(machine: Machine, number: int, *, checks: bool) -> Plan:
+def plan_of(machine: Machine, number: int = 0, *, checks: bool = True) -> Plan:
+    """Return what decides what one of a machine's programs is compiled to."""
     program = machine.programs[number]
     loads: dict[int, int] = {}
     known: dict[int, Origin] = {}
@@ -136,7 +137,7 @@ def compile_program(machine: Machine, number: int = 0, *, checks: bool = True, k
     keep : bool
         Whether the cache on disk is used.
     """
-    plan = _plan(machine, number, checks=checks)
+    plan = plan_of(machine, number, checks=checks)
     level = level_for(len(plan.program.instructions))
     name = _key(plan, int(machine.context.kind) + 8 * (plan.program.type is None), level)
     data = disk.get(name) if keep else None
@@ -154,7 +155,7 @@ def compile_together(machines: Sequence[Machine], level: int) -> None:
     is the same for a hundred of them.
     """
     tags = [f"_{number}" for number in range(len(machines))]
-    plans = [replace(_plan(machine, 0, checks=True), tag=tag) for machine, tag in zip(machines, tags, strict=True)]
+    plans = [replace(plan_of(machine, 0, checks=True), tag=tag) for machine, tag in zip(machines, tags, strict=True)]
     codes = load_object(compile_object(module_text(*plans), level), tags)
     for machine, code in zip(machines, codes, strict=True):
         compiled_of(machine).take(code)

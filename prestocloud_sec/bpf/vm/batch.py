@@ -18,14 +18,13 @@ from prestocloud_sec.bpf.isa import (
     FRAME_POINTER,
     Atomic,
     CallHelper,
-    CallLocal,
     CallRegister,
     MayGoto,
     Store,
     StoreRelease,
 )
 from prestocloud_sec.bpf.vm import layout
-from prestocloud_sec.bpf.vm.batch_layout import BATCH_WORDS, Batch
+from prestocloud_sec.bpf.vm.batch_layout import BATCH_WORDS, RECORD_WORDS, Batch
 from prestocloud_sec.bpf.vm.context import ContextKind
 from prestocloud_sec.bpf.vm.layout import State
 from prestocloud_sec.bpf.vm.machine import _DEFAULT_SEED, Machine
@@ -33,18 +32,21 @@ from prestocloud_sec.bpf.vm.packet import FRAME_ROOM
 from prestocloud_sec.bpf.vm.result import BatchResult
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from prestocloud_sec.bpf.program import Program
 
 __all__ = ["run_batch"]
 
-_READS_ONLY = frozenset({1, 2, 3, 5, 7, 8, 23, 26, 28, 51, 125, 160, 182, 195, 208})
+_READS_ONLY = frozenset({1, 2, 3, 5, 7, 8, 23, 28, 51, 125, 160, 182, 195, 208})
 """Helpers that change neither the packet nor anything that a run begins with."""
 _KEEPS_RECORDS = frozenset({131, 12})
 """Helpers after which a run must begin in Python: records may be out, programs may be others."""
-
-
-_CHANGES = (CallHelper, CallLocal, CallRegister, MayGoto)
-"""What can leave something in the state besides a result."""
+_PLAIN = frozenset({1, 2, 3, 7, 8, 23, 28, 181, 195})
+"""Helpers that leave nothing in the state but what is written before each packet."""
+_REDIRECTS = 23
+_FAULTS = 1024
+"""How many faults there is room for at first."""
 
 
 def can_write(program: Program) -> bool:
@@ -57,6 +59,14 @@ def can_write(program: Program) -> bool:
         if isinstance(i, CallRegister) or (isinstance(i, CallHelper) and i.number not in _READS_ONLY):
             return True
     return False
+
+
+def _plain(program: Program) -> bool:
+    """Whether a run of a program that changes no packet leaves in the state only what is written before each packet."""
+    return not any(
+        isinstance(i, CallRegister | MayGoto) or (isinstance(i, CallHelper) and i.number not in _PLAIN)
+        for i in program.instructions
+    )
 
 
 def _in_python(machine: Machine) -> bool:
@@ -74,19 +84,20 @@ class _Run:
     def __init__(self, machine: Machine, arena: PacketArena) -> None:
         count = len(arena)
         self.machine, self.arena = machine, arena
-        self.values = np.zeros(count, np.uint64)
-        self.faults, self.places = np.zeros(count, np.uint8), np.full(count, -1, np.int32)
-        self.touched = np.zeros((count, 2), np.uint64)
+        self.values = np.empty(count, np.uint64)
+        self.faults = np.zeros(count, np.uint8)
+        self.records, self.told = np.empty((_FAULTS, RECORD_WORDS), np.int64), [np.empty((0, RECORD_WORDS), np.int64)]
         self.changed = np.zeros(count, np.bool_)
         self.copies = can_write(machine.program)
-        self.out = np.zeros(int(arena.lengths.sum()) if self.copies else 0, np.uint8)
-        self.out_offsets, self.out_lengths = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        copied = count if self.copies else 0
+        self.out = np.empty(int(arena.lengths.sum()) if self.copies else 0, np.uint8)
+        self.out_offsets, self.out_lengths = np.empty(copied, np.int64), np.empty(copied, np.int64)
         self.words = self._words()
         self._arrays()
 
     def _words(self) -> Any:
         machine = self.machine
-        longest = int(self.arena.lengths.max()) if len(self.arena) else 0
+        longest = int(self.arena.lengths.max()) if self.copies and len(self.arena) else 0
         machine.start(bytes(longest))
         state, words = machine.state, np.zeros(BATCH_WORDS, np.int64)
         kind = machine.context.kind
@@ -97,7 +108,10 @@ class _Run:
         words[Batch.KIND] = kind
         words[Batch.LINK_LAYER] = int(state[State.MAC_OFFSET]) >= 0
         words[Batch.COPIES] = self.copies
-        words[Batch.PLAIN] = not self.copies and not any(isinstance(i, _CHANGES) for i in machine.program.instructions)
+        words[Batch.PLAIN] = not self.copies and _plain(machine.program)
+        words[Batch.REDIRECTS] = any(
+            isinstance(i, CallHelper) and i.number == _REDIRECTS for i in machine.program.instructions
+        )
         words[Batch.ROOM] = FRAME_ROOM
         words[Batch.FUEL] = machine.limit
         seed = 0 if machine.seed is None else machine.seed or _DEFAULT_SEED
@@ -111,14 +125,14 @@ class _Run:
         arena, words = self.arena, self.words
         words[Batch.COUNT] = len(arena)
         words[Batch.SOURCE_SIZE], words[Batch.OUT_SIZE] = len(arena.buffer), len(self.out)
+        words[Batch.RECORDS_ROOM] = len(self.records)
         for word, array in (
             (Batch.SOURCE_AT, arena.buffer),
             (Batch.OFFSETS_AT, arena.offsets),
             (Batch.LENGTHS_AT, arena.lengths),
             (Batch.VALUES_AT, self.values),
             (Batch.FAULTS_AT, self.faults),
-            (Batch.PLACES_AT, self.places),
-            (Batch.TOUCHED_AT, self.touched),
+            (Batch.RECORDS_AT, self.records),
             (Batch.CHANGED_AT, self.changed),
             (Batch.OUT_AT, self.out),
             (Batch.OUT_OFFSETS_AT, self.out_offsets),
@@ -128,28 +142,41 @@ class _Run:
 
     def grow(self) -> None:
         """Make room for more results."""
-        self.out = np.concatenate([self.out, np.zeros(len(self.out) + (1 << 16), np.uint8)])
+        self.out = np.concatenate([self.out, np.empty(len(self.out) + (1 << 16), np.uint8)])
+        self._arrays()
+
+    def take_faults(self) -> None:
+        """Make room for more faults."""
+        self.told.append(self.records[: int(self.words[Batch.RECORDS])])
+        self.words[Batch.RECORDS] = 0
+        self.records = np.empty((2 * len(self.records), RECORD_WORDS), np.int64)
         self._arrays()
 
     def result(self, engine: str) -> BatchResult:
         packets = self.arena
         if self.copies:
             packets = PacketArena(self.out, self.out_offsets, self.out_lengths)
-        return BatchResult(
-            self.values,
-            self.faults,
-            self.places,
-            np.ascontiguousarray(self.touched[:, 0]),
-            np.ascontiguousarray(self.touched[:, 1]),
-            packets,
-            self.changed,
-            engine,
-        )
+        return BatchResult(self.values, self.faults, *self._faults(), packets, self.changed, engine)
+
+    def _faults(self) -> tuple[NDArray[np.int32], NDArray[np.uint64], NDArray[np.uint64]]:
+        """Return the faulting instructions, and addresses and sizes of what they touched."""
+        count = len(self.arena)
+        self.take_faults()
+        records = np.concatenate(self.told)
+        if not len(records):  # one number for all: nothing to fill
+            none = np.broadcast_to(np.uint64(0), count)
+            return np.broadcast_to(np.int32(-1), count), none, none
+        index = records[:, 0]
+        instructions = np.full(count, -1, np.int32)
+        addresses, sizes = np.zeros(count, np.uint64), np.zeros(count, np.uint64)
+        instructions[index] = records[:, 1]
+        addresses[index], sizes[index] = records[:, 2].view(np.uint64), records[:, 3].view(np.uint64)
+        return instructions, addresses, sizes
 
 
 def _drive(run: _Run, kernel: Any, resume: Any) -> None:
     """Call a kernel until all packets are done; `resume` does what it paused for."""
-    from prestocloud_sec.bpf.vm.batch_kernel import FULL, OUTSIDE
+    from prestocloud_sec.bpf.vm.batch_kernel import CROWDED, FULL, OUTSIDE
 
     at = 0
     while True:
@@ -160,6 +187,10 @@ def _drive(run: _Run, kernel: Any, resume: Any) -> None:
             raise BpfMisuseError(
                 f"packet {reached} lies outside the buffer", where="run_batch", hint="do not change an arena meanwhile"
             )
+        if status == CROWDED:
+            run.take_faults()
+            at = reached
+            continue
         if status == FULL:
             run.grow()
         else:
@@ -180,7 +211,7 @@ def _compiled(run: _Run) -> None:
 
 
 def _interpreted(run: _Run) -> None:
-    from prestocloud_sec.bpf.vm.batch_kernel import run_interpreted
+    from prestocloud_sec.bpf.vm.batch_interpreter_kernel import run_interpreted
     from prestocloud_sec.bpf.vm.interpreter import interpreter_of
 
     interpreter = interpreter_of(run.machine)

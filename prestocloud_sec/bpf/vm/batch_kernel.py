@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loops over a packet arena: lay a packet out, run the program, write down how it ended; Python is not involved.
 
-`run_compiled` calls machine code by address, `run_interpreted` the interpreter's kernel. Both do for a packet exactly
-what `Machine.start` and `Machine.finish` do, and stop where only Python can go on: at a packet that the interpreter has
-paused in, or when the output buffer is full.
+`run_compiled` calls machine code by address; `prestocloud_sec.bpf.vm.batch_interpreter_kernel` does the same with the
+interpreter. Both do for a packet exactly what `Machine.start` and `Machine.finish` do, and stop where only Python can
+go on: when the output buffer or the room for faults is full.
+
+Most programs only read. For those the state is the same before every packet but for a few words, so `_run_on` writes
+those and nothing else, for as long as no run ends in a fault.
 """
 
 from __future__ import annotations
@@ -17,16 +20,17 @@ from numba.extending import intrinsic
 from prestocloud_sec._jit import kernel
 from prestocloud_sec.bpf._raw_kernel import clear, load8, load16, load64, move, store8, store32, store64
 from prestocloud_sec.bpf.vm import layout
-from prestocloud_sec.bpf.vm.batch_layout import Batch
+from prestocloud_sec.bpf.vm.batch_layout import RECORD_WORDS, Batch
 from prestocloud_sec.bpf.vm.compiler.runtime import ENDED
 from prestocloud_sec.bpf.vm.context import SK_BUFF, XDP_MD, ContextKind, network_order
-from prestocloud_sec.bpf.vm.interpreter_kernel import begin, interpret
+from prestocloud_sec.bpf.vm.fault import FaultKind
 from prestocloud_sec.bpf.vm.layout import State
 
-__all__ = ["FULL", "OUTSIDE", "run_compiled", "run_interpreted"]
+__all__ = ["CROWDED", "FULL", "OUTSIDE", "collect", "crowded", "lay", "note", "outside", "run_compiled", "word"]
 
-FULL, OUTSIDE = -1, -2
-"""Status: the output buffer has no room for a result; a packet does not lie in the arena's buffer (any more)."""
+FULL, OUTSIDE, CROWDED = -1, -2, -3
+"""Status: the output buffer has no room for a result; a packet does not lie in the arena's buffer (any more); there is
+no room for another fault."""
 
 _U = types.uint64
 _ETHERNET = 14
@@ -59,7 +63,7 @@ _main: Any = intrinsic(_call_main)
 
 
 @kernel(inline="always")
-def _word(batch: Any, word: Any) -> Any:
+def word(batch: Any, word: Any) -> Any:
     """Return a word of the batch."""
     return types.int64(load64(batch + 8 * types.int64(word)))
 
@@ -67,7 +71,7 @@ def _word(batch: Any, word: Any) -> Any:
 @kernel()
 def _protocol(batch: Any, packet: Any, length: Any) -> Any:
     """Return what the context's protocol shows, as it lies in memory."""
-    if _word(batch, Batch.LINK_LAYER):
+    if word(batch, Batch.LINK_LAYER):
         return load16(packet + 12) if length >= _ETHERNET else _U(0)
     if length == 0:
         return _U(0)
@@ -78,10 +82,10 @@ def _protocol(batch: Any, packet: Any, length: Any) -> Any:
 @kernel()
 def _lay_context(batch: Any, packet: Any, length: Any) -> Any:
     """Write the context of a packet; its other fields are 0."""
-    at, end = _word(batch, Batch.CONTEXT_AT), _U(layout.PACKET_DATA + length)
-    kind = _word(batch, Batch.KIND)
-    if _word(batch, Batch.COPIES):
-        clear(at, _word(batch, Batch.CONTEXT_SIZE))
+    at, end = word(batch, Batch.CONTEXT_AT), _U(layout.PACKET_DATA + length)
+    kind = word(batch, Batch.KIND)
+    if word(batch, Batch.COPIES):
+        clear(at, word(batch, Batch.CONTEXT_SIZE))
     if kind == _XDP:
         store32(at + _XDP_DATA, _U(layout.PACKET_DATA))
         store32(at + _XDP_END, end)
@@ -95,48 +99,31 @@ def _lay_context(batch: Any, packet: Any, length: Any) -> Any:
 
 
 @kernel()
-def _lay(batch: Any, source: Any, length: Any) -> Any:
+def lay(batch: Any, source: Any, length: Any) -> Any:
     """Show a packet to the program: buffer, bounds, region, context."""
-    state = _word(batch, Batch.STATE_AT)
-    if _word(batch, Batch.COPIES):
+    state = word(batch, Batch.STATE_AT)
+    if word(batch, Batch.COPIES):
         buffer = types.int64(load64(state + 8 * State.PACKET_AT))
         move(buffer + layout.HEADROOM, source, length)
     else:
         buffer = source - layout.HEADROOM
         store64(state + 8 * State.PACKET_AT, _U(buffer))
-    store64(state + 8 * State.PACKET_ROOM, _U(layout.HEADROOM + max(length, _word(batch, Batch.ROOM))))
+    store64(state + 8 * State.PACKET_ROOM, _U(layout.HEADROOM + max(length, word(batch, Batch.ROOM))))
     store64(state + 8 * State.DATA, _U(layout.PACKET_DATA))
     store64(state + 8 * State.DATA_META, _U(layout.PACKET_DATA))
     store64(state + 8 * State.DATA_END, _U(layout.PACKET_DATA + length))
-    store64(state + 8 * State.NETWORK_OFFSET, _U(min(_ETHERNET, length) if _word(batch, Batch.LINK_LAYER) else 0))
-    row = _word(batch, Batch.TABLE_AT) + layout.PACKET * _ROW
+    store64(state + 8 * State.NETWORK_OFFSET, _U(min(_ETHERNET, length) if word(batch, Batch.LINK_LAYER) else 0))
+    row = word(batch, Batch.TABLE_AT) + layout.PACKET * _ROW
     store64(row + 8 * layout.BASE, _U(layout.PACKET_DATA))
     store64(row + 8 * layout.SIZE, _U(length))
     store64(row + 8 * layout.ELEMENT, _U(length))
     store64(row + 8 * layout.HOST, _U(buffer + layout.HEADROOM))
-    if _word(batch, Batch.KIND):
+    if word(batch, Batch.KIND):
         _lay_context(batch, source, length)
-    store64(state + 8 * State.FUEL, _U(_word(batch, Batch.FUEL)))
+    store64(state + 8 * State.FUEL, _U(word(batch, Batch.FUEL)))
     seed = load64(batch + 8 * Batch.SEED)
     if seed != _U(0):
         store64(state + 8 * State.RANDOM, seed)
-
-
-@kernel()
-def _lay_plainly(batch: Any, source: Any, length: Any) -> Any:
-    """Do the same for a program that leaves everything else as `_lay` left it for the packet before."""
-    state = _word(batch, Batch.STATE_AT)
-    store64(state + 8 * State.PACKET_AT, _U(source - layout.HEADROOM))
-    store64(state + 8 * State.DATA_END, _U(layout.PACKET_DATA + length))
-    store64(state + 8 * State.FUEL, load64(batch + 8 * Batch.FUEL))
-    row = _word(batch, Batch.TABLE_AT) + layout.PACKET * _ROW
-    store64(row + 8 * layout.SIZE, _U(length))
-    store64(row + 8 * layout.ELEMENT, _U(length))
-    store64(row + 8 * layout.HOST, _U(source))
-    if _word(batch, Batch.LINK_LAYER) and length < _ETHERNET:
-        store64(state + 8 * State.NETWORK_OFFSET, _U(length))
-    if _word(batch, Batch.KIND):
-        _lay_context(batch, source, length)
 
 
 @kernel()
@@ -155,41 +142,48 @@ def _same(first: Any, second: Any, size: Any) -> Any:
 
 
 @kernel()
-def _collect(batch: Any, index: Any, source: Any, length: Any) -> Any:
+def collect(batch: Any, index: Any, source: Any, length: Any) -> Any:
     """Copy a packet out of the machine's buffer; False if there is no room."""
-    state = _word(batch, Batch.STATE_AT)
+    state = word(batch, Batch.STATE_AT)
     start = types.int64(load64(state + 8 * State.DATA))
     size = types.int64(load64(state + 8 * State.DATA_END)) - start
-    at = _word(batch, Batch.WRITTEN)
-    if size > _word(batch, Batch.OUT_SIZE) - at:
+    at = word(batch, Batch.WRITTEN)
+    if size > word(batch, Batch.OUT_SIZE) - at:
         return False
     host = types.int64(load64(state + 8 * State.PACKET_AT)) + start - layout.PACKET_BUFFER
-    move(_word(batch, Batch.OUT_AT) + at, host, size)
-    store64(_word(batch, Batch.OUT_OFFSETS_AT) + 8 * index, _U(at))
-    store64(_word(batch, Batch.OUT_LENGTHS_AT) + 8 * index, _U(size))
+    move(word(batch, Batch.OUT_AT) + at, host, size)
+    store64(word(batch, Batch.OUT_OFFSETS_AT) + 8 * index, _U(at))
+    store64(word(batch, Batch.OUT_LENGTHS_AT) + 8 * index, _U(size))
     other = size != length or not _same(host, source, size)
-    store8(_word(batch, Batch.CHANGED_AT) + index, _U(1) if other else _U(0))
+    store8(word(batch, Batch.CHANGED_AT) + index, _U(1) if other else _U(0))
     store64(batch + 8 * Batch.WRITTEN, _U(at + size))
     return True
 
 
 @kernel()
-def _note(batch: Any, index: Any, value: Any) -> Any:
-    """Write down how a run ended; return whether it was without a fault."""
-    state = _word(batch, Batch.STATE_AT)
+def crowded(batch: Any) -> Any:
+    """Whether there is no room to write down another fault."""
+    return word(batch, Batch.RECORDS) >= word(batch, Batch.RECORDS_ROOM)
+
+
+@kernel()
+def note(batch: Any, index: Any, value: Any) -> Any:
+    """Write down how a run ended; return whether it was without a fault. There is room for one (`crowded`)."""
+    state = word(batch, Batch.STATE_AT)
     fault = load64(state)
-    if fault == _U(0):
-        store64(_word(batch, Batch.VALUES_AT) + 8 * index, value)
-        return True
-    if fault == _U(ENDED):
-        store64(_word(batch, Batch.VALUES_AT) + 8 * index, _U(0))
-        return False
-    store8(_word(batch, Batch.FAULTS_AT) + index, fault)
-    store32(_word(batch, Batch.PLACES_AT) + 4 * index, load64(state + 8 * State.FAULT_INSTRUCTION))
-    if fault == _U(1) or fault == _U(2):  # reads and writes
-        touched = _word(batch, Batch.TOUCHED_AT) + 16 * index
-        store64(touched, load64(state + 8 * State.FAULT_ADDRESS))
-        store64(touched + 8, load64(state + 8 * State.FAULT_SIZE))
+    good = fault == _U(0)
+    store64(word(batch, Batch.VALUES_AT) + 8 * index, value if good else _U(0))
+    if good or fault == _U(ENDED):
+        return good
+    store8(word(batch, Batch.FAULTS_AT) + index, fault)
+    count = word(batch, Batch.RECORDS)
+    record = word(batch, Batch.RECORDS_AT) + 8 * RECORD_WORDS * count
+    touched = fault == _U(FaultKind.READ) or fault == _U(FaultKind.WRITE)
+    store64(record, _U(index))
+    store64(record + 8, load64(state + 8 * State.FAULT_INSTRUCTION))
+    store64(record + 16, load64(state + 8 * State.FAULT_ADDRESS) if touched else _U(0))
+    store64(record + 24, load64(state + 8 * State.FAULT_SIZE) if touched else _U(0))
+    store64(batch + 8 * Batch.RECORDS, _U(count + 1))
     return False
 
 
@@ -200,18 +194,72 @@ def _reset(batch: Any, state: Any) -> Any:
     clear(state + _COUNTS_AT, _COUNT_BYTES)
     store64(state + 8 * State.REDIRECT, _U(0))
     store64(state + 8 * State.CHANGED, _U(0))
-    rows = _word(batch, Batch.TABLE_AT) + layout.STACK * _ROW
+    rows = word(batch, Batch.TABLE_AT) + layout.STACK * _ROW
     store64(rows + 8 * layout.SIZE, _U(layout.FRAME_SIZE))
-    if _word(batch, Batch.COPIES):  # the program writes, perhaps to a frame that is the machine's own
+    for frame in range(1, layout.MAX_FRAMES):
+        store64(rows + frame * _ROW + 8 * layout.SIZE, _U(0))
+    if word(batch, Batch.COPIES):  # the program writes, perhaps to a frame that is the machine's own
         clear(types.int64(load64(rows + 8 * layout.HOST)), layout.FRAME_SIZE)
-        for frame in range(1, layout.MAX_FRAMES):
-            store64(rows + frame * _ROW + 8 * layout.SIZE, _U(0))
 
 
 @kernel()
-def _outside(batch: Any, offset: Any, length: Any) -> Any:
+def outside(batch: Any, offset: Any, length: Any) -> Any:
     """Whether a packet does not lie in the arena's buffer."""
-    return offset < 0 or length < 0 or offset > _word(batch, Batch.SOURCE_SIZE) - length
+    return offset < 0 or length < 0 or offset > word(batch, Batch.SOURCE_SIZE) - length
+
+
+@kernel()
+def _run_on(batch: Any, first: Any) -> Any:
+    """Run from packet `first` on, after `lay` was done for another, writing only what differs from packet to packet.
+
+    Returns
+    -------
+    int64, bool
+        The index of the packet that it stopped at, or behind the last; and whether that packet ran and ended in a fault
+        (otherwise it lies outside, or is for `run_compiled` to lay out).
+    """
+    state, function = word(batch, Batch.STATE_AT), word(batch, Batch.FUNCTION_AT)
+    row = word(batch, Batch.TABLE_AT) + layout.PACKET * _ROW
+    base, size, count = word(batch, Batch.SOURCE_AT), word(batch, Batch.SOURCE_SIZE), word(batch, Batch.COUNT)
+    offsets, lengths = word(batch, Batch.OFFSETS_AT), word(batch, Batch.LENGTHS_AT)
+    values, context, kind = word(batch, Batch.VALUES_AT), word(batch, Batch.CONTEXT_AT), word(batch, Batch.KIND)
+    raw, link, redirects = word(batch, Batch.RAW), word(batch, Batch.LINK_LAYER), word(batch, Batch.REDIRECTS)
+    fuel, seed = load64(batch + 8 * Batch.FUEL), load64(batch + 8 * Batch.SEED)
+    r1, r2 = _U(_CONTEXT_ADDRESS), _U(0)
+    index = types.int64(first)
+    while index < count:
+        length = types.int64(load64(lengths + 8 * index))
+        offset = types.int64(load64(offsets + 8 * index))
+        if _U(length) > _U(size) or _U(offset) > _U(size - length):
+            break
+        source = base + offset
+        end = _U(layout.PACKET_DATA) + _U(length)
+        store64(state + 8 * State.PACKET_AT, _U(source - layout.HEADROOM))
+        store64(state + 8 * State.DATA_END, end)
+        store64(state + 8 * State.FUEL, fuel)
+        store64(row + 8 * layout.SIZE, _U(length))
+        store64(row + 8 * layout.ELEMENT, _U(length))
+        store64(row + 8 * layout.HOST, _U(source))
+        if raw:
+            r1, r2 = (_U(layout.PACKET_DATA), _U(length)) if length > 0 else (_U(0), _U(0))
+        elif kind == _XDP:
+            store32(context + _XDP_END, end)
+        elif kind == _SKB:
+            store32(context + _SKB_LEN, _U(length))
+            store32(context + _SKB_PROTOCOL, _protocol(batch, source, length))
+            store32(context + _SKB_END, end)
+        if link:
+            store64(state + 8 * State.NETWORK_OFFSET, _U(min(_ETHERNET, length)))
+        if seed != _U(0):
+            store64(state + 8 * State.RANDOM, seed)
+        if redirects:
+            store64(state + 8 * State.REDIRECT, _U(0))
+        value = _main(function, state, r1, r2)
+        if load64(state) != _U(0):
+            return index, True
+        store64(values + 8 * index, value)
+        index += 1
+    return index, False
 
 
 @kernel()
@@ -228,76 +276,42 @@ def run_compiled(batch: Any, first: Any) -> Any:
     Returns
     -------
     int64, int64
-        The index of the packet that it stopped at (that of the end with status 0), and 0, `FULL` or `OUTSIDE`.
+        The index of the packet that it stopped at (that of the end with status 0), and 0, `FULL`, `OUTSIDE` or
+        `CROWDED`.
     """
-    state, function, copies = _word(batch, Batch.STATE_AT), _word(batch, Batch.FUNCTION_AT), _word(batch, Batch.COPIES)
-    base, count, raw = _word(batch, Batch.SOURCE_AT), _word(batch, Batch.COUNT), _word(batch, Batch.RAW)
-    offsets, lengths = _word(batch, Batch.OFFSETS_AT), _word(batch, Batch.LENGTHS_AT)
-    frame = _word(batch, Batch.TABLE_AT) + layout.STACK * _ROW + 8 * layout.HOST
+    state, function, copies = word(batch, Batch.STATE_AT), word(batch, Batch.FUNCTION_AT), word(batch, Batch.COPIES)
+    base, count, raw = word(batch, Batch.SOURCE_AT), word(batch, Batch.COUNT), word(batch, Batch.RAW)
+    offsets, lengths = word(batch, Batch.OFFSETS_AT), word(batch, Batch.LENGTHS_AT)
+    plain = word(batch, Batch.PLAIN) != 0
+    frame = word(batch, Batch.TABLE_AT) + layout.STACK * _ROW + 8 * layout.HOST
     own_frame = load64(frame)
     index = types.int64(first)
     ran = first < 0
     if ran:
         index = -first - 1
-    plain, clean, last = _word(batch, Batch.PLAIN) != 0, False, types.int64(0)
     while index < count:
         offset, length = types.int64(load64(offsets + 8 * index)), types.int64(load64(lengths + 8 * index))
-        if _outside(batch, offset, length):
+        if outside(batch, offset, length):
             return index, types.int64(OUTSIDE)
         source = base + offset
+        good = False
         if not ran:
-            if clean and last >= _ETHERNET:
-                _lay_plainly(batch, source, length)
-            else:
-                store64(frame, own_frame)
-                _reset(batch, state)
-                _lay(batch, source, length)
-            last = length
+            if crowded(batch):
+                return index, types.int64(CROWDED)
+            store64(frame, own_frame)
+            _reset(batch, state)
+            lay(batch, source, length)
             r1, r2 = _U(_CONTEXT_ADDRESS), _U(0)
             if raw:
                 r1, r2 = (_U(layout.PACKET_DATA), _U(length)) if length > 0 else (_U(0), _U(0))
-            clean = _note(batch, index, _main(function, state, r1, r2)) and plain
+            good = note(batch, index, _main(function, state, r1, r2))
         ran = False
-        if copies and not _collect(batch, index, source, length):
+        if copies and not collect(batch, index, source, length):
             return index, types.int64(FULL)
         index += 1
-    return index, types.int64(0)
-
-
-@kernel()
-def run_interpreted(batch: Any, first: Any) -> Any:
-    """Interpret a program over packets from index `first` on; return how far it got, and a status.
-
-    Parameters and results are those of `run_compiled`; the status can also be what the interpreter paused for
-    (`prestocloud_sec.bpf.vm.interpreter_layout.Status`) in the packet with the returned index.
-    """
-    state, desk, copies = _word(batch, Batch.STATE_AT), _word(batch, Batch.DESK_AT), _word(batch, Batch.COPIES)
-    base, count = _word(batch, Batch.SOURCE_AT), _word(batch, Batch.COUNT)
-    offsets, lengths = _word(batch, Batch.OFFSETS_AT), _word(batch, Batch.LENGTHS_AT)
-    registers = state + 8 * State.R0
-    index = types.int64(first)
-    ran = first < 0
-    if ran:
-        index = -first - 1
-    while index < count:
-        offset, length = types.int64(load64(offsets + 8 * index)), types.int64(load64(lengths + 8 * index))
-        if _outside(batch, offset, length):
-            return index, types.int64(OUTSIDE)
-        source = base + offset
-        if not ran:
-            begin(state)
-            _lay(batch, source, length)
-            if not _word(batch, Batch.RAW):
-                store64(registers + 8, _U(_CONTEXT_ADDRESS))
-            elif length > 0:
-                store64(registers + 8, _U(layout.PACKET_DATA))
-                store64(registers + 16, _U(length))
-            status = interpret(state, desk)
-            if status != 0:
-                return index, types.int64(status)
-        ran = False
-        _note(batch, index, load64(state + 8 * State.RESULT))
-        if copies and not _collect(batch, index, source, length):
-            return index, types.int64(FULL)
-        index += 1
+        if good and plain:
+            index, faulted = _run_on(batch, index)
+            if faulted:  # no fault was written down since there was room for one
+                note(batch, index, _U(0))
+                index += 1
     return index, types.int64(0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["BATCH_WORDS", "Batch"]
+__all__ = ["BATCH_WORDS", "RECORD_WORDS", "Batch"]
 
 
 class Batch(IntEnum):
@@ -27,8 +27,8 @@ class Batch(IntEnum):
     """1 if packets begin with an Ethernet header."""
     COPIES = 6
     """1 if each packet is copied into the machine's buffer and then out of it; 0 if it is read where it lies."""
-    BUFFER_AT = 7
-    """The machine's buffer, headroom included."""
+    REDIRECTS = 7
+    """1 if the program may call a redirect helper."""
     ROOM = 8
     """Bytes that packets may grow to behind the headroom, at least."""
     FUEL = 9
@@ -51,13 +51,13 @@ class Batch(IntEnum):
     LENGTHS_AT = 19
     """int64 for each packet."""
     VALUES_AT = 20
-    """Result: r0, uint64."""
+    """Result: r0, uint64; every element is written."""
     FAULTS_AT = 21
-    """Result: `FaultKind`, uint8."""
-    PLACES_AT = 22
-    """Result: the faulting instruction, int32."""
-    TOUCHED_AT = 23
-    """Result: address and size of a faulting access, two uint64."""
+    """Result: `FaultKind`, uint8; written where there is a fault."""
+    RECORDS_AT = 22
+    """Result: for each fault `RECORD_WORDS` words: index of the packet, instruction, address and size of an access."""
+    RECORDS = 23
+    """How many there are; set to 0 when they were taken out."""
     CHANGED_AT = 24
     """Result: whether the packet is another, uint8."""
     OUT_AT = 25
@@ -67,7 +67,10 @@ class Batch(IntEnum):
     OUT_LENGTHS_AT = 28
     """Result: where they are in it, int64."""
     PLAIN = 29
-    """1 if a run that ends without a fault changes nothing of the state but fuel: no calls, no copies."""
+    """1 if a run that ends without a fault leaves nothing in the state that `run_compiled` does not write each time."""
+    RECORDS_ROOM = 30
+    """How many records there is room for."""
 
 
 BATCH_WORDS = 32
+RECORD_WORDS = 4

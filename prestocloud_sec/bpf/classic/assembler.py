@@ -2,8 +2,8 @@
 """Text to classic programs, in the syntax of bpf_asm.
 
 Source: Linux ``Documentation/networking/filter.rst``, "BPF engine and instruction set", and what ``tools/bpf/bpf_asm``
-takes, which is the same in capital letters but for labels. Besides, a jump may lead ``+N`` instructions on, and ``.insn code, jt, jf, k`` gives the four fields of an
-instruction that no other text would give.
+takes: capital letters are as good as small ones but in labels. Besides, a jump may lead ``+N`` instructions on, and
+``.insn code, jt, jf, k`` gives the four fields of an instruction that no other text would give.
 """
 
 from __future__ import annotations

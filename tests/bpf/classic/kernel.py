@@ -64,26 +64,17 @@ def showing(byte: int) -> Sequence[ClassicInstruction]:
     return (Alu(Operation.RSH, 8 * byte), Alu(Operation.AND, 0xFF), Alu(Operation.ADD, 1), Return(Register.A))
 
 
-def accumulator(program: ClassicProgram, packet: bytes) -> int | None:
-    """Return what A is at the end of a program by the kernel, whose packet has `LONG` bytes or more.
-
-    Parameters
-    ----------
-    program : ClassicProgram
-        Without its end; so that it can be asked byte by byte.
-
-    Returns
-    -------
-    int or None
-        None if the program ends early, as it does at a load outside the packet, with 0.
-    """
-    value = 0
+def shown_by_kernel(program: ClassicProgram, packet: bytes) -> list[int]:
+    """Return how much the kernel keeps of a packet for each byte of A at a program's end (which is not yet there)."""
     with filtered() as pair:
+        kept = []
         for byte in range(4):
-            code = ClassicProgram([*program, *showing(byte)]).to_bytes()
-            assert pair.refusal(code) is None
-            kept = pair.kept(packet)
-            if not kept:
-                return None
-            value |= kept - 1 << 8 * byte
-    return value
+            assert pair.refusal(ClassicProgram([*program, *showing(byte)]).to_bytes()) is None
+            kept.append(pair.kept(packet))
+    return kept
+
+
+def shown_here(program: ClassicProgram, packet: bytes) -> list[int]:
+    """Return the same by the readable interpreter."""
+    ended = [ClassicProgram([*program, *showing(byte)]) for byte in range(4)]
+    return [min(program.run(packet, metadata=UNIX), len(packet)) for program in ended]

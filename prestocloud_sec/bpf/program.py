@@ -175,6 +175,7 @@ class Program:
         "__weakref__",
         "_by_slot",
         "_bytes",
+        "_machines",
         "_starts",
         "_targets",
         "instructions",
@@ -215,6 +216,7 @@ class Program:
         self._starts: tuple[int, ...] = tuple(starts)
         self._by_slot: dict[int, int] = by_slot
         self._targets: tuple[int | None, ...] | None = None
+        self._machines: list[Any] = []  # what `prestocloud_sec.bpf.vm.run` keeps of it; it dies with the program
         symbols = symbols if symbols is not None else Symbols()
         self._check_symbols(symbols, decoded)
         for attribute, value in {

@@ -87,7 +87,7 @@ class _Maps:
     """The two maps that generated programs use, emptied before every run."""
 
     def __init__(self) -> None:
-        self.array = ArrayMap(4, 16, 4)
+        self.array = ArrayMap(16, 4)
         self.hash = HashMap(4, 8, 8)
 
     def empty(self) -> None:

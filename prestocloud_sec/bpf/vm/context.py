@@ -177,7 +177,7 @@ class Context:
             for offset, data in self._members(given):
                 self._view[offset : offset + len(data)] = data
             return
-        data = _octets(given)
+        data = octets_of(given)
         if len(data) > len(self._view):
             raise BpfMisuseError(
                 f"{len(data)} bytes", where="context", expected=f"at most {len(self._view)}", hint="name fields instead"
@@ -206,7 +206,8 @@ class Context:
                 self.update(len=data_end - data)
 
 
-def _octets(given: object) -> bytes:
+def octets_of(given: object) -> bytes:
+    """Return a context that was given as bytes; BpfMisuseError if it was not."""
     try:
         return bytes(memoryview(given))  # type: ignore[arg-type]
     except (TypeError, ValueError, NotImplementedError) as error:

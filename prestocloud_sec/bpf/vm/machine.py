@@ -25,7 +25,7 @@ from prestocloud_sec.bpf.errors import BpfMisuseError, ProgramError
 from prestocloud_sec.bpf.isa import ImmKind, LoadImm64
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.vm import layout
-from prestocloud_sec.bpf.vm.context import LINK_LAYER_TYPES, Context, ContextKind, context_kind, protocol_of
+from prestocloud_sec.bpf.vm.context import LINK_LAYER_TYPES, Context, ContextKind, context_kind, octets_of, protocol_of
 from prestocloud_sec.bpf.vm.fault import Fault, FaultKind
 from prestocloud_sec.bpf.vm.layout import FUNCTION_HANDLES, MAP_HANDLES, State
 from prestocloud_sec.bpf.vm.memory import Memory, Trap
@@ -353,7 +353,7 @@ class Machine:
             raise BpfMisuseError(
                 "this type of program has no named context fields here", where="context", expected="bytes"
             )
-        buffer = np.frombuffer(bytearray(view_of(ctx, name="context")), np.uint8)  # type: ignore[arg-type]
+        buffer = np.frombuffer(bytearray(octets_of(ctx)), np.uint8)
         self._opaque = buffer
         if len(buffer):
             self.memory.show(layout.CONTEXT, buffer, "context")

@@ -180,10 +180,19 @@ class Memory:
     def describe(self, address: int) -> tuple[str | None, int | None]:
         """Return the name of the region that an address is in or next to, and the place in it; None where none is.
 
-        The region of an address is its number's; a region without a name is none.
+        That is the region of its number, or, for an address in the upper half of what a number has room for and beyond
+        that region's end, the one after it, if there is one.
         """
         number = address >> layout.REGION_SHIFT
-        if number >= layout.REGIONS or not self._names[number]:
+        if number >= layout.REGIONS:
             return None, None
-        offset = (address - self._words[number * REGION_WORDS + BASE]) & _U64
+        if self._offset(number, address) >= self._words[number * REGION_WORDS + SIZE] and address >> 31 & 1:
+            number = number + 1 if number + 1 < layout.REGIONS and self._names[number + 1] else number
+        if not self._names[number]:
+            return None, None
+        offset = self._offset(number, address)
         return self._names[number], offset - (1 << 64) if offset >> 63 else offset
+
+    def _offset(self, number: int, address: int) -> int:
+        """Return the distance from a region's first byte, modulo 2**64."""
+        return (address - self._words[number * REGION_WORDS + BASE]) & _U64

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Running programs without thinking about engines: `run` and `run_batch`, and how ``engine="auto"`` chooses.
 
-Machines are kept for each program as long as it lives, for the maps and options it was last run with, so that a second
+Machines are kept by each program as long as it lives, for the maps and options it was last run with, so that a second
 run costs no set-up. With ``auto``, a program is interpreted at first and compiled once it has run `HOT` times, or at
 once for a batch of `LARGE` packets or more; where numba or llvmlite cannot be imported, the readable engine takes their
 place.
@@ -9,9 +9,10 @@ place.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import weakref
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,29 +45,36 @@ Execute = Callable[[Machine], None]
 
 
 class _Kept:
-    """A machine that is kept, and how often it ran."""
+    """A machine that is kept, how often it ran, and whether it runs now."""
 
-    __slots__ = ("key", "machine", "runs")
+    __slots__ = ("key", "lock", "machine", "runs")
 
     def __init__(self, key: tuple[Any, ...], machine: Machine) -> None:
         self.key = key
         self.machine = machine
         self.runs = 0
+        self.lock = threading.Lock()
 
 
-_KEPT: dict[int, tuple[weakref.ref[Program], list[_Kept]]] = {}
 _LOADED: dict[str, Execute] = {}
 
 
-def _machine(program: Program, maps: Any, options: dict[str, Any]) -> _Kept:
-    """Return a machine for these maps and options, kept from an earlier call where there is one."""
+@contextlib.contextmanager
+def _machine(program: Program, maps: Any, options: dict[str, Any]) -> Iterator[_Kept]:
+    """Lend a machine for these maps and options, kept from an earlier call where one is that does not run now."""
+    kept = _kept(program, maps, options)
+    if kept.lock.acquire(blocking=False):
+        try:
+            yield kept
+        finally:
+            kept.lock.release()
+    else:  # in another thread, or this call comes from a helper of that run
+        yield _Kept(kept.key, Machine(program, maps=maps, **options))
+
+
+def _kept(program: Program, maps: Any, options: dict[str, Any]) -> _Kept:
     key = _key(maps, options)
-    number = id(program)
-    entry = _KEPT.get(number)
-    if entry is None or entry[0]() is not program:
-        entry = (weakref.ref(program, lambda _: _KEPT.pop(number, None)), [])
-        _KEPT[number] = entry
-    kept = entry[1]
+    kept: list[_Kept] = program._machines
     for candidate in kept:
         if candidate.key == key:
             return candidate
@@ -88,10 +96,15 @@ def _key(maps: Any, options: dict[str, Any]) -> tuple[Any, ...]:
         except TypeError:
             shown = id(maps)
     chosen = tuple(
-        (name, tuple((n, id(f)) for n, f in value.items()) if isinstance(value, Mapping) else repr(value))
+        (name, tuple((n, id(f)) for n, f in value.items()) if isinstance(value, Mapping) else _told(value))
         for name, value in sorted(options.items())
     )
     return (shown, chosen)
+
+
+def _told(value: object) -> tuple[object, ...]:
+    """Return what tells an option's values apart; what is no plain number is refused by the machine."""
+    return (type(value), value) if isinstance(value, int | float | str | None) else (type(value), id(value))
 
 
 def _engine(name: str) -> Execute:
@@ -170,19 +183,23 @@ def run(
     engine = _check_engine(engine)
     if trace and engine not in {"auto", "reference"}:
         raise BpfMisuseError(f"{engine!r} records no steps", where="trace", expected="engine='reference'")
-    kept = _machine(program, maps, options)
-    machine = kept.machine
-    machine.start(packet, ctx, network_offset=network_offset, mac_offset=mac_offset)
-    if trace:
-        from prestocloud_sec.bpf.vm.reference import execute
+    with _machine(program, maps, options) as kept:
+        machine = kept.machine
+        machine.start(packet, ctx, network_offset=network_offset, mac_offset=mac_offset)
+        if trace:
+            return _traced(machine)
+        kept.runs += 1
+        chosen = _choose(engine, kept.runs > HOT)
+        _engine(chosen)(machine)
+        return machine.finish(chosen)
 
-        steps = Trace()
-        execute(machine, steps)
-        return machine.finish("reference", steps)
-    kept.runs += 1
-    chosen = _choose(engine, kept.runs > HOT)
-    _engine(chosen)(machine)
-    return machine.finish(chosen)
+
+def _traced(machine: Machine) -> Result:
+    from prestocloud_sec.bpf.vm.reference import execute
+
+    steps = Trace()
+    execute(machine, steps)
+    return machine.finish("reference", steps)
 
 
 def run_batch(
@@ -207,14 +224,14 @@ def run_batch(
     engine = _check_engine(engine)
     if not isinstance(arena, PacketArena):
         raise BpfMisuseError(f"{type(arena).__name__} is no arena", where="run_batch", expected="a PacketArena")
-    machine = _machine(program, maps, options).machine
     chosen = _choose(engine, len(arena) >= LARGE)
-    if chosen == "reference":
-        return one_by_one(machine, arena, chosen)
-    _engine(chosen)
-    batch = importlib.import_module("prestocloud_sec.bpf.vm.batch")
-    result: BatchResult = batch.run_batch(machine, arena, chosen)
-    return result
+    with _machine(program, maps, options) as kept:
+        if chosen == "reference":
+            return one_by_one(kept.machine, arena, chosen)
+        _engine(chosen)
+        batch = importlib.import_module("prestocloud_sec.bpf.vm.batch")
+        result: BatchResult = batch.run_batch(kept.machine, arena, chosen)
+        return result
 
 
 def one_by_one(machine: Machine, arena: PacketArena, engine: str) -> BatchResult:

@@ -72,9 +72,9 @@ def _slot(index: int) -> int:
     return -4 * (index + 1)
 
 
-_CLEAR = (Alu(AluOp.XOR, 32, _A, _A), Alu(AluOp.XOR, 32, _X, _X), _move(_CONTEXT, _ARG1, 64))
-"""What a program begins with."""
-_LEAVE_WITH_0 = (Alu(AluOp.XOR, 32, _A, _A), Exit())
+_CLEAR = (_move(_A, Imm(0)), _move(_X, Imm(0)), _move(_CONTEXT, _ARG1, 64))
+"""What a program begins with. The kernel has ``w0 ^= w0`` here, which its verifier would not let a program do."""
+_LEAVE_WITH_0 = (_move(_A, Imm(0)), Exit())
 
 
 # --- Loads.

@@ -165,12 +165,11 @@ def _pppoe(walk: _Walk) -> _Next:
     if header is None or header[:2] != b"\x11\x00":
         return _Next.BAD
     kind = int.from_bytes(header[6:8], "big")
-    short = bool(kind & 0x0100)  # the first byte may be left out where it is 0; then the second is the payload's
-    walk.at += 7 if short else 8
-    kind = kind >> 8 if short else kind
+    walk.at += 8
     if kind in _PPP:
         walk.ethertype = _PPP[kind]
         return _Next.ETHERTYPE
+    # A number of one byte ("compressed") is no valid one of two; earlier kernels went on behind it.
     return _Next.GOOD if kind & 0x0101 == 0x0001 else _Next.BAD
 
 

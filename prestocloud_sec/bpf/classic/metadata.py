@@ -18,6 +18,8 @@ __all__ = ["PacketMetadata"]
 
 _U16, _U32 = 0xFFFF, 0xFFFF_FFFF
 _ETHERNET = 14
+_FIRST_ETHERTYPE = 0x600
+_RAW_802_3, _LLC = 1, 4
 _LARGEST = 1 << 24
 _MOST: dict[str, int] = {
     "protocol": _U16,
@@ -36,6 +38,14 @@ _MOST: dict[str, int] = {
     "linear_length": _LARGEST,
 }
 _OPTIONAL = frozenset({"mac_offset", "pay_offset", "linear_length"})
+
+
+def _ethernet_protocol(frame: memoryview) -> int:
+    """Return the kernel's protocol of an Ethernet frame."""
+    found = int.from_bytes(frame[12:14], "big")
+    if found >= _FIRST_ETHERTYPE:
+        return found
+    return _RAW_802_3 if frame[14:16] == b"\xff\xff" else _LLC
 
 
 def _random() -> int:
@@ -111,7 +121,10 @@ class PacketMetadata:
 
     @classmethod
     def of_frame(cls, packet: BytesLike, **fields: Any) -> PacketMetadata:
-        """Return the metadata of an Ethernet frame, which has its EtherType at 12; `fields` are given as they are.
+        """Return the metadata of an Ethernet frame; `fields` are given as they are.
+
+        The protocol is the number at 12 where that is an EtherType; a length there, below 0x600, makes it 4 (an LLC
+        header follows), or 1 where two bytes 0xff do (Linux ``net/ethernet/eth.c``, ``eth_type_trans``).
 
         Raises
         ------
@@ -120,7 +133,7 @@ class PacketMetadata:
         """
         view = view_of(packet, name="packet")
         found = {
-            "protocol": int.from_bytes(view[12:14], "big") if len(view) >= _ETHERNET else 0,
+            "protocol": _ethernet_protocol(view) if len(view) >= _ETHERNET else 0,
             "network_offset": min(_ETHERNET, len(view)),
             "mac_offset": 0,
         }

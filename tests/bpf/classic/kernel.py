@@ -6,7 +6,9 @@ Attaching a filter needs no right. The kernel translates it, runs it, and keeps 
 
 from __future__ import annotations
 
+import os
 import socket
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -78,3 +80,10 @@ def shown_here(program: ClassicProgram, packet: bytes) -> list[int]:
     """Return the same by the readable interpreter."""
     ended = [ClassicProgram([*program, *showing(byte)]) for byte in range(4)]
     return [min(program.run(packet, metadata=UNIX), len(packet)) for program in ended]
+
+
+def fork() -> int:
+    """Fork; the child must do no more than a few calls and ``os._exit``, so that other threads do not matter."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()

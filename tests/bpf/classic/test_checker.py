@@ -18,7 +18,7 @@ from hypothesis import example, given
 from prestocloud_sec.bpf.classic import ClassicProgram, assemble, check
 from prestocloud_sec.bpf.errors import BpfMisuseError, ClassicError
 from prestocloud_sec.testing.bpf_classic import nearly_programs, programs
-from tests.bpf.classic.kernel import filtered
+from tests.bpf.classic.kernel import filtered, fork
 
 VECTORS = json.loads((Path(__file__).resolve().parents[2] / "vectors" / "bpf" / "cbpf_filters.json").read_text())
 
@@ -127,7 +127,7 @@ def kernel_takes(code: bytes) -> bool:
     libc = ctypes.CDLL(None, use_errno=True)
     buffer = ctypes.create_string_buffer(code, len(code))
     option = struct.pack("<H6xQ", len(code) // 8, ctypes.addressof(buffer))
-    child = os.fork()
+    child = fork()
     if child == 0:
         libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         os._exit(REFUSED if libc.syscall(SYS_SECCOMP, SECCOMP_SET_MODE_FILTER, 0, option) else 0)

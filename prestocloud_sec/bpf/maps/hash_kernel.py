@@ -26,7 +26,7 @@ from prestocloud_sec.bpf.maps._words_kernel import (
     unlock,
     word,
 )
-from prestocloud_sec.bpf.maps.hash_layout import HashWord
+from prestocloud_sec.bpf.maps.hash_layout import MULTIPLIER, HashWord
 from prestocloud_sec.bpf.maps.jhash_kernel import jhash
 from prestocloud_sec.bpf.maps.layout import Descriptor
 
@@ -50,7 +50,7 @@ _NOEXIST, _EXIST = _U(1), _U(2)
 _EEXIST, _ENOENT = _I(-errno.EEXIST), _I(-errno.ENOENT)
 _E2BIG, _EINVAL, _ENOMEM = _I(-errno.E2BIG), _I(-errno.EINVAL), _I(-errno.ENOMEM)
 _LOW = _U(0xFFFF_FFFF)
-_ODD = _U(0x9E37_79B1)  # the prime nearest to 2**32 divided by the golden ratio
+_ODD = _U(MULTIPLIER)
 
 
 @kernel()

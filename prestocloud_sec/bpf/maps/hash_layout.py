@@ -28,8 +28,10 @@ from enum import IntEnum
 
 from prestocloud_sec.bpf.maps.layout import Descriptor
 
-__all__ = ["HashWord"]
+__all__ = ["MULTIPLIER", "HashWord"]
 
+MULTIPLIER = 0x9E37_79B1
+"""What spreads the hash over its 32 bits: the prime nearest to 2**32 divided by the golden ratio."""
 _FIRST = int(Descriptor.PRIVATE)
 
 

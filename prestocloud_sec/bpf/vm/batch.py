@@ -78,6 +78,20 @@ def _in_python(machine: Machine) -> bool:
     )
 
 
+def _address(array: NDArray[Any]) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+_NOWHERE, _NOTHING = np.full(1, -1, np.int32), np.zeros(1, np.uint64)
+
+
+def _all(one: NDArray[Any], count: int) -> NDArray[Any]:
+    """Return an array of the same number `count` times, without room for each."""
+    shown = np.ndarray((count,), one.dtype, one, strides=(0,)) if count else one[:0]
+    shown.flags.writeable = False
+    return shown
+
+
 class _Run:
     """The arrays of one batch."""
 
@@ -101,9 +115,9 @@ class _Run:
         machine.start(bytes(longest))
         state, words = machine.state, np.zeros(BATCH_WORDS, np.int64)
         kind = machine.context.kind
-        words[Batch.STATE_AT] = state.ctypes.data
-        words[Batch.TABLE_AT] = machine.memory.table.ctypes.data
-        words[Batch.CONTEXT_AT] = machine.context.buffer.ctypes.data if kind else 0
+        words[Batch.STATE_AT] = _address(state)
+        words[Batch.TABLE_AT] = _address(machine.memory.table)
+        words[Batch.CONTEXT_AT] = _address(machine.context.buffer) if kind else 0
         words[Batch.CONTEXT_SIZE] = len(machine.context.buffer)
         words[Batch.KIND] = kind
         words[Batch.LINK_LAYER] = int(state[State.MAC_OFFSET]) >= 0
@@ -138,7 +152,7 @@ class _Run:
             (Batch.OUT_OFFSETS_AT, self.out_offsets),
             (Batch.OUT_LENGTHS_AT, self.out_lengths),
         ):
-            words[word] = array.ctypes.data
+            words[word] = _address(array)
 
     def grow(self) -> None:
         """Make room for more results."""
@@ -161,11 +175,9 @@ class _Run:
     def _faults(self) -> tuple[NDArray[np.int32], NDArray[np.uint64], NDArray[np.uint64]]:
         """Return the faulting instructions, and addresses and sizes of what they touched."""
         count = len(self.arena)
-        self.take_faults()
-        records = np.concatenate(self.told)
+        records = np.concatenate([*self.told, self.records[: self.words[Batch.RECORDS]]])
         if not len(records):  # one number for all: nothing to fill
-            none = np.broadcast_to(np.uint64(0), count)
-            return np.broadcast_to(np.int32(-1), count), none, none
+            return _all(_NOWHERE, count), _all(_NOTHING, count), _all(_NOTHING, count)
         index = records[:, 0]
         instructions = np.full(count, -1, np.int32)
         addresses, sizes = np.zeros(count, np.uint64), np.zeros(count, np.uint64)

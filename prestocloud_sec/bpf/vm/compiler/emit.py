@@ -42,31 +42,22 @@ from prestocloud_sec.bpf.isa import (
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.compiler import arithmetic
+from prestocloud_sec.bpf.vm.compiler.lookups import KEY_SIZES, MapFacts, bucket_search, search_name
 from prestocloud_sec.bpf.vm.compiler.loops import ShortLoop, short_loops
 from prestocloud_sec.bpf.vm.compiler.provenance import Kind, Origin
 from prestocloud_sec.bpf.vm.compiler.runtime import ENDED, Service, atomic_name, atomics, runtime, state_word
 from prestocloud_sec.bpf.vm.fault import FaultKind
-from prestocloud_sec.bpf.vm.layout import FUNCTION_HANDLES, READABLE, WRITABLE, State
+from prestocloud_sec.bpf.vm.layout import FUNCTION_HANDLES, MAP_HANDLES, READABLE, WRITABLE, State
 
-__all__ = ["MapFacts", "Plan", "module_text"]
+__all__ = ["Plan", "module_text"]
 
-TAIL_CALL, LOOP, FOR_EACH = 12, 181, 164
+LOOKUP, TAIL_CALL, LOOP, FOR_EACH = 1, 12, 181, 164
 _MOST_LOOPS = 8 * 1024 * 1024
 _EINVAL, _E2BIG = (1 << 64) - 22, (1 << 64) - 7
 _SIZES = (1, 2, 4, 8)
 _LARGEST_UNROLLED = 1500
 """Instructions of the largest program whose short loops are written out."""
 _U32 = 0xFFFF_FFFF
-
-
-@dataclass(frozen=True, slots=True)
-class MapFacts:
-    """What is known of a map's values when a program is compiled: sizes in bytes, and whether programs may write."""
-
-    total: int
-    element: int
-    stride: int
-    writable: bool
 
 
 @dataclass(frozen=True)
@@ -142,6 +133,10 @@ class _Function:
         self.counts = False
         self.loops: Mapping[int, ShortLoop] = {}
         self.turn: tuple[ShortLoop, int] | None = None
+        self.moves = TAIL_CALL in plan.special and any(
+            isinstance(i, CallRegister) or (isinstance(i, CallHelper) and i.number == TAIL_CALL)
+            for i in self.instructions
+        )
 
     # --- Pieces of text.
 
@@ -271,6 +266,8 @@ class _Function:
         text.append(
             state_word("fuelp", State.FUEL) + "  %fuel0 = load i64, ptr %fuelp\n  store i64 %fuel0, ptr %fuel\n"
         )
+        if self.moves:  # what is called may go on to another program, and comes back here
+            text.append(state_word("programp", State.PROGRAM) + "  %program = load i64, ptr %programp\n")
         text.append(
             state_word("regionsp", State.REGIONS_AT)
             + "  %regions = load ptr, ptr %regionsp\n"
@@ -584,7 +581,7 @@ class _Function:
         self.add(f"  br i1 {self.op(f'and i1 {fits}, {forward}')}, label %{near}, label %{far}\n{near}:\n")
         fast = self.word_at(offset, 8 * i.size)
         self.add(f"  br label %{join}\n{far}:\n")
-        slow = self.op(f"call i64 @packet_word(ptr %state, i64 {offset}, i64 {i.size})")
+        slow = self.op(f"call preserve_mostcc i64 @packet_word(ptr %state, i64 {offset}, i64 {i.size})")
         none = self.op(f"icmp slt i64 {slow}, 0")
         self.add(f"  br i1 {none}, label %{bad}, label %{join}\n{bad}:\n")
         self.end_program()
@@ -644,6 +641,8 @@ class _Function:
 
     def after_call(self) -> None:
         self.check_fault()
+        if self.moves:
+            self.add("  store i64 %program, ptr %programp\n")
         self.load_fuel()
         self.see_packet()
 
@@ -666,12 +665,38 @@ class _Function:
         if special is not None and i.number in self.plan.special:
             special(self)
         elif i.number in self.plan.native:
-            self.native(i.number)
+            self.lookup() if i.number == LOOKUP else self.native(i.number)
         else:
             self.helper(str(i.number))
 
     def arguments(self) -> str:
         return ", ".join(f"i64 {self.get(number)}" for number in range(1, 6))
+
+    def lookup(self) -> None:
+        """``map_lookup_elem``, at once if it is known which map it is, and that is of a usual kind."""
+        origin = self.origin(1)
+        facts = self.plan.maps.get(origin.number) if origin.kind is Kind.MAP else None
+        if facts is None or not (facts.entries or facts.key):
+            self.native(LOOKUP)
+            return
+        known, other, done = self.label(), self.label(), self.label()
+        test = self.op(f"icmp eq i64 {self.get(1)}, {MAP_HANDLES | origin.number}")
+        self.add(f"  br i1 {test}, label %{known}, label %{other}, !prof !1\n{other}:\n")
+        self.native(LOOKUP)
+        self.add(f"  br label %{done}\n{known}:\n")
+        bits = f"i{8 * (facts.key or 4)}"
+        key = self.op(f"load {bits}, ptr {self.pointer(2, 0, facts.key or 4, READABLE)}, align 1")
+        if facts.entries:
+            index = self.op(f"zext i32 {key} to i64")
+            there = self.op(f"icmp ult i64 {index}, {facts.entries}")
+        else:
+            arguments = f"ptr %state, i64 {origin.number}, {bits} {key}"
+            index = self.op(f"call i64 {search_name(facts.key)}({arguments})")
+            there = self.op(f"icmp ne i64 {index}, -1")
+        offset = self.op(f"mul i64 {index}, {facts.stride}")
+        address = self.op(f"add i64 {offset}, {layout.MAP_VALUES + origin.number << layout.REGION_SHIFT}")
+        self.give(self.op(f"select i1 {there}, i64 {address}, i64 0"), done)
+        self.add(f"{done}:\n")
 
     def native(self, number: int) -> None:
         """Call a helper that needs no Python; Python, if it declines."""
@@ -966,4 +991,7 @@ def module_text(*plans: Plan) -> str:
         bodies += [function.text() for function in functions]
         bodies.append(_callback(plan))
     weights = '!0 = !{!"branch_weights", i32 1, i32 100000}\n!1 = !{!"branch_weights", i32 100000, i32 1}\n'
-    return runtime() + atomics(used) + "".join(bodies) + weights
+    searches = "".join(
+        bucket_search(size) for size in KEY_SIZES if any(f.key == size for p in plans for f in p.maps.values())
+    )
+    return runtime() + atomics(used) + searches + "".join(bodies) + weights

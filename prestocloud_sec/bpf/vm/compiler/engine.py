@@ -17,10 +17,14 @@ import numpy as np
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.helpers.native import NATIVE, native_address
 from prestocloud_sec.bpf.isa import CallHelper, ImmKind, LoadImm64
+from prestocloud_sec.bpf.maps.hash_layout import HashWord
+from prestocloud_sec.bpf.maps.kinds import MapType
+from prestocloud_sec.bpf.maps.layout import Descriptor
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.compiler import cache as disk
-from prestocloud_sec.bpf.vm.compiler.emit import FOR_EACH, LOOP, TAIL_CALL, MapFacts, Plan, module_text
+from prestocloud_sec.bpf.vm.compiler.emit import FOR_EACH, LOOP, TAIL_CALL, Plan, module_text
 from prestocloud_sec.bpf.vm.compiler.llvm import Code, compile_object, host_name, level_for, load_object
+from prestocloud_sec.bpf.vm.compiler.lookups import KEY_SIZES, MapFacts
 from prestocloud_sec.bpf.vm.compiler.provenance import PACKET, SCALAR, UNKNOWN, Environment, Kind, Origin, origins
 from prestocloud_sec.bpf.vm.compiler.runtime import ENDED, PACKET_WORD, SERVICE, Service
 from prestocloud_sec.bpf.vm.context import ContextKind
@@ -39,6 +43,8 @@ _LARGEST_WALK = 20_000
 """Instructions of the largest program whose pointers are looked into."""
 _PACKET_FIELDS = {ContextKind.XDP: frozenset({0, 4, 8}), ContextKind.SKB: frozenset({76, 80, 140})}
 _NO_INSTRUCTION = -1
+_CAN_LOOKUP = 1
+"""Bit of `Descriptor.NATIVE`."""
 
 _HELP = ctypes.CFUNCTYPE(ctypes.c_uint64, *[ctypes.c_uint64] * 7)
 _MAIN = ctypes.CFUNCTYPE(ctypes.c_uint64, *[ctypes.c_uint64] * 4)
@@ -71,7 +77,7 @@ def plan_of(machine: Machine, number: int = 0, *, checks: bool = True) -> Plan:
         known[index] = Origin(Kind.MAP if handle else Kind.VALUE, at)
         found = machine.maps[at]
         if found.values is not None:
-            maps[at] = MapFacts(len(found.values), found.value_size, found.value_stride, not found.program_reads_only)
+            maps[at] = _facts_of(found)
     kind = machine.context.kind
     first = (
         Origin(Kind.CONTEXT, 0, 0) if kind is not ContextKind.OPAQUE else PACKET if program.type is None else UNKNOWN
@@ -100,6 +106,21 @@ def plan_of(machine: Machine, number: int = 0, *, checks: bool = True) -> Plan:
     )
 
 
+def _facts_of(found: Any) -> MapFacts:
+    """Return what is known of a map; how it is looked up only where that needs no Python and no processor's number."""
+    words = found.descriptor
+    simple = words[Descriptor.NATIVE] & _CAN_LOOKUP and words[Descriptor.CPUS] == 1
+    chained = simple and found.type is MapType.HASH and words[HashWord.SEEDS_AT]
+    return MapFacts(
+        len(found.values),
+        found.value_size,
+        found.value_stride,
+        not found.program_reads_only,
+        entries=found.max_entries if simple and found.type is MapType.ARRAY else 0,
+        key=found.key_size if chained and found.key_size in KEY_SIZES else 0,
+    )
+
+
 def _key(plan: Plan, kind: int, level: int) -> str:
     """Return the name of what a plan is compiled to."""
     told = (
@@ -121,7 +142,12 @@ def _version() -> bytes:
     from pathlib import Path
 
     here = Path(__file__).parent
-    return b"".join(path.read_bytes() for path in sorted([*here.glob("*.py"), here.parent / "layout.py"]))
+    return b"".join(
+        path.read_bytes()
+        for path in sorted(
+            [*here.glob("*.py"), here.parent / "layout.py", *(here.parents[1] / "maps").glob("*layout.py")]
+        )
+    )
 
 
 def compile_program(machine: Machine, number: int = 0, *, checks: bool = True, keep: bool = True) -> Code:
@@ -205,7 +231,8 @@ class Compiled:
         self.words = machine.state.data
         self.codes: list[Code | None] = []
         self.generation = -1
-        self.elements: list[Any] = []
+        self.elements: dict[int, Any] = {}
+        """What is gone through by a function at each depth."""
         self.frame_hosts = machine.frames.ctypes.data
         self.depth_of_call = 0
         self.main: Any = None
@@ -304,6 +331,7 @@ class Compiled:
             address, size = words[State.FAULT_ADDRESS] & _U64, words[State.FAULT_SIZE] & _U64
             raise Trap(FaultKind(fault), address, size)
         words[State.R0] = _signed(value)
+        words[State.PROGRAM] = number  # the function may have gone on to another
         return value
 
     def refuel(self, cost: int) -> None:
@@ -356,7 +384,7 @@ class Compiled:
         machine.enter_frame(depth)
         return address
 
-    def elements_of(self, handle: int, flags: int, depth: int) -> int:  # noqa: ARG002
+    def elements_of(self, handle: int, flags: int, depth: int) -> int:
         """Return the address of the number of a map's elements, which those of keys and values follow."""
         machine = self.machine
         found = machine.map_of(handle)
@@ -364,7 +392,7 @@ class Compiled:
             raise machine.wrong_map(found, "a map with elements to go through")
         pairs = [] if flags else list(machine.elements(found))
         flat = np.array([len(pairs), *(word for pair in pairs for word in pair)], np.uint64)
-        self.elements.append(flat)
+        self.elements[depth] = flat
         return int(flat.ctypes.data)
 
 

@@ -129,7 +129,7 @@ define private i64 @help(ptr %state, i64 %number, i64 %a, i64 %b, i64 %c, i64 %d
   ret i64 %r
 }}
 
-define private i64 @packet_word(ptr %state, i64 %offset, i64 %size) noinline nounwind {{
+define private preserve_mostcc i64 @packet_word(ptr %state, i64 %offset, i64 %size) noinline nounwind {{
 {state_word("h", State.HELPERS_AT)}  %table = load ptr, ptr %h, align 8
   %at = getelementptr i8, ptr %table, i64 {8 * PACKET_WORD}
   %function = load ptr, ptr %at, align 8

@@ -151,8 +151,6 @@ def _number(machine: Machine, text: int, size: int, flags: int, to: int, *, sign
     while at < len(data) and data[at : at + 1].isspace():
         at += 1
     negative = data[at : at + 1] == b"-"
-    if negative and not signed:
-        return fail("EINVAL")
     at += negative
     base, skipped = _base(data[at:].lower(), base)
     digits = at + skipped
@@ -162,7 +160,11 @@ def _number(machine: Machine, text: int, size: int, flags: int, to: int, *, sign
     if end == digits:
         return fail("EINVAL")
     value = int(data[digits:end], base)
-    if value >= 1 << 64 or (signed and value > (1 << 63) - (not negative)):
+    if value >= 1 << 64:
+        return fail("ERANGE")
+    if negative and not signed:
+        return fail("EINVAL")
+    if signed and value > (1 << 63) - (not negative):
         return fail("ERANGE")
     machine.memory.write(to, ((-value if negative else value) % (1 << 64)).to_bytes(8, "little"))
     return end

@@ -16,13 +16,14 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from prestocloud_sec.bpf.errors import ENOTSUPP, MapError
+from prestocloud_sec.bpf.errors import ENOTSUPP, BpfError, MapError
 from prestocloud_sec.bpf.maps.base import Map
 from prestocloud_sec.bpf.maps.create import create_map
 from prestocloud_sec.bpf.maps.kinds import ANY, EXIST, NOEXIST, MapFlag, MapType
 
 __all__ = [
     "KEYS",
+    "DisagreementError",
     "LruMachine",
     "MapMachine",
     "MapShape",
@@ -242,6 +243,15 @@ class ModelMap:
         return max(matching, key=self._length, default=None)
 
 
+class DisagreementError(BpfError):
+    """Two maps that were asked the same did not answer the same, or a map holds what it cannot."""
+
+
+def _require(condition: object, about: object) -> None:
+    if not condition:
+        raise DisagreementError("maps disagree", where=repr(about))
+
+
 class MapMachine(RuleBasedStateMachine):
     """Drives a map, its model, and where `kernel` is true one of the running kernel."""
 
@@ -277,11 +287,11 @@ class MapMachine(RuleBasedStateMachine):
             self.theirs.close()
 
     def _agree(self, ours: Any, model: Any, theirs: Callable[[], Any]) -> None:
-        assert ours == model, (self.shape, ours, model)  # noqa: S101
+        _require(ours == model, (self.shape, ours, model))
         if self.theirs is not None:
             given = outcome(theirs)
             given = 0 if given is None else given
-            assert ours == given, (self.shape, ours, given)  # noqa: S101
+            _require(ours == given, (self.shape, ours, given))
 
     def _found(self, key: bytes) -> Any:
         found = outcome(self.theirs.lookup, key)
@@ -314,7 +324,7 @@ class MapMachine(RuleBasedStateMachine):
         key = self.shape.key(number)
         ours = outcome(self.ours.delete, key) or 0
         if self.shape.type in _BARE:
-            assert ours == -errno.EINVAL  # noqa: S101
+            _require(ours == -errno.EINVAL, self.shape)
             return
         self._agree(ours, self.model.delete(key), lambda: self.theirs.delete(key))
 
@@ -356,13 +366,13 @@ class MapMachine(RuleBasedStateMachine):
         place = self.ours.program_lookup(key, cpu)
         wanted = self.model.lookup(key)
         if isinstance(wanted, int):
-            assert place is None  # noqa: S101
+            _require(place is None, self.shape)
             return
-        assert place is not None  # noqa: S101
-        assert self.ours.values is not None  # noqa: S101
+        if place is None or self.ours.values is None:
+            raise DisagreementError("a program does not find what user space does", where=repr(self.shape))
         found = self.ours.values[place : place + self.shape.value_size].tobytes()
         start = cpu * self.shape.wide if self.shape.type in _PER_CPU else 0
-        assert found == wanted[start : start + self.shape.value_size]  # noqa: S101
+        _require(found == wanted[start : start + self.shape.value_size], self.shape)
 
     @precondition(lambda self: self.shape.type in _BARE)
     @rule(flags=st.sampled_from([0, 1, 2, 3, 8]))
@@ -395,15 +405,15 @@ class MapMachine(RuleBasedStateMachine):
         if self.theirs is not None and (self.shape.type not in _HASHES or self.shape.flags & MapFlag.ZERO_SEED):
             given = outcome(self.theirs.next_key, key)
             shown = found if isinstance(found, int) and found < 0 else self.ours.key_codec.encode(found, "key")
-            assert shown == (-errno.ENOENT if given is None else given)  # noqa: S101
+            _require(shown == (-errno.ENOENT if given is None else given), self.shape)
         if key is None:
             visited = []
             while not isinstance(found, int) or found >= 0:
                 visited.append(self.ours.key_codec.encode(found, "key"))
-                assert len(visited) <= len(self.model.elements)  # noqa: S101
+                _require(len(visited) <= len(self.model.elements), self.shape)
                 found = outcome(self.ours.next_key, found)
-            assert found == -errno.ENOENT  # noqa: S101
-            assert sorted(visited) == sorted(self.model.elements)  # noqa: S101
+            _require(found == -errno.ENOENT, self.shape)
+            _require(sorted(visited) == sorted(self.model.elements), self.shape)
 
     @invariant()
     def holds_the_same(self) -> None:
@@ -412,10 +422,10 @@ class MapMachine(RuleBasedStateMachine):
             return
         if self.shape.type in _BARE:
             line = self.model.line[::-1] if self.shape.type is MapType.STACK else self.model.line
-            assert list(self.ours) == line  # type: ignore[call-overload]  # noqa: S101
+            _require(list(self.ours) == line, self.shape)  # type: ignore[call-overload]
             return
-        assert dict(self.ours._pairs()) == self.model.elements  # noqa: S101
-        assert len(self.ours) == len(self.model.elements)  # noqa: S101
+        _require(dict(self.ours._pairs()) == self.model.elements, self.shape)
+        _require(len(self.ours) == len(self.model.elements), self.shape)
 
 
 class LruMachine(RuleBasedStateMachine):
@@ -444,16 +454,16 @@ class LruMachine(RuleBasedStateMachine):
         else:
             result = self.ours.program_update(key, value[: self.shape.value_size], flags, cpu % self.cpus)
         after = dict(self.ours._pairs())
-        assert result in {0, -errno.EEXIST, -errno.ENOENT, -errno.EINVAL}  # noqa: S101
+        _require(result in {0, -errno.EEXIST, -errno.ENOENT, -errno.EINVAL}, self.shape)
         if result == 0:
-            assert key in after  # noqa: S101
+            _require(key in after, self.shape)
             # With NOEXIST the key may have been there: to make room the map may evict that very key first.
             self.stored[key] = after[key]
             if cpu is None:
-                assert after[key] == value  # noqa: S101
+                _require(after[key] == value, self.shape)
         elif result == -errno.EEXIST:
-            assert key in before  # noqa: S101
-            assert flags == NOEXIST  # noqa: S101
+            _require(key in before, self.shape)
+            _require(flags == NOEXIST, self.shape)
         self.stored = {key: value for key, value in self.stored.items() if key in after}
 
     @rule(number=st.integers(0, KEYS - 1))
@@ -461,18 +471,18 @@ class LruMachine(RuleBasedStateMachine):
         """Remove a key."""
         key = self.shape.key(number)
         result = outcome(self.ours.delete, key) or 0
-        assert result == (0 if self.stored.pop(key, None) is not None else -errno.ENOENT)  # noqa: S101
+        _require(result == (0 if self.stored.pop(key, None) is not None else -errno.ENOENT), self.shape)
 
     @rule(number=st.integers(0, KEYS - 1), cpu=st.integers(0, 2))
     def program_lookup(self, number: int, cpu: int) -> None:
         """Look a key up as a program does, which counts as use."""
         found = self.ours.program_lookup(self.shape.key(number), cpu % self.cpus)
-        assert (found is None) == (self.shape.key(number) not in self.stored)  # noqa: S101
+        _require((found is None) == (self.shape.key(number) not in self.stored), self.shape)
 
     @invariant()
     def holds_what_was_stored(self) -> None:
         """Check that what is in the map was stored, and is not more than there is room for."""
         if not hasattr(self, "stored"):
             return
-        assert dict(self.ours._pairs()) == self.stored  # noqa: S101
-        assert len(self.stored) == len(self.ours) <= self.ours.max_entries  # noqa: S101
+        _require(dict(self.ours._pairs()) == self.stored, self.shape)
+        _require(len(self.stored) == len(self.ours) <= self.ours.max_entries, self.shape)

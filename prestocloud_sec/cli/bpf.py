@@ -26,6 +26,7 @@ from prestocloud_sec.cli.base import (
 from prestocloud_sec.errors import InputError
 
 if TYPE_CHECKING:
+    from prestocloud_sec.bpf.classic import ClassicProgram
     from prestocloud_sec.bpf.program import Program
 
 __all__ = ["bpf"]
@@ -83,11 +84,18 @@ def _program(given: str, *, type_name: str = "raw", classic: bool = False) -> Pr
     return assemble(text, type=kind)
 
 
-def _classic(text: str) -> Any:
-    """Return a classic program from bpf_asm's syntax, tcpdump's output (-ddd, -dd), or bytes in hexadecimal."""
+def _classic(text: str) -> ClassicProgram:
+    """Return a classic program from bytes in hexadecimal, tcpdump's output (-ddd, -dd), or bpf_asm's syntax."""
     from prestocloud_sec.bpf import classic
 
-    return classic.parse(text)
+    lines = text.split("\n")
+    if lines[0].strip().isdecimal() and len(lines) > 1:
+        return classic.ClassicProgram.from_ddd(text)
+    if text.lstrip().startswith("{"):
+        return classic.ClassicProgram.from_dd(text)
+    if _is_hex(text):
+        return classic.ClassicProgram.from_bytes(hex_bytes(text, "PROGRAM"))
+    return classic.assemble(text)
 
 
 program_argument = click.argument("program")
@@ -115,7 +123,8 @@ def asm(program: str, classic: bool, as_json: bool) -> None:
     """Assemble PROGRAM and print its bytes in hexadecimal."""
     from prestocloud_sec.bpf.assembler import assemble
 
-    made = _classic(_source(program)) if classic else assemble(_source(program))
+    text = _source(program)
+    made: Program | ClassicProgram = _classic(text) if classic else assemble(text)
     if as_json:
         print(json.dumps({"instructions": len(made), "bytes": made.to_bytes().hex()}))
     else:

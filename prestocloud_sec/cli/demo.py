@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from prestocloud_sec.cli.base import ExitCode, json_option, new_console, show_rows
 
@@ -29,6 +30,8 @@ def demo(ctx: click.Context, trace: bool, as_json: bool) -> None:
 
     A fourth process carries the datagrams between them and shows what an eavesdropper could read. All on this machine,
     on the loopback interface; no rights are needed.
+
+    Then the same packets go through tcpdump's filters, on every engine of BPF. The first time, engines are compiled.
     """
     from prestocloud_sec import demo as guided
 
@@ -88,6 +91,11 @@ _TOLD: dict[str, Callable[[Any], str]] = {
     "linked": lambda d: f"handshake on interface {d['interface']} complete after {1e3 * d['seconds']:.1f} ms",
     "session": lambda d: f"session end to end with {d['address']} after {1e3 * d['seconds']:.1f} ms",
     "overheard": lambda d: f"{d['way']}: {d['size']} bytes, {d['kind']}, readable: {d['readable']}",
+    "filtered": lambda d: (
+        f"{d['expression']!r} keeps {d['kept']} packets on every engine"
+        if d["equal"]
+        else f"{d['expression']!r}: THE ENGINES DIFFER"
+    ),
     "played": lambda d: f"conversation over, {d['packets']} packets",
 }
 
@@ -125,3 +133,26 @@ def _show_summary(console: Console, summary: Summary) -> None:
             ),
         ]
     )
+    console.print()
+    _show_filters(console, summary)
+
+
+def _show_filters(console: Console, summary: Summary) -> None:
+    """Print how many packets a second each engine filters."""
+    filters = summary.filters
+    whose = "compiled by tcpdump just now" if filters.compiled_by_tcpdump else "as tcpdump compiled them"
+    console.print(f"{filters.packets} packets through {len(filters.rows)} filters, {whose}; packets a second:")
+    engines = list(filters.rows[0].packets_per_second)
+    table = Table("filter", "length", "kept", *engines)
+    for row in filters.rows:
+        rates = (_rate(row.packets_per_second[engine]) for engine in engines)
+        table.add_row(Text(row.expression), f"{row.instructions}, {row.translated}", str(row.kept), *rates)
+    console.print(table)
+
+
+def _rate(value: float) -> str:
+    """Return a number of packets with two digits and a unit."""
+    for unit, scale in ((" M", 1e6), (" k", 1e3)):
+        if value >= scale:
+            return f"{value / scale:,.1f}{unit}"
+    return f"{value:,.0f}"

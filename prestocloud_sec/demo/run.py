@@ -22,6 +22,7 @@ from typing import Any
 
 from prestocloud_sec.cjdns.switch import RouteLabel
 from prestocloud_sec.demo.capture import conversation
+from prestocloud_sec.demo.filters import Filters, run_filters
 from prestocloud_sec.errors import PrestoCloudError
 
 __all__ = ["DemoError", "Event", "Hop", "Journey", "Summary", "run"]
@@ -78,12 +79,13 @@ class Summary:
     label_edge_to_gateway: str
     labels_on_the_way: tuple[tuple[str, str], ...]
     eavesdropper: dict[str, Any]
+    filters: Filters
     journeys: tuple[Journey, ...] = ()
 
     @property
     def complete(self) -> bool:
-        """Whether every packet arrived and no plain text was seen on the wire."""
-        return self.packets_delivered == self.packets and self.eavesdropper["found"] == 0
+        """Whether every packet arrived, no plain text was seen on the wire, and all engines filtered alike."""
+        return self.packets_delivered == self.packets and self.eavesdropper["found"] == 0 and self.filters.equal
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as plain values, for JSON."""
@@ -255,6 +257,7 @@ class _Run:
             label_edge_to_gateway=str(label),
             labels_on_the_way=_labels_on_the_way(label),
             eavesdropper=dict(reports["wire"]),
+            filters=run_filters(lambda row: self.report(Event("filters", "filtered", asdict(row)))),
             journeys=self._journeys() if self.trace else (),
         )
 

@@ -38,7 +38,7 @@ from prestocloud_sec.bpf.classic import (
     Store,
 )
 from prestocloud_sec.bpf.classic.ancillary import LINK_BASE, NETWORK_BASE
-from prestocloud_sec.bpf.classic.assembler import MNEMONICS
+from prestocloud_sec.bpf.classic.syntax import MNEMONICS
 from prestocloud_sec.bpf.classic.table import ROWS
 
 __all__ = ["instructions", "metadata", "nearly_programs", "nearly_text", "programs", "seccomp_data", "words"]
@@ -48,7 +48,6 @@ _WORDS = 16
 _ALL = (1 << _WORDS) - 1
 _NEAR = 96
 """Packet offsets that are drawn most."""
-NONDETERMINISTIC = frozenset({Ancillary.RANDOM, Ancillary.CPU})
 
 
 def words() -> st.SearchStrategy[int]:

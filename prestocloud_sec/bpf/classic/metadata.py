@@ -45,7 +45,7 @@ def _ethernet_protocol(frame: memoryview) -> int:
     found = int.from_bytes(frame[12:14], "big")
     if found >= _FIRST_ETHERTYPE:
         return found
-    return _RAW_802_3 if frame[14:16] == b"\xff\xff" else _LLC
+    return _RAW_802_3 if frame[14:16].tobytes() == b"\xff\xff" else _LLC
 
 
 def _random() -> int:

@@ -53,6 +53,7 @@ __all__ = ["Plan", "module_text"]
 
 LOOKUP, TAIL_CALL, LOOP, FOR_EACH = 1, 12, 181, 164
 _MOST_LOOPS = 8 * 1024 * 1024
+_NO_HELPER = 1 << 62
 _EINVAL, _E2BIG = (1 << 64) - 22, (1 << 64) - 7
 _SIZES = (1, 2, 4, 8)
 _LARGEST_UNROLLED = 1500
@@ -792,7 +793,8 @@ class _Function:
             _SPECIAL[number](self)
             self.add(f"  br label %{done}\n")
         self.add(f"{plain}:\n")
-        self.helper(value)
+        negative = self.op(f"icmp slt i64 {value}, 0")  # only a call by number has negative ones
+        self.helper(self.op(f"select i1 {negative}, i64 {_NO_HELPER}, i64 {value}"))
         self.add(f"  br label %{done}\n{done}:\n")
 
     def give(self, value: str | int, done: str) -> None:

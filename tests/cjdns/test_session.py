@@ -15,10 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prestocloud_sec.cjdns.cryptoauth import HandshakeHeader, PacketKind, Session, SessionState, Users
+from prestocloud_sec.arena import PacketArena
+from prestocloud_sec.cjdns.cryptoauth import HandshakeHeader, PacketKind, Session, SessionState, Users, batch
 from prestocloud_sec.cjdns.cryptoauth.core import NONCES_EXHAUSTED
 from prestocloud_sec.cjdns.cryptoauth.exchange import Phase
-from prestocloud_sec.cjdns.cryptoauth.session import TRANSITIONS, Action
+from prestocloud_sec.cjdns.cryptoauth.machine import TRANSITIONS, Action
+from prestocloud_sec.cjdns.cryptoauth.sodium import LIBRARY
 from prestocloud_sec.cjdns.errors import (
     AddressError,
     AddressRestrictedError,
@@ -408,6 +410,58 @@ def test_a_reset_wipes_keys_and_begins_anew() -> None:
     assert pair.a.encrypt(b"")[:4] == bytes(4)
     pair.a.close()
     assert state_of(pair.a).next_nonce == 0
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_end_of_a_with_statement_wipes_every_secret(fails: bool) -> None:
+    users = Users()
+    users.add(b"a secret")
+    pair = SessionPair.make(a={"password": b"a secret"}, b={"users": users}).establish()
+    exchange, cipher, peer = pair.a._live, pair.a._live.cipher, pair.a._peer
+    kept = [exchange.pair._plain or b"", peer._pair._product or b"", exchange.temporary]
+    assert all(any(secret) for secret in kept)
+
+    def use() -> None:
+        with pair.a as session:
+            assert pair.b.decrypt(session.encrypt(b"still here")) == b"still here"
+            if fails:
+                pair.clock.now = float("nan")
+                session.encrypt(b"")
+
+    if fails:
+        with pytest.raises(CjdnsMisuseError, match="time"):
+            use()
+    else:
+        use()
+    assert not any(any(secret) for secret in kept)
+    assert exchange.cipher is exchange.seal_quickly is exchange.open_quickly is peer.credentials is None
+    assert cipher is not None
+    with pytest.raises(CjdnsMisuseError, match="wiped"):
+        cipher.seal(9, b"")
+    assert pair.a.state is SessionState.INIT
+
+
+@pytest.mark.skipif(LIBRARY is None, reason="this PyNaCl does not expose libsodium")
+@pytest.mark.parametrize("many", [False, True])
+def test_a_nonce_is_taken_before_libsodium_lets_other_threads_run(monkeypatch: pytest.MonkeyPatch, many: bool) -> None:
+    """Whoever seals with the session meanwhile, against the rule of one thread, must not seal with the same nonce."""
+    pair = SessionPair.make().establish()
+    payloads, live, sent = PacketArena.pack([b"x"] * 3), pair.a._live, []
+    sent += pair.a.encrypt_batch(payloads)
+    sealer: Any = batch._seal if many else live.seal_quickly
+
+    def meanwhile(*arguments: Any) -> Any:
+        with monkeypatch.context() as other:
+            other.setattr(*place, sealer)
+            sent.append(pair.a.encrypt(b"meanwhile"))
+            sent.extend(pair.a.encrypt_batch(payloads))
+        return sealer(*arguments)
+
+    place = (batch, "_seal") if many else (live, "seal_quickly")
+    monkeypatch.setattr(*place, meanwhile)
+    sent += pair.a.encrypt_batch(payloads) if many else [pair.a.encrypt(b"first")]
+    nonces = [bytes(packet[:4]) for packet in sent]
+    assert len(set(nonces)) == len(nonces) == (10 if many else 8)
 
 
 @pytest.mark.parametrize("quirks", [False, True])

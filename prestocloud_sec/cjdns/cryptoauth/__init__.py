@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """CryptoAuth: authenticated encryption between two nodes over anything that carries packets.
 
-`Session` is the protocol, without I/O; the handshake's rules and its table of transitions are at the head of
-`prestocloud_sec.cjdns.cryptoauth.session`. The other modules are its parts, each readable alone:
+`Session` is the protocol, without I/O. The handshake's rules are at the head of
+`prestocloud_sec.cjdns.cryptoauth.session`, its table of transitions in `prestocloud_sec.cjdns.cryptoauth.machine`. The
+other modules are its parts, each readable alone:
 
 =============  =====================================================================
-`session`      the state machine: handshake packets and data
+`session`      what callers use, and the way that data takes
+`machine`      the table of transitions, and what each packet of a handshake does
 `core`         what a session holds, its clocks and resets
 `exchange`     the temporary keys, counter and replay window of one handshake
 `pending`      how replayed hellos are kept from ending live sessions
@@ -29,8 +31,9 @@ from prestocloud_sec.cjdns.cryptoauth.batch import BatchOpened
 from prestocloud_sec.cjdns.cryptoauth.cipher import DataCipher
 from prestocloud_sec.cjdns.cryptoauth.exchange import SessionState
 from prestocloud_sec.cjdns.cryptoauth.handshake import HANDSHAKE_SIZE, HandshakeHeader, PacketKind
+from prestocloud_sec.cjdns.cryptoauth.machine import TRANSITIONS
 from prestocloud_sec.cjdns.cryptoauth.replay import ReplayWindow
-from prestocloud_sec.cjdns.cryptoauth.session import TRANSITIONS, Session
+from prestocloud_sec.cjdns.cryptoauth.session import Session
 from prestocloud_sec.cjdns.cryptoauth.statistics import Statistics
 from prestocloud_sec.cjdns.cryptoauth.users import User, Users
 

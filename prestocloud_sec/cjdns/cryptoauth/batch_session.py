@@ -17,7 +17,7 @@ from prestocloud_sec.cjdns.cryptoauth.batch import BatchOpened, begin, open_run,
 from prestocloud_sec.cjdns.cryptoauth.batch_layout import OutsideError
 from prestocloud_sec.cjdns.cryptoauth.core import NONCES_EXHAUSTED, SESSION_SECONDS, SETUP_SECONDS, SessionCore
 from prestocloud_sec.cjdns.cryptoauth.handshake import HANDSHAKE_SIZE
-from prestocloud_sec.cjdns.errors import CjdnsError
+from prestocloud_sec.cjdns.errors import CjdnsError, CjdnsMisuseError
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -72,13 +72,15 @@ class BatchSession(SessionCore):
             if nonce + count <= NONCES_EXHAUSTED and (
                 idle < SETUP_SECONDS or (idle < SESSION_SECONDS and live.established)
             ):
+                reached = live.next_nonce = nonce + count  # before the kernel lets other threads run
                 try:
-                    packets = seal_run(cipher, self._counters, nonce, arena, out)
+                    return seal_run(cipher, self._counters, nonce, arena, out)
                 except OutsideError:  # some packets may be sealed and written, and no nonce may seal twice
-                    live.next_nonce = nonce + count
                     raise
-                live.next_nonce = nonce + count
-                return packets
+                except CjdnsMisuseError:  # nothing was sealed
+                    if live.next_nonce == reached:
+                        live.next_nonce = nonce
+                    raise
         return seal_each(lambda payload: self.encrypt(payload, now=at), HANDSHAKE_SIZE, arena, out)
 
     def decrypt_batch(

@@ -41,7 +41,7 @@ from prestocloud_sec.wire import shown
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
 
-__all__ = ["LARGEST", "DataCipher"]
+__all__ = ["LARGEST", "DataCipher", "readable", "refused"]
 
 _WIRE_NONCE = struct.Struct(">I")
 _RESPONDER_NONCE = struct.Struct("<I20x").pack
@@ -97,18 +97,18 @@ class DataCipher(KeepsSecrets):
         "seal_quickly",
     )
 
-    _key: Any
     authenticated: bool
     initiator: bool
     overhead: int
     """Bytes that sealing adds to a payload: 20, or 4 without authentication."""
     batches: bool
     """Whether `prestocloud_sec.cjdns.cryptoauth.batch` can use this cipher."""
-    seal_quickly: Callable[[int, bytes], bytes] | None
-    """`seal` without its checks, for a caller who has made them: a nonce from 4 on, a payload that is `bytes` and at
-    most `LARGEST` long. None where there is no short way, and once the cipher was wiped."""
-    open_quickly: Callable[[int, bytes], bytes | None] | None
-    """`open_as` likewise, for a packet that is `bytes`, 20 to `LARGEST` long; None for what does not authenticate."""
+    seal_quickly: Callable[[int, bytes, int], bytes] | None
+    """`seal` without its checks, for a caller who has made them: a nonce from 4 on, a payload that is `bytes`, and its
+    size, at most `LARGEST`. None where there is no short way, and once the cipher was wiped."""
+    open_quickly: Callable[[int, bytes, int], bytes | None] | None
+    """`open_as` likewise, for a packet that is `bytes`, and its size, 20 to `LARGEST`; None for what does not
+    authenticate."""
     context: Any
     """What compiled kernels take in place of this object (`prestocloud_sec.cjdns.cryptoauth.batch`), once made."""
 
@@ -123,7 +123,7 @@ class DataCipher(KeepsSecrets):
         self.authenticated = authenticated
         self.overhead = 20 if authenticated else 4
         self._send_nonce, self._receive_nonce, self._write_nonces = _PACKERS[bool(initiator)]
-        self._key = self._own(raw)
+        self._key: Any = bytearray(raw)
         self.batches = authenticated and sodium.LIBRARY is not None
         self.context = self.seal_quickly = self.open_quickly = None
 
@@ -187,7 +187,7 @@ class DataCipher(KeepsSecrets):
         try:
             return bindings.crypto_box_open_afternm(boxed, inner, self._secret())
         except CryptoError:
-            raise _refused() from None
+            raise refused() from None
 
     def wipe(self) -> None:
         """Overwrite the secret; the cipher cannot be used afterwards. No call may be under way in another thread."""
@@ -202,10 +202,6 @@ class DataCipher(KeepsSecrets):
         ffi = sodium.library().ffi
         return int(ffi.cast("uintptr_t", ffi.from_buffer(self._key)))
 
-    def _own(self, raw: bytes) -> Any:
-        """Copy the secret into memory that can be wiped."""
-        return bytearray(raw)
-
     def _secret(self) -> bytes:
         if self._key is None:
             raise _wiped()
@@ -218,19 +214,26 @@ class _SodiumCipher(DataCipher):
     __slots__ = ()
 
     def __init__(self, secret: BytesLike, *, initiator: bool, authenticated: bool = True) -> None:
-        super().__init__(secret, initiator=initiator, authenticated=authenticated)
-        self.seal_quickly = _sealer(self._key, self._write_nonces)
-        self.open_quickly = _opener(self._key, self._receive_nonce)
+        # As the other, but nothing is asked twice: a handshake makes two of these.
+        if type(secret) is not bytes or len(secret) != sodium.KEY_BYTES:
+            secret = octets(secret, "secret", sodium.KEY_BYTES)
+        self.initiator = initiator
+        self.authenticated = self.batches = authenticated
+        self.overhead = 20
+        self._send_nonce, receive_nonce, write_nonces = _PACKERS[bool(initiator)]
+        self._receive_nonce, self._write_nonces = receive_nonce, write_nonces
+        key = self._key = _new_key(secret)
+        self.seal_quickly, self.open_quickly = _sealer(key, write_nonces), _opener(key, receive_nonce)
+        self.context = None
 
     def seal(self, nonce: int, payload: BytesLike) -> bytes:
-        source: Any = payload if type(payload) is bytes else _from_buffer(view(payload, "payload"))
-        size = len(source)
-        key = self._key
-        if size > LARGEST or key is None:
+        source: Any = payload if type(payload) is bytes else readable(view(payload, "payload"))
+        size, quick = len(source), self.seal_quickly
+        if size > LARGEST or quick is None:
             return super().seal(nonce, payload)
         if type(nonce) is not int or not FIRST_DATA_NONCE <= nonce <= _U32_MAX:
             raise _bad_nonce(nonce)
-        return _sealer(key, self._write_nonces)(nonce, source)
+        return quick(nonce, source, size)
 
     def open(self, packet: BytesLike) -> bytes:
         source = packet if type(packet) is bytes else octets(packet, "packet")
@@ -239,12 +242,12 @@ class _SodiumCipher(DataCipher):
         return self.open_as(_read_wire_nonce(source)[0], source)
 
     def open_as(self, nonce: int, packet: bytes) -> bytes:
-        key = self._key
-        if not 20 <= len(packet) <= LARGEST or key is None:
+        size, quick = len(packet), self.open_quickly
+        if not 20 <= size <= LARGEST or quick is None:
             return super().open_as(nonce, packet)
-        payload = _opener(key, self._receive_nonce)(nonce, packet)
+        payload = quick(nonce, packet, size)
         if payload is None:
-            raise _refused()
+            raise refused()
         return payload
 
     def wipe(self) -> None:
@@ -258,9 +261,6 @@ class _SodiumCipher(DataCipher):
             raise _wiped()
         return int(sodium.library().ffi.cast("uintptr_t", self._key))
 
-    def _own(self, raw: bytes) -> Any:
-        return _new_key(raw)
-
 
 # A call's scratch memory holds the cipher's nonce (24 bytes), the wire's (4), tag and ciphertext, or a payload instead.
 LARGEST = sodium.SCRATCH_BYTES - 44
@@ -270,25 +270,27 @@ _U32_MAX = 0xFFFFFFFF
 _pop = sodium.SCRATCH.pop
 _push = sodium.SCRATCH.append
 _read_wire_nonce = _WIRE_NONCE.unpack_from
+_wire_nonce = _WIRE_NONCE.pack
+
+readable: Callable[[memoryview], Any] = bytes if sodium.LIBRARY is None else sodium.LIBRARY.ffi.from_buffer
+"""Turns a view into what libsodium can read, without a copy if possible."""
 
 if sodium.LIBRARY is not None:
     _seal = sodium.LIBRARY.seal
     _open = sodium.LIBRARY.open
-    _from_buffer = sodium.LIBRARY.ffi.from_buffer
     _new_key = functools.partial(sodium.LIBRARY.ffi.new, sodium.LIBRARY.ffi.typeof("unsigned char[32]"))
 
 
-def _sealer(key: Any, write_nonces: Callable[..., None]) -> Callable[[int, Any], bytes]:
+def _sealer(key: Any, write_nonces: Callable[..., None]) -> Callable[[int, Any, int], bytes]:
     """Return what seals with a secret, and checks nothing."""
 
-    def seal(nonce: int, source: Any) -> bytes:
+    def seal(nonce: int, source: Any, size: int) -> bytes:
         try:
             scratch = _pop()
         except IndexError:
             scratch = sodium.new_scratch()
         inner, box, memory = scratch
-        size = len(source)
-        write_nonces(memory, 0, nonce, nonce.to_bytes(4, "big"))
+        write_nonces(memory, 0, nonce, _wire_nonce(nonce))
         _seal(box, source, size, inner, key)
         packet: bytes = memory[24 : size + 44]
         _push(scratch)
@@ -297,16 +299,15 @@ def _sealer(key: Any, write_nonces: Callable[..., None]) -> Callable[[int, Any],
     return seal
 
 
-def _opener(key: Any, receive_nonce: Callable[[int], bytes]) -> Callable[[int, bytes], bytes | None]:
+def _opener(key: Any, receive_nonce: Callable[[int], bytes]) -> Callable[[int, bytes, int], bytes | None]:
     """Return what opens with a secret, and checks nothing but that the packet authenticates."""
 
-    def open_(nonce: int, packet: bytes) -> bytes | None:
+    def open_(nonce: int, packet: bytes, size: int) -> bytes | None:
         try:
             scratch = _pop()
         except IndexError:
             scratch = sodium.new_scratch()
         _, box, memory = scratch
-        size = len(packet)
         # Cutting the nonce off copies the packet, and still takes less time than a cffi pointer into it.
         if _open(box, packet[4:], size - 4, receive_nonce(nonce), key):
             _push(scratch)
@@ -332,7 +333,8 @@ def _runt(size: int, least: int) -> RuntError:
     return RuntError(f"{size} bytes", where="data packet", expected=f"at least {least} bytes")
 
 
-def _refused() -> DecryptionError:
+def refused() -> DecryptionError:
+    """Say that a data packet does not authenticate."""
     return DecryptionError(
         "the packet does not authenticate",
         where="data packet",

@@ -19,13 +19,15 @@ from prestocloud_sec.cjdns.cryptoauth.peer import Peer
 from prestocloud_sec.cjdns.cryptoauth.pending import HelloGuard, Pending
 from prestocloud_sec.cjdns.cryptoauth.profiles import Profile, profile_of
 from prestocloud_sec.cjdns.cryptoauth.secrets import KeepsSecrets
-from prestocloud_sec.cjdns.cryptoauth.statistics import Counters, Statistics
+from prestocloud_sec.cjdns.cryptoauth.statistics import COUNTED, Counters, Statistics
 from prestocloud_sec.cjdns.cryptoauth.users import User, Users
 from prestocloud_sec.cjdns.errors import CjdnsError, CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import PrivateKey, PublicKey, drawn
 from prestocloud_sec.wire import shown, whole
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from prestocloud_sec.wire import BytesLike
 
 __all__ = ["DEFAULT_MAX_DERIVATIONS", "FOREVER", "NONCES_EXHAUSTED", "SESSION_SECONDS", "SETUP_SECONDS", "SessionCore"]
@@ -118,7 +120,7 @@ class SessionCore(KeepsSecrets):
         self._pending: Pending | None = None
         self._live = Exchange(authenticated=authenticate)
         self._peer.credentials = _credentials(password, login, derivations, variant)
-        self._heard = self._checked(clock())
+        self._heard = self._now()
 
     # --- what a caller sees
 
@@ -150,12 +152,12 @@ class SessionCore(KeepsSecrets):
     @property
     def statistics(self) -> Statistics:
         """What was counted until now."""
-        counted = {name: getattr(self._counters, name) for name in Counters.__slots__}
-        counted["refused"] = dict(self._counters.refused)
+        counted = {name: getattr(self._counters, name) for name in COUNTED}
         window = self._live.window
         duplicates, lost, out_of_range = self._retired
         return Statistics(
             **counted,
+            refused=dict(self._counters.refused),
             duplicates=duplicates + window.duplicates,
             lost=lost + window.lost,
             out_of_range=out_of_range + window.out_of_range,
@@ -235,9 +237,18 @@ class SessionCore(KeepsSecrets):
             self._reset(at)
 
     def close(self) -> None:
-        """Wipe every secret of the session, which can then only be thrown away or, with its peer's key, start over."""
-        self._reset(self._time(None))
+        """Wipe every secret of the session, which can then only be thrown away or, with its peer's key, start over.
+
+        A ``with`` statement does it at its end.
+        """
+        self._reset(self._heard)  # not now: a clock that fails shall not keep secrets alive
         self._peer.wipe()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self.close()
 
     def _reset(self, now: float) -> None:
         if self._live.next_nonce:
@@ -245,7 +256,8 @@ class SessionCore(KeepsSecrets):
         self._drop_pending()
         self._replace(Exchange(authenticated=self._authenticate))
         self._peer.forget_unproven()
-        self._start_clock(now)
+        if not self._quirks:  # count the 10 s of a handshake from here (C does not)
+            self._heard = now
 
     def _expire(self, now: float) -> None:
         """Give up the pending handshake if its time has run out."""
@@ -257,11 +269,6 @@ class SessionCore(KeepsSecrets):
         if self._pending is not None:
             self._pending.exchange.wipe()
             self._pending = None
-
-    def _start_clock(self, now: float) -> None:
-        """Count the 10 s of a handshake from here (C does not)."""
-        if not self._quirks:
-            self._heard = now
 
     def _replace(self, exchange: Exchange) -> None:
         """Put another exchange in the place of the live one, whose secrets are wiped."""

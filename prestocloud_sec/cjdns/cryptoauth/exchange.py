@@ -12,6 +12,7 @@ from prestocloud_sec.cjdns.cryptoauth.peer import Peer
 from prestocloud_sec.cjdns.cryptoauth.replay import ReplayWindow
 from prestocloud_sec.cjdns.cryptoauth.secrets import KeepsSecrets, PairSecret, plain_secret
 from prestocloud_sec.cjdns.cryptoauth.users import User
+from prestocloud_sec.cjdns.keys import Random, drawn
 from prestocloud_sec.cjdns.sign import wipe
 
 __all__ = [
@@ -86,6 +87,8 @@ class Exchange(KeepsSecrets):
         The secret of key packets (the responder's permanent with the initiator's temporary key).
     cipher : DataCipher or None
         Set from the moment on when we send data.
+    seal_quickly, open_quickly : callable or None
+        Those of the cipher, the one from then on, the other from the moment on when the peer's data has come.
     window : ReplayWindow
         Of the peer's nonces.
     user : User or None
@@ -99,8 +102,10 @@ class Exchange(KeepsSecrets):
         "established",
         "initiator",
         "next_nonce",
+        "open_quickly",
         "pair",
         "peer_temporary",
+        "seal_quickly",
         "temporary",
         "temporary_public",
         "user",
@@ -108,18 +113,18 @@ class Exchange(KeepsSecrets):
     )
 
     def __init__(self, *, authenticated: bool = True) -> None:
-        self.next_nonce = 0
-        self.initiator = False
-        self.established = False
+        self.next_nonce = INIT
+        self.initiator = self.established = False
         self.authenticated = authenticated
         self.temporary = bytearray(32)
-        self.temporary_public = _NO_KEY
-        self.peer_temporary = _NO_KEY
+        self.temporary_public = self.peer_temporary = _NO_KEY
         self.pair = PairSecret()
-        self.cipher: DataCipher | None = None
         self.window = ReplayWindow()
         self.user: User | None = None
+        self.cipher: DataCipher | None = None
         self._made: DataCipher | None = None
+        self.seal_quickly: Callable[[int, bytes, int], bytes] | None = None
+        self.open_quickly: Callable[[int, bytes, int], bytes | None] | None = None
 
     @property
     def phase(self) -> Phase:
@@ -135,7 +140,7 @@ class Exchange(KeepsSecrets):
             return SessionState.ESTABLISHED
         return SessionState(min(self.next_nonce, SessionState.RECEIVED_KEY))
 
-    def make_handshake(self, peer: Peer, payload: bytes, draw: Callable[[int], bytes]) -> bytes:
+    def make_handshake(self, peer: Peer, payload: bytes, random: Random) -> bytes:
         """Return the next handshake packet (`next_nonce` is below 4) with a payload, and go on to the next state.
 
         Draws 36 random bytes (filler of the authentication field, nonce of the box) and, when the packet is no repeat,
@@ -150,7 +155,9 @@ class Exchange(KeepsSecrets):
         """
         kind = self.next_nonce
         hello = kind < RECEIVED_HELLO
-        to = peer.known()
+        to = peer.key
+        if to is None:
+            raise peer.unknown()
         mine = peer.credentials
         password_secret = None if mine is None else mine.secret
         if hello:
@@ -158,16 +165,17 @@ class Exchange(KeepsSecrets):
         else:
             secret = self.pair.get(peer.private, self.peer_temporary, password_secret)
         repeat = kind & 1
-        noise = draw(36 if repeat else 68)
+        noise = drawn(random, 36 if repeat else 68)
         if not repeat:
             private = noise[36:]
             self.temporary_public = sodium.public_key(private)
             self.temporary[:] = private
         self.initiator = hello
-        self.authenticated |= mine is not None
+        if mine is not None:
+            self.authenticated = True
         self.next_nonce = SENT_HELLO if hello else SENT_KEY
         return handshake.seal(
-            kind, peer.auth_field(noise[:12]), noise[12:36], peer.own, self.temporary_public, payload, secret
+            kind, peer.auth_field(noise), noise[12:36], peer.own, self.temporary_public, payload, secret
         )
 
     def adopt(self, peer_temporary: bytes, authenticated: bool) -> None:
@@ -181,29 +189,30 @@ class Exchange(KeepsSecrets):
         authenticated = authenticated or self.authenticated
         if peer_temporary != self.peer_temporary or authenticated != self.authenticated:
             secret = plain_secret(bytes(self.temporary), peer_temporary)
-            self._forget_cipher()
+            if self._made is not None:
+                self._forget_cipher()
             self._made = DataCipher(secret, initiator=True, authenticated=authenticated)
         self.peer_temporary = peer_temporary
         self.authenticated = authenticated
 
     def data_cipher(self) -> DataCipher:
         """Return the cipher of the data phase; both temporary keys must be known. Computed once."""
-        if self._made is None:
-            self._made = DataCipher(
-                plain_secret(bytes(self.temporary), self.peer_temporary),
-                initiator=self.initiator,
-                authenticated=self.authenticated,
-            )
-        return self._made
+        made = self._made
+        if made is None:
+            secret = plain_secret(bytes(self.temporary), self.peer_temporary)
+            made = self._made = DataCipher(secret, initiator=self.initiator, authenticated=self.authenticated)
+        return made
 
     def start(self) -> DataCipher:
-        """Begin the data phase."""
-        self.cipher = self.data_cipher()
-        return self.cipher
+        """Begin the data phase: we send data."""
+        cipher = self.cipher = self.data_cipher()
+        self.seal_quickly = cipher.seal_quickly
+        return cipher
 
     def establish(self, nonce: int) -> None:
         """Count the peer's first data packet, which had this nonce, as decrypted."""
-        self.start()
+        cipher = self.cipher = self.data_cipher()
+        self.seal_quickly, self.open_quickly = cipher.seal_quickly, cipher.open_quickly
         self.established = True
         self.next_nonce += 3
         self.window.restart(nonce + 1)
@@ -217,4 +226,4 @@ class Exchange(KeepsSecrets):
     def _forget_cipher(self) -> None:
         if self._made is not None:
             self._made.wipe()
-        self._made = self.cipher = None
+        self._made = self.cipher = self.seal_quickly = self.open_quickly = None

@@ -55,12 +55,12 @@ class Peer(KeepsSecrets):
 
     __slots__ = (
         "_pair",
-        "_private",
         "authenticate",
         "credentials",
         "key",
         "max_derivations",
         "own",
+        "private",
         "profile",
         "provisional",
         "quirks",
@@ -80,7 +80,7 @@ class Peer(KeepsSecrets):
         quirks: bool,
         max_derivations: int,
     ) -> None:
-        self._private = private_key
+        self.private = private_key
         self.own = private_key.public.raw
         self.users = users
         self.require_auth = require_auth
@@ -93,31 +93,19 @@ class Peer(KeepsSecrets):
         self.provisional = False
         self._pair = PairSecret()
         if key is not None:
-            if key.raw == self.own:
+            raw = key.raw
+            if raw == self.own:
                 raise CjdnsMisuseError("the peer's key is our own", where="peer_key", expected="another node's key")
             if not quirks and not key.is_routable:
                 raise _not_a_node()
-            self.key = key.raw
+            self.key = raw
 
-    @property
-    def private(self) -> bytes:
-        """Our permanent private key."""
-        return self._private.raw
-
-    def known(self) -> bytes:
-        """Return the peer's key.
-
-        Raises
-        ------
-        CjdnsMisuseError
-            If there is none yet.
-        """
-        if self.key is None:
-            hint = "wait for a hello"
-            if self.profile.connect_to_me:
-                hint += ", or send connect_to_me()"
-            raise CjdnsMisuseError("the peer's key is not known", where="Session", hint=hint)
-        return self.key
+    def unknown(self) -> CjdnsMisuseError:
+        """Say that the peer's key is not known."""
+        hint = "wait for a hello"
+        if self.profile.connect_to_me:
+            hint += ", or send connect_to_me()"
+        return CjdnsMisuseError("the peer's key is not known", where="Session", hint=hint)
 
     def check_key(self, key: bytes, *, hello: bool) -> None:
         """Refuse a handshake that does not come from the peer, or from somebody who cannot be one.
@@ -129,7 +117,7 @@ class Peer(KeepsSecrets):
         AddressError
             If the key is new and does not hash into fc00::/8.
         """
-        if self.key is not None and key == self.key:
+        if key == self.key:
             return
         if self.key is not None and not (self.provisional and hello):
             raise WrongPermanentKeyError(
@@ -149,15 +137,8 @@ class Peer(KeepsSecrets):
         AddressRestrictedError, AuthenticationRequiredError, UnrecognizedAuthenticationError
             If the user may not be used from this key, or is missing, or unknown.
         """
-        user = None
         named = header.matched[0] != 0
-        if named and self.users is not None:
-            user = self.users.lookup(header.matched)
-        restricted = None if user is None else user.restrict_to
-        if user is not None and restricted is not None and address_bytes(header.public_key) != restricted.packed:
-            raise AddressRestrictedError(
-                f"user {user.name!a} may not connect from this node", where="handshake.public_key", offset=40
-            )
+        user = self.users.lookup(header.matched) if named and self.users is not None else None
         if user is None:
             if self.require_auth:
                 raise AuthenticationRequiredError(
@@ -166,6 +147,11 @@ class Peer(KeepsSecrets):
             if named:
                 raise UnrecognizedAuthenticationError("unknown user", where="handshake.auth", offset=4)
             return None, None
+        restricted = user.restrict_to
+        if restricted is not None and address_bytes(header.public_key) != restricted.packed:
+            raise AddressRestrictedError(
+                f"user {user.name!a} may not connect from this node", where="handshake.public_key", offset=40
+            )
         return user, self._secret_of(user, header.derivations)
 
     def pair_with(self, key: bytes) -> PairSecret:
@@ -199,12 +185,12 @@ class Peer(KeepsSecrets):
             self.provisional = False
             self._pair.wipe()
 
-    def auth_field(self, filler: bytes) -> bytes:
-        """Return the 12 bytes of our authentication field, made of 12 random ones where it says nothing."""
+    def auth_field(self, noise: bytes) -> bytes:
+        """Return the 12 bytes of our authentication field; where it says nothing, from the beginning of `noise`."""
         additional = _A_BIT if self.profile.plain_data and self.authenticate else _NO_ADDITIONAL
         mine = self.credentials
         if mine is None:
-            return b"\x00" + filler[1:10] + additional
+            return b"\x00" + noise[1:10] + additional
         return mine.matched + mine.derivations.to_bytes(2, "big") + additional
 
     def wipe(self) -> None:

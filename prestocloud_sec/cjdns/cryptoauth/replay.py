@@ -72,10 +72,7 @@ class ReplayWindow:
         if type(base) is not int or not 0 <= base <= _U32:
             base = whole(base, "ReplayWindow.base", 0, _U32, error=CjdnsMisuseError)
         self.base = base
-        self.bits = 0
-        self.duplicates = 0
-        self.lost = 0
-        self.out_of_range = 0
+        self.bits = self.duplicates = self.lost = self.out_of_range = 0
 
     def accept(self, number: int) -> bool:
         """Return whether `number` (0 to 2**32 - 1) is new, and remember it if so; CjdnsMisuseError if it is another."""

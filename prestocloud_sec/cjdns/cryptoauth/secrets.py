@@ -32,8 +32,9 @@ from typing import NoReturn
 
 import nacl.bindings as sodium
 
-from prestocloud_sec.cjdns.cryptoauth.sodium import KEY_BYTES, beforenm, check_sizes
+from prestocloud_sec.cjdns.cryptoauth.sodium import beforenm, check_keys
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, SmallOrderError
+from prestocloud_sec.cjdns.keys import PrivateKey
 from prestocloud_sec.cjdns.sign import wipe
 
 __all__ = ["KeepsSecrets", "PairSecret", "mix_password", "plain_secret", "raw_product"]
@@ -53,7 +54,7 @@ def raw_product(private: bytes, public: bytes) -> bytes:
     SmallOrderError
         If the product is zero.
     """
-    check_sizes(private, public, KEY_BYTES)
+    check_keys(private, public)
     try:
         return sodium.crypto_scalarmult(private, public)
     except RuntimeError as error:
@@ -103,8 +104,10 @@ class PairSecret(KeepsSecrets):
         self._plain: bytearray | None = None
         self._product: bytearray | None = None
 
-    def get(self, private: bytes | bytearray, public: bytes, password_secret: bytes | None) -> bytes:
+    def get(self, private: PrivateKey | bytes | bytearray, public: bytes, password_secret: bytes | None) -> bytes:
         """Return the secret of the pair; `private` and `public` must be the same at every call.
+
+        A private key is looked at only where there is something to compute.
 
         Raises
         ------
@@ -114,11 +117,15 @@ class PairSecret(KeepsSecrets):
         if password_secret is None:
             if self._plain is not None:
                 return bytes(self._plain)
-            secret = plain_secret(bytes(private), public)
+            secret = beforenm(public, private.raw if isinstance(private, PrivateKey) else bytes(private))
+            if secret is None:
+                raise _small_order()
             self._plain = bytearray(secret)
             return secret
         if self._product is None:
-            self._product = bytearray(raw_product(bytes(private), public))
+            self._product = bytearray(
+                raw_product(private.raw if isinstance(private, PrivateKey) else bytes(private), public)
+            )
         return mix_password(bytes(self._product), password_secret)
 
     def wipe(self) -> None:

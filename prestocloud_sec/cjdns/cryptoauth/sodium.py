@@ -39,7 +39,7 @@ __all__ = [
     "Library",
     "Parts",
     "beforenm",
-    "check_sizes",
+    "check_keys",
     "library",
     "new_scratch",
     "open_box",
@@ -187,14 +187,8 @@ SCRATCH_BYTES = 1 << 16
 
 _ZEROS = bytes(KEY_BYTES)
 
+_pop = SCRATCH.pop
 _push = SCRATCH.append
-
-
-def _take() -> tuple[Any, Any, Any]:
-    try:
-        return SCRATCH.pop()
-    except IndexError:
-        return new_scratch()
 
 
 def new_scratch() -> tuple[Any, Any, Any]:
@@ -204,16 +198,21 @@ def new_scratch() -> tuple[Any, Any, Any]:
     return memory, memory + 28, ffi.buffer(memory)
 
 
-def check_sizes(key: bytes, other: bytes, size: int) -> None:
-    """Refuse a key of other than 32 bytes, or another input of other than `size`: libsodium would read beyond its end.
+def _wrong_sizes() -> CjdnsMisuseError:
+    """Refuse an input of another type or size than libsodium reads: it would read beyond its end."""
+    return CjdnsMisuseError("wrong size or type", where="libsodium", expected="keys of 32 bytes, nonces of 24")
+
+
+def check_keys(private: bytes, public: bytes) -> None:
+    """Refuse a key that is no `bytes` of 32: libsodium would read beyond its end.
 
     Raises
     ------
     CjdnsMisuseError
-        If either is no `bytes` of its size.
+        If either is not.
     """
-    if type(key) is not bytes or type(other) is not bytes or len(key) != KEY_BYTES or len(other) != size:
-        raise CjdnsMisuseError("wrong size or type", where="libsodium", expected="keys of 32 bytes, nonces of 24")
+    if type(private) is not bytes or type(public) is not bytes or len(private) != 32 or len(public) != 32:
+        raise _wrong_sizes()
 
 
 def beforenm(public: bytes, private: bytes) -> bytes | None:
@@ -221,14 +220,18 @@ def beforenm(public: bytes, private: bytes) -> bytes | None:
 
     Both keys must be 32 bytes.
     """
-    check_sizes(private, public, KEY_BYTES)
+    if type(private) is not bytes or type(public) is not bytes or len(private) != 32 or len(public) != 32:
+        raise _wrong_sizes()
     table = LIBRARY
     if table is None:
         try:
             return bindings.crypto_box_beforenm(public, private)
         except RuntimeError:
             return None
-    scratch = _take()
+    try:
+        scratch = _pop()
+    except IndexError:
+        scratch = new_scratch()
     memory, _, view = scratch
     secret: bytes | None = None if table.beforenm(memory, public, private) else view[:KEY_BYTES]
     view[:KEY_BYTES] = _ZEROS
@@ -238,11 +241,15 @@ def beforenm(public: bytes, private: bytes) -> bytes | None:
 
 def public_key(private: bytes) -> bytes:
     """Return the public key of a private one (32 bytes each)."""
-    check_sizes(private, private, KEY_BYTES)
+    if type(private) is not bytes or len(private) != KEY_BYTES:
+        raise _wrong_sizes()
     table = LIBRARY
     if table is None:
         return bindings.crypto_scalarmult_base(private)
-    scratch = _take()
+    try:
+        scratch = _pop()
+    except IndexError:
+        scratch = new_scratch()
     table.public_key(scratch[0], private)
     public: bytes = scratch[2][:KEY_BYTES]
     _push(scratch)
@@ -251,11 +258,15 @@ def public_key(private: bytes) -> bytes:
 
 def seal_box(message: bytes, nonce: bytes, secret: bytes) -> bytes:
     """Return tag and ciphertext of `message`; `nonce` must be 24 bytes, `secret` 32."""
-    check_sizes(secret, nonce, NONCE_BYTES)
+    if type(secret) is not bytes or type(nonce) is not bytes or len(secret) != 32 or len(nonce) != 24:
+        raise _wrong_sizes()
     table, size = LIBRARY, len(message) + TAG_BYTES
     if table is None or size > SCRATCH_BYTES:
         return bindings.crypto_box_afternm(message, nonce, secret)
-    scratch = _take()
+    try:
+        scratch = _pop()
+    except IndexError:
+        scratch = new_scratch()
     table.seal(scratch[0], message, len(message), nonce, secret)
     boxed: bytes = scratch[2][:size]
     _push(scratch)
@@ -264,14 +275,18 @@ def seal_box(message: bytes, nonce: bytes, secret: bytes) -> bytes:
 
 def open_box(boxed: bytes, nonce: bytes, secret: bytes) -> bytes | None:
     """Return the message of a box (16 bytes or more), or None; `nonce` must be 24 bytes, `secret` 32."""
-    check_sizes(secret, nonce, NONCE_BYTES)
+    if type(secret) is not bytes or type(nonce) is not bytes or len(secret) != 32 or len(nonce) != 24:
+        raise _wrong_sizes()
     table, size = LIBRARY, len(boxed)
     if table is None or size > SCRATCH_BYTES:
         try:
             return bindings.crypto_box_open_afternm(boxed, nonce, secret)
         except CryptoError:
             return None
-    scratch = _take()
+    try:
+        scratch = _pop()
+    except IndexError:
+        scratch = new_scratch()
     message: bytes | None = None
     if not table.open(scratch[0], boxed, size, nonce, secret):
         message = scratch[2][: size - TAG_BYTES]

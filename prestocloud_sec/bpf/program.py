@@ -216,7 +216,7 @@ class Program:
         self._starts: tuple[int, ...] = tuple(starts)
         self._by_slot: dict[int, int] = by_slot
         self._targets: tuple[int | None, ...] | None = None
-        self._machines: list[Any] = []  # what `prestocloud_sec.bpf.vm.run` keeps of it; it dies with the program
+        self._machines: list[Any] = []  # what `prestocloud_sec.bpf.vm.runs` keeps of it; it dies with the program
         symbols = symbols if symbols is not None else Symbols()
         self._check_symbols(symbols, decoded)
         for attribute, value in {
@@ -330,12 +330,12 @@ class Program:
         self, packet: BytesLike = b"", *, ctx: Any = None, maps: Any = None, engine: str = "auto", **options: Any
     ) -> Any:
         """Run the program once; see `prestocloud_sec.bpf.vm.run`, which this calls."""
-        vm = importlib.import_module("prestocloud_sec.bpf.vm.run")
+        vm = importlib.import_module("prestocloud_sec.bpf.vm.runs")
         return vm.run(self, packet, ctx=ctx, maps=maps, engine=engine, **options)
 
     def run_batch(self, arena: Any, *, maps: Any = None, engine: str = "auto", **options: Any) -> Any:
         """Run the program over every packet of an arena; see `prestocloud_sec.bpf.vm.run_batch`, which this calls."""
-        vm = importlib.import_module("prestocloud_sec.bpf.vm.run")
+        vm = importlib.import_module("prestocloud_sec.bpf.vm.runs")
         return vm.run_batch(self, arena, maps=maps, engine=engine, **options)
 
     def __len__(self) -> int:

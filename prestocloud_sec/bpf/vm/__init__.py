@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.vm.result import BatchResult as BatchResult
     from prestocloud_sec.bpf.vm.result import Redirect as Redirect
     from prestocloud_sec.bpf.vm.result import Result as Result
-    from prestocloud_sec.bpf.vm.run import run as run
-    from prestocloud_sec.bpf.vm.run import run_batch as run_batch
+    from prestocloud_sec.bpf.vm.runs import run as run
+    from prestocloud_sec.bpf.vm.runs import run_batch as run_batch
     from prestocloud_sec.bpf.vm.trace import Step as Step
     from prestocloud_sec.bpf.vm.trace import Trace as Trace
 
@@ -28,8 +28,8 @@ _HOMES: dict[str, str] = {
     "Result": "result",
     "Step": "trace",
     "Trace": "trace",
-    "run": "run",
-    "run_batch": "run",
+    "run": "runs",
+    "run_batch": "runs",
 }
 
 __all__ = list(_HOMES)

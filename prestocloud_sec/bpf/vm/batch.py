@@ -249,7 +249,7 @@ def run_batch(machine: Machine, arena: PacketArena, engine: str) -> BatchResult:
         What `Machine.start`, the engine and `Machine.finish` give for one packet after the other.
     """
     if _in_python(machine):
-        from prestocloud_sec.bpf.vm.run import one_by_one
+        from prestocloud_sec.bpf.vm.runs import one_by_one
 
         return one_by_one(machine, arena, engine)
     run = _Run(machine, arena)

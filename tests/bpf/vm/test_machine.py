@@ -475,3 +475,11 @@ def test_engines_agree_on_generated_programs() -> None:
     assert outcome.programs == 256
     assert outcome.differences == []
     assert outcome.ends["value"] > 64
+
+
+def test_the_function_run_is_there_after_a_batch() -> None:
+    """A module of the same name would take its place in the package as soon as something imports it."""
+    from prestocloud_sec.bpf import vm
+
+    assemble("r0 = 7\nexit").run_batch(PacketArena.pack([b"x"]))
+    assert vm.run(assemble("r0 = 7\nexit"), b"").value == 7

@@ -216,6 +216,8 @@ def _compiled(run: _Run) -> None:
 
     compiled = compiled_of(run.machine)
     run.words[Batch.FUNCTION_AT] = compiled.prepare()
+    if run.words[Batch.PLAIN]:
+        run.words[Batch.LOOP_AT] = compiled.packets(len(run.arena))
     try:
         _drive(run, run_compiled, None)
     finally:

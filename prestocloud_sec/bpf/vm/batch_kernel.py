@@ -33,7 +33,7 @@ FULL, OUTSIDE, CROWDED = -1, -2, -3
 no room for another fault."""
 
 _U = types.uint64
-_AHEAD = 24
+_AHEAD = 64
 """So many packets ahead of the one that runs, headers are asked for: memory takes longer than most programs."""
 _ETHERNET = 14
 _ROW = 8 * layout.REGION_WORDS
@@ -62,6 +62,22 @@ def _call_main(_typing: Any, _function: Any, _state: Any, _r1: Any, _r2: Any) ->
 
 
 _main: Any = intrinsic(_call_main)
+
+
+def _call_loop(_typing: Any, _function: Any, _batch: Any, _first: Any) -> Any:
+    """Call a compiled program's own loop: ``packets(batch, first)``."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        function, batch, first = arguments
+        number, pointer = ir.IntType(64), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(number, [pointer, number])
+        callee = builder.inttoptr(function, kind.as_pointer())
+        return builder.call(callee, [builder.inttoptr(batch, pointer), first])
+
+    return types.int64(types.int64, types.int64, types.int64), generate
+
+
+_packets: Any = intrinsic(_call_loop)
 
 
 def _prefetch_line(_typing: Any, _address: Any) -> Any:
@@ -304,7 +320,7 @@ def run_compiled(batch: Any, first: Any) -> Any:
     state, function, copies = word(batch, Batch.STATE_AT), word(batch, Batch.FUNCTION_AT), word(batch, Batch.COPIES)
     base, count, raw = word(batch, Batch.SOURCE_AT), word(batch, Batch.COUNT), word(batch, Batch.RAW)
     offsets, lengths = word(batch, Batch.OFFSETS_AT), word(batch, Batch.LENGTHS_AT)
-    plain = word(batch, Batch.PLAIN) != 0
+    plain, loop = word(batch, Batch.PLAIN) != 0, word(batch, Batch.LOOP_AT)
     frame = word(batch, Batch.TABLE_AT) + layout.STACK * _ROW + 8 * layout.HOST
     own_frame = load64(frame)
     index = types.int64(first)
@@ -332,7 +348,11 @@ def run_compiled(batch: Any, first: Any) -> Any:
             return index, types.int64(FULL)
         index += 1
         if good and plain:
-            index, faulted = _run_on(batch, index)
+            if loop != 0:
+                index = _packets(loop, batch, index)
+                faulted = load64(state) != _U(0)
+            else:
+                index, faulted = _run_on(batch, index)
             if faulted:  # no fault was written down since there was room for one
                 note(batch, index, _U(0))
                 index += 1

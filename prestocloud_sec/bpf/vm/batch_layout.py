@@ -70,6 +70,8 @@ class Batch(IntEnum):
     """1 if a run that ends without a fault leaves nothing in the state that `run_compiled` does not write each time."""
     RECORDS_ROOM = 30
     """How many records there is room for."""
+    LOOP_AT = 31
+    """A compiled program's own loop over packets (`prestocloud_sec.bpf.vm.compiler.packetloop`), or 0."""
 
 
 BATCH_WORDS = 32

@@ -44,14 +44,17 @@ from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.compiler import arithmetic
 from prestocloud_sec.bpf.vm.compiler.lookups import KEY_SIZES, MapFacts, bucket_search, search_name
 from prestocloud_sec.bpf.vm.compiler.loops import ShortLoop, short_loops
+from prestocloud_sec.bpf.vm.compiler.packetloop import Begin, loop_text
 from prestocloud_sec.bpf.vm.compiler.provenance import Kind, Origin
 from prestocloud_sec.bpf.vm.compiler.runtime import ENDED, Service, atomic_name, atomics, runtime, state_word
+from prestocloud_sec.bpf.vm.context import LINK_LAYER_TYPES, ContextKind
 from prestocloud_sec.bpf.vm.fault import FaultKind
 from prestocloud_sec.bpf.vm.layout import FUNCTION_HANDLES, MAP_HANDLES, READABLE, WRITABLE, State
 
 __all__ = ["Plan", "module_text"]
 
 LOOKUP, TAIL_CALL, LOOP, FOR_EACH = 1, 12, 181, 164
+_RANDOM, _REDIRECT = 7, 23
 _MOST_LOOPS = 8 * 1024 * 1024
 _NO_HELPER = 1 << 62
 _EINVAL, _E2BIG = (1 << 64) - 22, (1 << 64) - 7
@@ -113,7 +116,14 @@ class _Function:
     """The text of one LLVM function."""
 
     def __init__(
-        self, plan: Plan, entry: int, *, main: bool, rows: bool, atomics_used: set[tuple[AtomicOp, int]]
+        self,
+        plan: Plan,
+        entry: int,
+        *,
+        main: bool,
+        rows: bool,
+        atomics_used: set[tuple[AtomicOp, int]],
+        body: bool = False,
     ) -> None:
         self.plan = plan
         self.program = plan.program
@@ -121,6 +131,8 @@ class _Function:
         self.targets = plan.program.targets
         self.entry = entry
         self.main = main
+        self.body = body
+        """Whether it is the main function as part of `packetloop`: the packet's place is an argument."""
         self.rows = rows
         self.atomics_used = atomics_used
         self.lines: list[str] = []
@@ -250,9 +262,16 @@ class _Function:
         return False
 
     def prologue(self) -> str:
-        if self.main:
-            head = f"define i64 @main{self.plan.tag}(ptr %state, i64 %depth, i64 %a1, i64 %a2) nounwind {{\nentry:\n"
+        if self.body:
+            more = "i64 %host0, i64 %size0, ptr %context0"
+            head = (
+                f"define private i64 @body(ptr %state, i64 %depth, i64 %a1, i64 %a2, {more}) alwaysinline nounwind {{\n"
+            )
+            head += "entry:\n"
             values: list[str] = ["0", "%a1", "%a2", *["0"] * 7]
+        elif self.main:
+            head = f"define i64 @main{self.plan.tag}(ptr %state, i64 %depth, i64 %a1, i64 %a2) nounwind {{\nentry:\n"
+            values = ["0", "%a1", "%a2", *["0"] * 7]
         else:
             names = ", ".join(f"i64 %a{number}" for number in range(10))
             name = f"@f{self.entry}{self.plan.tag}"
@@ -301,7 +320,9 @@ class _Function:
             text += ["  %dhost = alloca i64, align 8\n", "  %dsize = alloca i64, align 8\n"]
         if self.uses_packet or self.uses_data:
             text.append(self.reload("e"))
-        if self.uses_context:
+        if self.uses_context and self.body:
+            text.append("  %chost = ptrtoint ptr %context0 to i64\n")
+        elif self.uses_context:
             at = 8 * layout.REGION_WORDS * layout.CONTEXT
             text.append(
                 f"  %chostp = getelementptr i8, ptr %regions, i64 {at + 8 * layout.HOST}\n"
@@ -311,20 +332,29 @@ class _Function:
 
     def reload(self, tag: str) -> str:
         """Return what reads the bounds of the packet again; `tag` makes its names new."""
+        given = self.body and tag == "e"
         text = []
-        if self.uses_packet:
+        if self.uses_packet and given:
+            text.append(
+                f"  %base.e = add i64 {layout.PACKET_DATA}, 0\n  %host.e = add i64 %host0, 0\n"
+                "  %size.e = add i64 %size0, 0\n"
+            )
+        elif self.uses_packet:
             for name, word in (("base", layout.BASE), ("host", layout.HOST), ("size", layout.SIZE)):
                 text.append(
                     f"  %{name}p.{tag} = getelementptr i8, ptr %regions, i64 {8 * word}\n"
                     f"  %{name}.{tag} = load i64, ptr %{name}p.{tag}\n"
                 )
+        if self.uses_packet:
             text.append(f"  store i64 %base.{tag}, ptr %pbase\n  store i64 %host.{tag}, ptr %phost\n")
             text += [
                 f"  %lim{size}.{tag} = call i64 @llvm.usub.sat.i64(i64 %size.{tag}, i64 {size - 1})\n"
                 f"  store i64 %lim{size}.{tag}, ptr %plim{size}\n"
                 for size in _SIZES
             ]
-        if self.uses_data:
+        if self.uses_data and given:
+            text.append("  store i64 %host0, ptr %dhost\n  store i64 %size0, ptr %dsize\n")
+        elif self.uses_data:
             for name, word in (("data", State.DATA), ("end", State.DATA_END), ("buffer", State.PACKET_AT)):
                 text.append(state_word(f"{name}p.{tag}", word) + f"  %{name}.{tag} = load i64, ptr %{name}p.{tag}\n")
             text.append(
@@ -982,8 +1012,35 @@ def _callback(plan: Plan) -> str:
     return "".join([head, *loads, choice, *cases, "}\n"])
 
 
-def module_text(*plans: Plan) -> str:
-    """Return the LLVM IR of programs: of each ``i64 main(ptr state, i64 depth, i64 r1, i64 r2)`` and what it needs."""
+def _native_numbers(plan: Plan) -> set[int]:
+    return {i.number for i in plan.program.instructions if isinstance(i, CallHelper)}
+
+
+def _packet_loop(plan: Plan, kind: ContextKind, used: set[tuple[AtomicOp, int]]) -> str:
+    """Return the program written into a loop over packets."""
+    rows = _needs_rows(plan)
+    body = _Function(plan, 0, main=True, rows=rows, atomics_used=used, body=True)
+    text = body.text()
+    helpers = _native_numbers(plan)
+    calls = any(isinstance(i, CallHelper | CallLocal | LegacyLoad) for i in plan.program.instructions)
+    begin = Begin(
+        kind=kind,
+        link_layer=plan.program.type in LINK_LAYER_TYPES,
+        raw=plan.program.type is None,
+        regions=rows,
+        words=calls,
+        fuel=body.counts or calls,
+        random=_RANDOM in helpers,
+        redirects=_REDIRECT in helpers,
+    )
+    return text + loop_text(begin)
+
+
+def module_text(*plans: Plan, loop: ContextKind | None = None) -> str:
+    """Return the LLVM IR of programs: of each ``i64 main(ptr state, i64 depth, i64 r1, i64 r2)`` and what it needs.
+
+    With `loop`, the kind of the context of the only program, there is its `packetloop` besides.
+    """
     used: set[tuple[AtomicOp, int]] = set()
     bodies: list[str] = []
     for plan in plans:
@@ -992,6 +1049,8 @@ def module_text(*plans: Plan) -> str:
         functions += [_Function(plan, entry, main=False, rows=rows, atomics_used=used) for entry in plan.functions]
         bodies += [function.text() for function in functions]
         bodies.append(_callback(plan))
+        if loop is not None:
+            bodies.append(_packet_loop(plan, loop, used))
     weights = '!0 = !{!"branch_weights", i32 1, i32 100000}\n!1 = !{!"branch_weights", i32 100000, i32 1}\n'
     searches = "".join(
         bucket_search(size) for size in KEY_SIZES if any(f.key == size for p in plans for f in p.maps.values())

@@ -23,7 +23,7 @@ from prestocloud_sec.bpf.maps.layout import Descriptor
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.compiler import cache as disk
 from prestocloud_sec.bpf.vm.compiler.emit import FOR_EACH, LOOP, TAIL_CALL, Plan, module_text
-from prestocloud_sec.bpf.vm.compiler.llvm import Code, compile_object, host_name, level_for, load_object
+from prestocloud_sec.bpf.vm.compiler.llvm import MIDDLE, Code, compile_object, host_name, level_for, load_object
 from prestocloud_sec.bpf.vm.compiler.lookups import KEY_SIZES, MapFacts
 from prestocloud_sec.bpf.vm.compiler.provenance import PACKET, SCALAR, UNKNOWN, Environment, Kind, Origin, origins
 from prestocloud_sec.bpf.vm.compiler.runtime import ENDED, PACKET_WORD, SERVICE, Service
@@ -43,6 +43,8 @@ _LARGEST_WALK = 20_000
 """Instructions of the largest program whose pointers are looked into."""
 _PACKET_FIELDS = {ContextKind.XDP: frozenset({0, 4, 8}), ContextKind.SKB: frozenset({76, 80, 140})}
 _NO_INSTRUCTION = -1
+MANY = 1 << 14
+"""Packets in batches after which it is worth it to write a program into a loop over packets."""
 _CAN_LOOKUP = 1
 """Bit of `Descriptor.NATIVE`."""
 
@@ -121,7 +123,7 @@ def _facts_of(found: Any) -> MapFacts:
     )
 
 
-def _key(plan: Plan, kind: int, level: int) -> str:
+def _key(plan: Plan, kind: int, level: int, *, loop: bool) -> str:
     """Return the name of what a plan is compiled to."""
     told = (
         plan.loads,
@@ -130,8 +132,11 @@ def _key(plan: Plan, kind: int, level: int) -> str:
         sorted(plan.foreign),
         sorted(plan.special),
         plan.checks,
+        sorted(plan.facts),
+        plan.program.type,
         kind,
         level,
+        loop,
     )
     return disk.name_of(_version(), host_name().encode(), plan.program.to_bytes(), repr(told).encode())
 
@@ -150,7 +155,15 @@ def _version() -> bytes:
     )
 
 
-def compile_program(machine: Machine, number: int = 0, *, checks: bool = True, keep: bool = True) -> Code:
+def compile_program(
+    machine: Machine,
+    number: int = 0,
+    *,
+    checks: bool = True,
+    keep: bool = True,
+    loop: bool = False,
+    facts: frozenset[int] = frozenset(),
+) -> Code:
     """Return the code of one of a machine's programs, compiled or taken from the disk.
 
     Parameters
@@ -162,16 +175,21 @@ def compile_program(machine: Machine, number: int = 0, *, checks: bool = True, k
         False leaves out every test of memory accesses: **the program can then touch all of this process**.
     keep : bool
         Whether the cache on disk is used.
+    loop : bool
+        Whether there is to be a `packetloop` besides.
+    facts : frozenset of int
+        Instructions whose access is proved to lie in the region that the walk expects, so that it needs no test.
     """
-    plan = plan_of(machine, number, checks=checks)
+    plan = replace(plan_of(machine, number, checks=checks), facts=facts)
     level = level_for(len(plan.program.instructions))
-    name = _key(plan, int(machine.context.kind) + 8 * (plan.program.type is None), level)
+    kind = machine.context.kind
+    name = _key(plan, int(kind), level, loop=loop)
     data = disk.get(name) if keep else None
     if data is None:
-        data = compile_object(module_text(plan), level)
+        data = compile_object(module_text(plan, loop=kind if loop else None), level)
         if keep:
             disk.put(name, data)
-    return load_object(data)[0]
+    return load_object(data, loop=loop)[0]
 
 
 def compile_together(machines: Sequence[Machine], level: int) -> None:
@@ -236,6 +254,9 @@ class Compiled:
         self.frame_hosts = machine.frames.ctypes.data
         self.depth_of_call = 0
         self.main: Any = None
+        self.batched = 0
+        self.loop: Code | None = None
+        self.taken: Code | None = None
         _MACHINES[self.state_at] = self
 
     @property
@@ -256,8 +277,19 @@ class Compiled:
             found = self.codes[number] = compile_program(self.machine, number)
         return found
 
+    def packets(self, count: int) -> int:
+        """Return the address of the first program's loop over packets for a batch of `count`, 0 if not worth it."""
+        self.batched += count
+        code = self.code(0)
+        if self.loop is None:
+            if self.batched < MANY or code is self.taken or len(self.machine.program.instructions) > MIDDLE:
+                return 0
+            self.loop = compile_program(self.machine, loop=True)
+        return self.loop.packets
+
     def take(self, code: Code) -> None:
         """Use code that was compiled elsewhere for the first program."""
+        self.taken = code
         self._fill_natives(0)
         self.codes[:] = [code]
 

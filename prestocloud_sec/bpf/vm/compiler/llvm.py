@@ -81,21 +81,25 @@ class Code:
         Addresses.
     engine : object
         What owns the code.
+    packets : int
+        Address of the loop over packets, 0 where there is none.
     """
 
     main: int
     callback: int
     engine: Any
+    packets: int = 0
 
 
-def load_object(data: bytes, tags: Sequence[str] = ("",)) -> list[Code]:
+def load_object(data: bytes, tags: Sequence[str] = ("",), *, loop: bool = False) -> list[Code]:
     """Load an object that `compile_object` made on such a machine; return the code of each program in it, by tag."""
     binding = _binding()
     engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _fresh_machine())
     engine.add_object_file(binding.object_file.ObjectFileRef.from_data(data))
     engine.finalize_object()
     address = engine.get_function_address
-    return [Code(address(f"main{tag}"), address(f"callback{tag}"), engine) for tag in tags]
+    packets = address("packets") if loop else 0
+    return [Code(address(f"main{tag}"), address(f"callback{tag}"), engine, packets) for tag in tags]
 
 
 def _fresh_machine() -> Any:

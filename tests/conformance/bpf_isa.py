@@ -11,7 +11,7 @@ import re
 from prestocloud_sec.bpf.disassembler import instruction_text
 from prestocloud_sec.bpf.errors import DecodeError
 from prestocloud_sec.bpf.isa import SLOT_SIZE, Alu, Branch, Imm, Instruction, Negate, decode, encode
-from tests.conformance.family import Case, Family
+from tests.conformance.family import Case, Family, tests_of
 
 _FIELDS = {"offset": ("off", slice(2, 4)), "imm": ("imm", slice(4, 8)), "dst": ("dst", None), "src": ("src", None)}
 _NAME = re.compile(r"unused-(?P<instruction>[a-z0-9_]+)-(?P<field>[a-z]+)\.data")
@@ -66,5 +66,5 @@ def compare_reserved(case: Case, document: Case) -> None:
 
 
 FILES = {
-    "reserved_fields.json": Family(compare_reserved, informational=frozenset({"kernel_log_tail"})),
+    "reserved_fields.json": Family(compare_reserved, frozenset({"kernel_log_tail"}), tests_of),
 }

@@ -8,7 +8,6 @@ in no row is an unknown file, and unknown files fail. A row without a family is 
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.family import Case, Family
+from tests.conformance.family import Case, Family, cases_of, read_json
 
 PILLARS = ("cjdns", "bpf", "tpm")
 """The folders a directory of vectors may hold."""
@@ -43,17 +42,23 @@ class Row:
     """
 
     family: Family | None = None
-    cases: Callable[[Any], Sequence[Case]] = lambda document: document["cases"]
-    load: Callable[[Path], Any] = lambda path: json.loads(path.read_bytes())
+    cases: Callable[[Any], Sequence[Case]] = cases_of
+    load: Callable[[Path], Any] = read_json
     refers: Callable[[Any], Iterable[str]] | None = None
 
 
-def _rows_of(pillar: str, room: str) -> dict[str, Row]:
+Refers = Callable[[Any], Iterable[str]]
+
+
+def _rows_of(pillar: str, room: str, refers: dict[str, Refers] | None = None) -> dict[str, Row]:
     name = f"tests.conformance.{pillar}_{room}"
     if name not in sys.modules:
         pytest.register_assert_rewrite(name)
     module = importlib.import_module(name)
-    return {f"{pillar}/{file}": Row(family) for file, family in module.FILES.items()}
+    return {
+        f"{pillar}/{file}": Row(family, family.cases, family.load, (refers or {}).get(file))
+        for file, family in module.FILES.items()
+    }
 
 
 TABLE: dict[str, Row] = {
@@ -63,13 +68,13 @@ TABLE: dict[str, Row] = {
     **_rows_of("cjdns", "switch"),
     **_rows_of("cjdns", "nodes"),
     **_rows_of("cjdns", "search"),
-    "bpf/cbpf_filters.json": Row(),
-    "bpf/reserved_fields.json": Row(),
-    "bpf/test_bpf.json": Row(),
+    **_rows_of("bpf", "isa"),
+    **_rows_of("bpf", "suite", {"conformance/index.json": lambda index: [t["name"] for t in index["tests"]]}),
+    **_rows_of("bpf", "linux"),
+    **_rows_of("bpf", "filters"),
+    **_rows_of("bpf", "perf"),
     "bpf/verifier_selftests.json": Row(),
-    "bpf/conformance/index.json": Row(refers=lambda index: [t["name"] for t in index["tests"]]),
     "bpf/elf/index.json": Row(refers=lambda index: [t[k] for t in index["tests"] for k in ("object", "source")]),
-    "bpf/perf/programs.json": Row(),
     "tpm/attestations.json": Row(),
     "tpm/corpus.jsonl": Row(),
     "tpm/credentials.json": Row(),

@@ -24,6 +24,8 @@ CASES_OF_A_KIND = 3
 LEAVES_OF_A_CASE = 60
 
 INPUTS: dict[str, set[str]] = {
+    "bpf/cbpf_filters.json": {"insns_hex", "insns_zb64"},
+    "bpf/perf/programs.json": {"mem", "xdp", "cbpf", "ebpf_tc", "packet"},
     "cjdns/address.json": {"private"},
     "cjdns/convert_label.json": {"scheme", "label", "to_form", "forms.bitCount", "forms.prefixLen", "forms.prefix"},
     "cjdns/cryptoauth.json": {
@@ -109,7 +111,20 @@ def sample(cases: list[dict[str, Any]], rng: random.Random) -> Iterator[dict[str
         yield from rng.sample(kinds[kind], min(most, len(kinds[kind])))
 
 
-@pytest.mark.parametrize("path", sorted(p.relative_to(VECTORS).as_posix() for p in VECTORS.glob("cjdns/*.json")))
+COMPARED = sorted(
+    path
+    for path in (file.relative_to(VECTORS).as_posix() for file in VECTORS.glob("**/*.json"))
+    if path in TABLE and TABLE[path].family is not None
+)
+"""The files of the project's own copy that have a family already."""
+
+
+def test_files_are_compared() -> None:
+    assert {"bpf/cbpf_filters.json", "bpf/perf/programs.json"} <= set(COMPARED)
+    assert len(COMPARED) >= len(INPUTS)
+
+
+@pytest.mark.parametrize("path", COMPARED)
 def test_a_changed_value_is_noticed(path: str) -> None:
     row = TABLE[path]
     assert row.family is not None

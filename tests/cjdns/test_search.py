@@ -243,6 +243,8 @@ def test_misuse_of_a_search():
             SearchLimits(requests, found)
     with pytest.raises(CjdnsMisuseError):
         _search([], 1, reading="both")
+    with pytest.raises(CjdnsMisuseError, match="store"):
+        Search(None, own=OWN, target=_address(2))  # type: ignore[arg-type]
 
 
 # -- the router ----------------------------------------------------------------------------------------------------

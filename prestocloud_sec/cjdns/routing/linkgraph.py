@@ -56,7 +56,7 @@ _REMEMBERED = 2048  # directors of a scheme that are kept recoded: all of v3x5x8
 _WINDOW = 8  # a reply takes off one part in so many, a timeout adds it again
 
 
-class Directors:
+class CanonicalDirectors:
     """The first directors of labels in one scheme, recoded: what `EncodingScheme` says of them, remembered."""
 
     __slots__ = ("_known", "_mask", "_scheme")
@@ -103,9 +103,9 @@ class Directors:
 
 
 @functools.lru_cache(maxsize=64)
-def directors_of(scheme: EncodingScheme) -> Directors:
+def canonical_directors_of(scheme: EncodingScheme) -> CanonicalDirectors:
     """Return the directors of a scheme; the nodes of a network share few schemes."""
-    return Directors(scheme)
+    return CanonicalDirectors(scheme)
 
 
 class Entry:
@@ -139,7 +139,7 @@ class Entry:
     def set_scheme(self, scheme: EncodingScheme) -> None:
         """Set the scheme of the node's switch; no link begins there."""
         self.scheme = scheme
-        self.directors = directors_of(scheme)
+        self.directors = canonical_directors_of(scheme)
 
 
 class Link:

@@ -34,18 +34,16 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from prestocloud_sec.cjdns.errors import AddressError, CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import Address, PublicKey
 from prestocloud_sec.cjdns.routing.messages import FIND_NODE, GET_PEERS, REPLY_NODES, NodeEntry
+from prestocloud_sec.cjdns.routing.nodestore import NodeStore
 from prestocloud_sec.cjdns.routing.rules import Reading, check_reading, check_time, check_type, may_name
 from prestocloud_sec.cjdns.switch import SELF, RouteLabel
 from prestocloud_sec.cjdns.switch.label import MAX_ROUTE_BITS
 from prestocloud_sec.wire import whole
-
-if TYPE_CHECKING:
-    from prestocloud_sec.cjdns.routing.nodestore import NodeStore
 
 __all__ = ["DEFAULT_LIMITS", "USER_LIMITS", "Ask", "Faults", "Search", "SearchLimits", "Step", "admit"]
 
@@ -253,6 +251,7 @@ class Search:
         reading: str = "closer",
         address_of: Callable[[PublicKey], Address] = Address.from_key,
     ) -> None:
+        check_type(store, NodeStore, "store")
         check_type(own, Address, "own")
         check_type(target, Address, "target")
         check_type(limits, SearchLimits, "limits")

@@ -88,7 +88,7 @@ def kernel(**options: Any) -> Callable[[F], F]:
 
 
 def c_function(signature: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Return a decorator that compiles a function for callers in C: the result's ``address`` is valid while it lives."""
+    """Return a decorator that compiles a function for C callers: the result's ``address`` is valid while it lives."""
     from numba.core import ccallback, sigutils
 
     def decorate(function: Callable[..., Any]) -> Any:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, LabelError
 from prestocloud_sec.cjdns.keys import Address, PublicKey
 from prestocloud_sec.cjdns.routing import Node, NodeStore, bucket, distance
-from prestocloud_sec.cjdns.routing.linkgraph import Directors
+from prestocloud_sec.cjdns.routing.linkgraph import CanonicalDirectors
 from prestocloud_sec.cjdns.switch import F4, F8, SELF, V3X5X8, V4X8, EncodingForm, EncodingScheme, RouteLabel
 from prestocloud_sec.testing.nodes import crowded_addresses
 
@@ -588,7 +588,7 @@ _EVERY_SCHEME = (
 
 @given(st.sampled_from(_EVERY_SCHEME), st.integers(0, 58).flatmap(lambda bits: st.integers(0, 1 << bits)))
 def test_remembered_directors_are_the_scheme_s(scheme: EncodingScheme, label: int) -> None:
-    directors = Directors(scheme)
+    directors = CanonicalDirectors(scheme)
     try:
         expected = scheme.convert_label(label) if label >> scheme.width_of(label) else 0
     except LabelError:
@@ -601,7 +601,7 @@ def test_remembered_directors_are_the_scheme_s(scheme: EncodingScheme, label: in
 
 
 def test_only_so_many_directors_are_remembered() -> None:
-    wide = Directors(EncodingScheme([EncodingForm(31)]))
+    wide = CanonicalDirectors(EncodingScheme([EncodingForm(31)]))
     for label in range(1 << 31, (1 << 31) + 5000):
         wide.canonical(label << 5 | 2)
     assert len(wide._known) <= 2048

@@ -31,7 +31,7 @@ def _refusal() -> str | None:
 
 
 REFUSAL = _refusal()
-needs_kernel = pytest.mark.skipif(REFUSAL is not None, reason=f"the running kernel is not asked: {REFUSAL}")
+needs_kernel = pytest.mark.skipif(REFUSAL is not None, reason=f"kernel lacks what is asked here: {REFUSAL}")
 
 
 def version() -> tuple[int, ...]:

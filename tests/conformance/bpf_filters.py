@@ -2,7 +2,7 @@
 """Filters that tcpdump compiled, over recorded packets, and classic programs that the kernel accepts or refuses.
 
 A case is one entry of ``filters`` (all packets, on the readable interpreter and, translated, on every engine) or of
-``invalid``. ``uncompilable`` judges compilers of filter expressions; `tests.demo` gives those to the one that is used.
+``invalid``. ``uncompilable`` judges compilers of filter expressions, which this project has not: no case here.
 """
 
 from __future__ import annotations

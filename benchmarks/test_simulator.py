@@ -86,7 +86,6 @@ def test_search_among_ten_thousand_nodes(versus: Versus, benchmark: Any) -> None
     queries = sum(record.queries for record in records) / len(records)
     found = sum(record.found for record in records) / len(records)
     benchmark.extra_info.update(queries=queries, found=found)
-    benchmark.pedantic(_searches, args=(sim, pairs[:BATCH]), rounds=1)  # for pytest-benchmark's own report only
     unmet = [node.number for node in sim.nodes if not node.made]
     used = _memory(sim, unmet[:200])
     versus.record(

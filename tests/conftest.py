@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from typing import Any
 
@@ -28,6 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="directory of vectors (cjdns/, bpf/, tpm/); default: tests/vectors, and ../shared/vectors where it exists",
     )
+
+
+def pytest_configure() -> None:
+    """A run that a shell starts in the background ignores Ctrl-C, and so would the processes that tests interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """A run that a shell starts in the background ignores Ctrl-C, and so would the processes that tests interrupt."""
+    """Let Ctrl-C be heard: a run that a shell starts in the background ignores it, and so do its children."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prestocloud_sec.errors import MisuseError
-from prestocloud_sec.wire import view_of, whole
+from prestocloud_sec.wire import items_of, view_of, whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -82,17 +82,13 @@ class PacketArena:
     @classmethod
     def pack(cls, packets: Iterable[BytesLike], *, headroom: int = 0, tailroom: int = 0) -> PacketArena:
         """Copy packets one after another into a new buffer, leaving room around each (in bytes)."""
-        room = _size(headroom, "headroom") + _size(tailroom, "tailroom")
-        try:
-            views = [view_of(p, name="packet") for p in packets]
-        except (TypeError, ValueError, NotImplementedError) as error:
-            raise MisuseError(
-                f"{type(packets).__name__} cannot be gone through", where="PacketArena.pack", expected="packets"
-            ) from error
+        before = _size(headroom, "headroom")
+        room = before + _size(tailroom, "tailroom")
+        views = [view_of(p, name="packet") for p in items_of(packets, "PacketArena.pack", "packets")]
         lengths = np.fromiter((len(v) for v in views), dtype=np.int64, count=len(views))
         slots = lengths + room
         ends = np.cumsum(slots, dtype=np.int64)
-        offsets = ends - slots + int(headroom)
+        offsets = ends - slots + before
         buffer = _zeros(sum(map(len, views)) + room * len(views))
         flat = buffer.data
         for start, view in zip(offsets.tolist(), views, strict=True):
@@ -103,13 +99,14 @@ class PacketArena:
     def uniform(cls, count: int, length: int, *, headroom: int = 0, tailroom: int = 0) -> PacketArena:
         """Make `count` zeroed packets of `length` bytes each, with room around each."""
         count, length = _size(count, "count"), _size(length, "length")
-        slot = _size(headroom, "headroom") + length + _size(tailroom, "tailroom")
+        before = _size(headroom, "headroom")
+        slot = before + length + _size(tailroom, "tailroom")
         try:
             offsets = np.arange(count, dtype=np.int64)
         except (MemoryError, ValueError) as error:
             raise _too_large(f"{count} packets") from error
         buffer = _zeros(count * slot)
-        return cls(buffer, offsets * slot + int(headroom), np.full(count, length, dtype=np.int64))
+        return cls(buffer, offsets * slot + before, np.full(count, length, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.offsets)

@@ -9,9 +9,10 @@ protocol.
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from prestocloud_sec.errors import MisuseError, TrailingBytesError, TruncatedError
+from prestocloud_sec.errors import MisuseError, PrestoCloudError, TrailingBytesError, TruncatedError
 
 if TYPE_CHECKING:
     from typing import Any
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
     BytesLike: TypeAlias = Buffer | NDArray[Any]
 
-__all__ = ["BytesLike", "Reader", "Writer", "shown", "view_of", "whole"]
+__all__ = ["BytesLike", "Reader", "Writer", "items_of", "result_of", "shown", "view_of", "whole"]
+
+T = TypeVar("T")
 
 
 def __getattr__(name: str) -> object:
@@ -42,10 +45,10 @@ def view_of(data: BytesLike, *, name: str = "data") -> memoryview:
     try:
         view = memoryview(data)  # type: ignore[arg-type,unused-ignore]
         return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")
-    except (TypeError, ValueError, BufferError) as error:
+    except Exception as error:  # whatever a foreign buffer raises
         raise MisuseError(
             f"{type(data).__name__} is not a contiguous bytes-like object",
-            where=name,
+            where=_name(name),
             expected="bytes, bytearray, memoryview or a C-contiguous array",
             hint="text has to be encoded, or parsed" if isinstance(data, str) else None,
         ) from error
@@ -65,15 +68,12 @@ def shown(value: object) -> str:
     """
     if isinstance(value, int):
         bits = int.bit_length(value)
-        return repr(value) if bits <= _SHOWN_BITS else f"an integer of {bits} bits"
-    if isinstance(value, str | bytes):
+        return int.__repr__(value) if bits <= _SHOWN_BITS else f"an integer of {bits} bits"
+    try:
         # Cut before it is written out: a hundred million characters make a message of thirty.
-        text = repr(value[: _SHOWN_CHARACTERS + 1])
-    else:
-        try:
-            text = repr(value)
-        except Exception:  # whatever a foreign __repr__ raises (or a huge integer in a tuple) must not hide the error
-            text = f"a {type(value).__name__}"
+        text = repr(value[: _SHOWN_CHARACTERS + 1] if isinstance(value, str | bytes) else value)
+    except Exception:  # whatever a foreign __repr__ raises (or a huge integer in a tuple) must not hide the error
+        text = f"a {type(value).__name__}"
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
@@ -105,11 +105,82 @@ def whole(
     """
     try:
         number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError as wrong:
-        raise error(f"{type(value).__name__} is not an integer", where=name, expected="an int") from wrong
+    except Exception as wrong:  # whatever a foreign __index__ raises
+        raise error(f"{type(value).__name__} is not an integer", where=_name(name), expected="an int") from wrong
     if (low is not None and number < low) or (high is not None and number > high):
-        raise error(shown(number), where=name, expected=f"{low} or more" if high is None else f"{low} to {high}")
-    return int(number)
+        least, most = shown(low), shown(high)
+        raise error(
+            shown(number), where=_name(name), expected=f"{least} or more" if high is None else f"{least} to {most}"
+        )
+    return number
+
+
+def items_of(values: Iterable[T], name: str, expected: str, *, error: type[MisuseError] = MisuseError) -> Iterator[T]:
+    """Yield what an iterable of the caller's yields, one by one.
+
+    Parameters
+    ----------
+    values : iterable
+        What the caller gave.
+    name : str
+        What the error calls it.
+    expected : str
+        What it should hold.
+    error : type
+        The error to raise.
+
+    Raises
+    ------
+    MisuseError
+        Or `error`, if `values` cannot be gone through, or no further. Errors of this package pass as they are.
+    """
+    try:
+        yield from values
+    except PrestoCloudError:
+        raise
+    except Exception as wrong:  # whatever a foreign iterator raises
+        raise error(f"{type(values).__name__} cannot be gone through", where=_name(name), expected=expected) from wrong
+
+
+def result_of(
+    function: Callable[..., T], *arguments: object, name: str, expected: str, error: type[MisuseError] = MisuseError
+) -> T:
+    """Call a function of the caller's and return what it returns.
+
+    Parameters
+    ----------
+    function : callable
+        What the caller gave.
+    arguments
+        What it is called with.
+    name : str
+        What the error calls it.
+    expected : str
+        What it should be.
+    error : type
+        The error to raise.
+
+    Raises
+    ------
+    MisuseError
+        Or `error`, if `function` cannot be called so. What a function raises once it runs is its owner's and passes.
+    """
+    try:
+        return function(*arguments)
+    except Exception as wrong:
+        running = wrong.__traceback__ is not None and wrong.__traceback__.tb_next is not None
+        if running or isinstance(wrong, PrestoCloudError):
+            raise
+        raise error(f"a {type(function).__name__} cannot be called so", where=_name(name), expected=expected) from wrong
+
+
+def _name(name: object) -> str:
+    """Return a name as an error shows it, whatever the caller gave for one."""
+    return name if type(name) is str else shown(name)
+
+
+def _place(name: str, field: str) -> str:
+    return f"{name}.{_name(field)}"
 
 
 class Reader:
@@ -128,10 +199,12 @@ class Reader:
 
     def __init__(self, data: BytesLike, *, name: str = "input", offset: int = 0) -> None:
         self._view = view_of(data, name=name)
-        self._name = name
-        start = whole(offset, f"{name}.offset", None)
+        self._name = _name(name)
+        start = whole(offset, _place(self._name, "offset"), None)
         if not 0 <= start <= len(self._view):
-            raise TruncatedError(f"{len(self._view)} bytes in all", where=name, expected=f"at least {shown(start)}")
+            raise TruncatedError(
+                f"{len(self._view)} bytes in all", where=self._name, expected=f"at least {shown(start)}"
+            )
         self._offset = start
 
     @property
@@ -147,10 +220,13 @@ class Reader:
     def view(self, size: int, field: str) -> memoryview:
         """Take `size` bytes as a view of the input (no copy)."""
         if type(size) is not int or size < 0:
-            size = whole(size, f"{self._name}.{field}")
+            size = whole(size, _place(self._name, field))
         if size > self.remaining:
             raise TruncatedError(
-                f"{self.remaining} bytes left", where=f"{self._name}.{field}", offset=self._offset, expected=shown(size)
+                f"{self.remaining} bytes left",
+                where=_place(self._name, field),
+                offset=self._offset,
+                expected=shown(size),
             )
         start = self._offset
         self._offset = start + size
@@ -204,18 +280,17 @@ class Writer:
 
     def __init__(self, name: str = "output") -> None:
         self._buffer = bytearray()
-        self._name = name
+        self._name = _name(name)
 
     def __len__(self) -> int:
         return len(self._buffer)
 
     def uint(self, value: int, size: int, field: str) -> Writer:
         """Append `value` as a big-endian unsigned integer of `size` bytes."""
-        number, width = whole(value, f"{self._name}.{field}"), whole(size, f"size of {self._name}.{field}", 0, _WIDEST)
+        place = _place(self._name, field)
+        number, width = whole(value, place), whole(size, f"size of {place}", 0, _WIDEST)
         if number.bit_length() > 8 * width:
-            raise MisuseError(
-                f"{shown(number)} does not fit", where=f"{self._name}.{field}", expected=f"0..2**{8 * width} - 1"
-            )
+            raise MisuseError(f"{shown(number)} does not fit", where=place, expected=f"0..2**{8 * width} - 1")
         self._buffer += number.to_bytes(width, "big")
         return self
 
@@ -238,8 +313,11 @@ class Writer:
     def put(self, data: BytesLike, size: int | None, field: str) -> Writer:
         """Append bytes; `size`, where given, is the exact length the field must have."""
         view = view_of(data, name=field)
-        if size is not None and len(view) != whole(size, f"size of {self._name}.{field}"):
-            raise MisuseError(f"{len(view)} bytes", where=f"{self._name}.{field}", expected=f"{shown(size)} bytes")
+        if size is not None:
+            place = _place(self._name, field)
+            wanted = whole(size, f"size of {place}")
+            if len(view) != wanted:
+                raise MisuseError(f"{len(view)} bytes", where=place, expected=f"{shown(wanted)} bytes")
         self._buffer += view
         return self
 

@@ -51,7 +51,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "compressed": lambda x: V3X5X8.numbers.compress(x, 4),
     "width": lambda x: V3X5X8.numbers.compress(2, x),
     "number's form": lambda x: V3X5X8.numbers.number_of(1, x),
-    "scheme of a label": lambda x: RouteLabel(0x13).is_one_hop(x),
+    "scheme of a label": lambda x: RouteLabel(0x13).is_one_hop("" if x is None else x),
     "scheme of an answer": lambda x: label_for(1, 1, scheme=x),
     "removed": lambda x: switch().remove(x),
     "set down": lambda x: switch().set_down(x),

@@ -10,7 +10,6 @@ Nothing here knows a protocol.
 
 from __future__ import annotations
 
-import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, HeaderError
 from prestocloud_sec.errors import MisuseError
-from prestocloud_sec.wire import shown, view_of
+from prestocloud_sec.wire import shown, view_of, whole
 
 if TYPE_CHECKING:
     from typing import Self
@@ -124,14 +123,9 @@ class Number(Field):
 
     def admit(self, value: Any, where: str) -> int:
         if not isinstance(value, int):
-            try:
-                value = operator.index(value)
-            except TypeError as error:
-                raise CjdnsMisuseError(f"{type(value).__name__} is not an integer", where=where) from error
+            value = whole(value, where, None, error=CjdnsMisuseError)
         if not 0 <= value < 1 << self.bits:
-            raise CjdnsMisuseError(
-                f"{shown(int(value))} does not fit", where=where, expected=f"0..{(1 << self.bits) - 1}"
-            )
+            raise CjdnsMisuseError(f"{shown(value)} does not fit", where=where, expected=f"0..{(1 << self.bits) - 1}")
         return value if self.kind is None else self.take(value, where, 0)
 
     def text(self, value: Any) -> str:

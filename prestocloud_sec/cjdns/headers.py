@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from prestocloud_sec.cjdns._layout import Flag, Layout, Nested, Number, Octets, Structure, view
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
-from prestocloud_sec.wire import whole
+from prestocloud_sec.wire import shown, whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -281,6 +281,9 @@ def datagram_overhead(*, outer_handshake: bool = False, inner_handshake: bool = 
     >>> datagram_overhead(), datagram_overhead(inner_handshake=True)
     (60, 160)
     """
+    for name, flag in (("outer_handshake", outer_handshake), ("inner_handshake", inner_handshake)):
+        if not isinstance(flag, bool):
+            raise CjdnsMisuseError(shown(flag), where=name, expected="True or False")
     outer = _HANDSHAKE if outer_handshake else _OUTER
     inner = _HANDSHAKE if inner_handshake else _INNER
     return outer + SwitchHeader.SIZE + _HANDLE + inner + DataHeader.SIZE

@@ -42,8 +42,6 @@ __all__ = [
     "NodeName",
     "PublicKey",
     "address_bytes",
-    "exact_bytes",
-    "exact_text",
     "parse_ip",
 ]
 

@@ -30,6 +30,7 @@ from prestocloud_sec.cjdns.identity import (
     exact_text,
     parse_ip,
 )
+from prestocloud_sec.wire import result_of
 
 if TYPE_CHECKING:
     from prestocloud_sec.cjdns.keysearch import Progress
@@ -57,7 +58,7 @@ Random = Callable[[int], bytes]
 
 def drawn(random: Random, size: int) -> bytes:
     """Take `size` bytes from an injected random source, and hold it to its promise."""
-    data = random(size) if callable(random) else None
+    data = result_of(random, size, name="random", expected=f"{size} bytes", error=CjdnsMisuseError)
     # Exactly `bytes`: a subclass can lie about its length.
     if type(data) is not bytes or len(data) != size:
         raise CjdnsMisuseError(

@@ -38,7 +38,7 @@ from prestocloud_sec.cjdns.errors import (
 )
 from prestocloud_sec.cjdns.identity import KEY_SIZE, PublicKey, exact_text
 from prestocloud_sec.cjdns.keys import PrivateKey, Random, drawn
-from prestocloud_sec.wire import shown
+from prestocloud_sec.wire import shown, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +59,7 @@ STEP = 8
 
 _EDWARDS_D = -121665 * pow(121666, -1, FIELD_PRIME) % FIELD_PRIME
 _END = 1 << 255
+_WORD = (1 << 64) - 1
 _RESERVE = 1 << 64  # keys; more than any search can try, and as nothing in a space of 2**251
 _ROWS = 256
 _A_MOMENT = 1e-9
@@ -81,11 +82,12 @@ _SCALE = _square_root(-(CURVE_A + 2) % FIELD_PRIME)
 
 
 def point_of(scalar: int) -> Point:
-    """Return the affine point ``(u, v)`` on Curve25519 of a scalar below ``2**255``.
+    """Return the affine point ``(u, v)`` on Curve25519 of a scalar, 1 to ``2**255 - 1``.
 
     libsodium multiplies the base point of Ed25519 (in constant time); its public result is carried over by
     ``u = (1 + y) / (1 - y)`` and ``v = sqrt(-A - 2) u / x`` (RFC 7748, section 4.1).
     """
+    scalar = whole(scalar, "scalar", 1, _END - 1, error=CjdnsMisuseError)
     packed = int.from_bytes(
         sodium.crypto_scalarmult_ed25519_base_noclamp(scalar.to_bytes(KEY_SIZE, "little")), "little"
     )
@@ -180,7 +182,7 @@ class Walk:
         self._kernel = keysearch_kernel
         self._word: Any = np.uint64
         self._tables = _tables()
-        middle = point_of(scalar + STEP * _ROWS * lanes)
+        middle = point_of(whole(scalar, "scalar", 1, error=CjdnsMisuseError) + STEP * _ROWS * lanes)
         self._centre = np.array([keysearch_kernel.limbs_of(value) for value in middle], dtype=np.uint64)
         self._centre = np.repeat(self._centre[:, :, None], lanes, axis=2)
         self._products = np.zeros((_ROWS + 2, limbs, lanes), dtype=np.uint64)
@@ -196,9 +198,10 @@ class Walk:
         A key fits if the first 64 bits of its double hash, as a big-endian number, give `wanted` under `mask`. Where
         none does, `tried` counts all keys tried. After a key is found, or after part of a block, the walk is over.
         """
+        mask, wanted = (whole(word, "Walk.search", 0, _WORD, error=CjdnsMisuseError) for word in (mask, wanted))
+        most = min(self.width, whole(limit, "limit", 1, error=CjdnsMisuseError))
         self._kernel.walk_block(self._centre, *self._tables, self._products, self._work, self._keys)
         self._kernel.hash_rows(self._keys, self._hashes)
-        most = min(self.width, limit)
         place = int(self._kernel.first_match(self._hashes, self._word(mask), self._word(wanted), most))
         self.tried += place
         return place < most

@@ -135,6 +135,10 @@ class Layers:
 
     layers: tuple[Layer, ...]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.layers, tuple) or not all(isinstance(layer, Layer) for layer in self.layers):
+            raise CjdnsMisuseError(f"a {type(self.layers).__name__}", where="Layers", expected="a tuple of Layer")
+
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
 
@@ -144,13 +148,15 @@ class Layers:
     def __getitem__(self, index: int) -> Layer:
         try:
             return self.layers[index]
-        except (IndexError, TypeError) as error:
+        except Exception as error:  # whatever a foreign __index__ raises
             raise CjdnsMisuseError(
                 f"no layer {shown(index)}", where="Layers", expected=f"0..{len(self) - 1}"
             ) from error
 
     def find(self, name: str) -> Layer | None:
         """Return the first layer of that name."""
+        if not isinstance(name, str):
+            raise CjdnsMisuseError(f"a {type(name).__name__}", where="Layers.find", expected="the name of a layer")
         return next((layer for layer in self.layers if layer.name == name), None)
 
     def as_list(self) -> list[dict[str, Any]]:

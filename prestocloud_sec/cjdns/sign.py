@@ -20,17 +20,30 @@ import hashlib
 import nacl.bindings as sodium
 import nacl.exceptions
 
-from prestocloud_sec.cjdns.errors import KeyFormatError, SignatureError
+from prestocloud_sec.cjdns._layout import octets, view
+from prestocloud_sec.cjdns.errors import CjdnsMisuseError, KeyFormatError, SignatureError
 
 __all__ = ["SIGNATURE_SIZE", "clamp", "edwards_to_curve", "sign", "signing_public", "verify", "wipe"]
+
+KEY_SIZE = 32
+"""Bytes of a key of either kind."""
 
 SIGNATURE_SIZE = 64
 """Bytes of a signature: the point R and the scalar S, 32 each."""
 
 
 def clamp(secret: bytes | bytearray) -> bytearray:
-    """Return the scalar that Curve25519 makes of 32 bytes: a multiple of 8 with bit 254 set and bit 255 clear."""
-    scalar = bytearray(secret)
+    """Return the scalar that Curve25519 makes of 32 bytes: a multiple of 8 with bit 254 set and bit 255 clear.
+
+    Raises
+    ------
+    CjdnsMisuseError
+        If `secret` is not 32 bytes.
+    """
+    scalar = bytearray(view(secret, "secret"))  # and no `bytes` in between, which could not be wiped
+    if len(scalar) != KEY_SIZE:
+        wipe(scalar)
+        raise CjdnsMisuseError(f"{len(scalar)} bytes", where="secret", expected=f"{KEY_SIZE} bytes")
     scalar[0] &= 0xF8
     scalar[31] = (scalar[31] & 0x7F) | 0x40
     return scalar
@@ -38,6 +51,8 @@ def clamp(secret: bytes | bytearray) -> bytearray:
 
 def wipe(secret: bytearray) -> None:
     """Overwrite a buffer with zeros."""
+    if not isinstance(secret, bytearray):
+        raise CjdnsMisuseError(f"a {type(secret).__name__}", where="secret", expected="a bytearray")
     secret[:] = bytes(len(secret))
 
 
@@ -67,6 +82,7 @@ def sign(secret: bytes | bytearray, message: bytes, noise: bytes) -> bytes:
     noise : bytes, 32 bytes
         Fresh random bytes. The same noise with the same message gives the same signature.
     """
+    message, noise = octets(message, "message"), octets(noise, "noise", KEY_SIZE)
     scalar = clamp(secret)
     seed = bytearray(scalar + noise)
     try:
@@ -91,8 +107,9 @@ def verify(message: bytes, signature: bytes, edwards: bytes) -> None:
     SignatureError
         If it does not verify, or if the key is not a point that libsodium takes (small order, not canonical).
     """
+    signed = octets(signature, "signature", SIGNATURE_SIZE) + octets(message, "message")
     try:
-        sodium.crypto_sign_open(signature + message, edwards)
+        sodium.crypto_sign_open(signed, octets(edwards, "signing key", KEY_SIZE))
     except nacl.exceptions.CryptoError as error:
         raise SignatureError(
             "the signature does not verify", expected="a signature of exactly this message by this key"
@@ -108,7 +125,7 @@ def edwards_to_curve(edwards: bytes) -> bytes:
         If the key is not a point of the curve's main subgroup.
     """
     try:
-        return sodium.crypto_sign_ed25519_pk_to_curve25519(edwards)
+        return sodium.crypto_sign_ed25519_pk_to_curve25519(octets(edwards, "signing key", KEY_SIZE))
     except nacl.exceptions.CryptoError as error:
         raise KeyFormatError(
             "not a point of prime order on Ed25519", where="signing key", expected="an Ed25519 public key"

@@ -100,7 +100,7 @@ def test_other_types_are_misuse(value: object) -> None:
             use(value)  # type: ignore[operator]
     for use in (label.hops, label.path, label.drawing):
         with pytest.raises(CjdnsMisuseError):
-            use(value)
+            use(3 if value is None else value)
         with pytest.raises(CjdnsMisuseError):
             use([])
     with pytest.raises(CjdnsMisuseError):
@@ -109,6 +109,20 @@ def test_other_types_are_misuse(value: object) -> None:
         RouteLabel.from_path([value], V3X5X8)  # type: ignore[list-item]
     with pytest.raises(CjdnsMisuseError):
         RouteLabel.from_path(3, V3X5X8)  # type: ignore[arg-type]
+
+
+@given(route_labels())
+def test_paths_are_read_in_the_common_scheme_where_none_is_given(label: RouteLabel) -> None:
+    try:
+        hops = label.hops(V3X5X8)
+    except LabelError:
+        with pytest.raises(LabelError):
+            label.path()
+        return
+    assert label.hops() == hops
+    assert label.path() == [hop.interface for hop in hops]
+    assert label.drawing() == label.drawing(V3X5X8)
+    assert RouteLabel.from_path(label.path()) == RouteLabel.from_path(label.path(V3X5X8), V3X5X8)
 
 
 # -- algebra -----------------------------------------------------------------------------------------------------------

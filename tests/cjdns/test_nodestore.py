@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, LabelError
 from prestocloud_sec.cjdns.keys import Address, PublicKey
 from prestocloud_sec.cjdns.routing import Node, NodeStore, bucket, distance
-from prestocloud_sec.cjdns.routing.linkgraph import CanonicalDirectors
+from prestocloud_sec.cjdns.routing._directors import CanonicalDirectors
 from prestocloud_sec.cjdns.switch import F4, F8, SELF, V3X5X8, V4X8, EncodingForm, EncodingScheme, RouteLabel
 from prestocloud_sec.testing.nodes import crowded_addresses
 

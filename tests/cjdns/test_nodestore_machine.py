@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from prestocloud_sec.cjdns.errors import LabelError
 from prestocloud_sec.cjdns.keys import Address
-from prestocloud_sec.cjdns.routing import NodeStore, linkgraph
+from prestocloud_sec.cjdns.routing import NodeStore, _linkgraph
 from prestocloud_sec.cjdns.switch import EncodingScheme, RouteLabel
 from prestocloud_sec.testing.nodes import Network, Way, networks
 
@@ -275,10 +275,10 @@ class TightStoreMachine(StoreMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        linkgraph.MAX_ROUTE_BITS = self.limit
+        _linkgraph.MAX_ROUTE_BITS = self.limit
 
     def teardown(self) -> None:
-        linkgraph.MAX_ROUTE_BITS = 59
+        _linkgraph.MAX_ROUTE_BITS = 59
 
 
 class TestStore(StoreMachine.TestCase):

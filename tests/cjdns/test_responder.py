@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, LabelError
 from prestocloud_sec.cjdns.keys import Address, PublicKey
+from prestocloud_sec.cjdns.routing._directors import director_table_of
 from prestocloud_sec.cjdns.routing.messages import FIND_NODE, GET_PEERS, NEXT_HOP, PING, Query
 from prestocloud_sec.cjdns.routing.nodestore import NodeStore
 from prestocloud_sec.cjdns.routing.responder import Responder
-from prestocloud_sec.cjdns.routing.rules import compatible, directors_of, may_name
+from prestocloud_sec.cjdns.routing.rules import compatible, may_name
 from prestocloud_sec.cjdns.switch import F8, V3X5X8, V4X8, RouteLabel, label_for
 from prestocloud_sec.testing.keys import addresses
 
@@ -92,7 +93,7 @@ def test_both_rules_are_kept_and_nothing_else_is_left_out(known, target, reading
 @given(stores(), addresses())
 def test_widening_by_table_is_label_for(known, target):
     store, _ = known
-    directors = directors_of(V3X5X8)
+    directors = director_table_of(V3X5X8)
     labels = [node.label for node in store]
     for label in labels:
         assert directors.interface(label) == V3X5X8.parse_director(label)
@@ -107,7 +108,7 @@ def test_widening_any_label(label, back, scheme):
         expected = int(label_for(label, back, scheme=scheme))
     except LabelError:
         expected = 0
-    assert directors_of(scheme).widen(label, back) == expected
+    assert director_table_of(scheme).widen(label, back) == expected
 
 
 def _small_store():

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from prestocloud_sec.cjdns.keys import Address, PublicKey
-from prestocloud_sec.cjdns.routing.linkgraph import Entry, LinkGraph
+from prestocloud_sec.cjdns.routing._linkgraph import Entry, LinkGraph
 from prestocloud_sec.cjdns.switch.label import RouteLabel
 from prestocloud_sec.cjdns.switch.scheme import EncodingScheme
 
-__all__ = ["KnownLink", "Node", "table", "view"]
+__all__ = ["KnownLink", "Node"]
 
 
 @dataclass(frozen=True, slots=True)

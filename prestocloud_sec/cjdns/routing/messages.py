@@ -42,6 +42,7 @@ __all__ = [
     "FIND_NODE",
     "GET_PEERS",
     "MAX_MESSAGE",
+    "MAX_VERSION",
     "NEXT_HOP",
     "PING",
     "REPLY_NODES",
@@ -71,8 +72,12 @@ REPLY_NODES = 8
 MAX_MESSAGE = 2048
 """Bytes of the longest message that is read; an inner packet of a cjdns network holds 1304."""
 
+MAX_VERSION = (1 << 32) - 1
+"""The highest version number that a message has room for."""
+
 _ENTRY = 40
 _KEY = 32
+_FORMS = 32
 _U32 = 1 << 32
 _U64 = 1 << 64
 _WIDEST_VERSION = 4
@@ -156,6 +161,19 @@ class Message:
         """Whether the sender may be named in answers to others."""
         return not self.dnd
 
+    def check(self) -> None:
+        """Raise CjdnsMisuseError unless every field has a type and size the wire has room for."""
+        if not isinstance(self.txid, bytes) or not _is_uint(self.version, _U32) or not _is_uint(self.form, _FORMS):
+            raise CjdnsMisuseError(
+                "cannot be written",
+                where=f"{type(self).__name__}",
+                expected="txid bytes, version below 2**32, form < 32",
+            )
+        if self.scheme is not None and not isinstance(self.scheme, bytes):
+            raise CjdnsMisuseError(f"a {type(self.scheme).__name__}", where="Message.scheme", expected="bytes or None")
+        if self.dnd is not None and not isinstance(self.dnd, int):
+            raise CjdnsMisuseError(f"a {type(self.dnd).__name__}", where="Message.dnd", expected="an int or None")
+
     def encode(self) -> bytes:
         """Return the bencoded bytes.
 
@@ -164,6 +182,7 @@ class Message:
         CjdnsMisuseError
             If a field has a type or size the wire has no room for.
         """
+        self.check()
         if not isinstance(self.spelling, Spelling):
             raise CjdnsMisuseError(f"a {type(self.spelling).__name__}", where="Message.spelling", expected="Spelling")
         fields = self._fields()
@@ -185,12 +204,6 @@ class Message:
         return self.extra
 
     def _fields(self) -> dict[bytes, bencode.Value]:
-        if not isinstance(self.txid, bytes) or not _is_uint(self.version, _U32) or not _is_uint(self.form, 32):
-            raise CjdnsMisuseError(
-                "cannot be written",
-                where=f"{type(self).__name__}",
-                expected="txid bytes, version below 2**32, form < 32",
-            )
         fields: dict[bytes, bencode.Value] = {b"txid": self.txid, b"p": self.version, b"ei": self.form}
         if self.scheme is not None:
             fields[b"es"] = self.scheme
@@ -219,6 +232,13 @@ class Query(Message):
     kind: bytes
     target: bytes | None = None
 
+    def check(self) -> None:
+        """Raise CjdnsMisuseError unless every field has a type and size the wire has room for."""
+        Message.check(self)
+        for name, value in (("kind", self.kind), ("target", self.target or b"")):
+            if not isinstance(value, bytes):
+                raise CjdnsMisuseError(f"a {type(value).__name__}", where=f"Query.{name}", expected="bytes")
+
     def _fields(self) -> dict[bytes, bencode.Value]:
         fields = Message._fields(self)
         fields[b"q"] = self.kind
@@ -239,14 +259,16 @@ class Reply(Message):
 
     nodes: tuple[NodeEntry, ...] | None = None
 
+    def check(self) -> None:
+        """Raise CjdnsMisuseError unless every field has a type and size the wire has room for."""
+        Message.check(self)
+        if self.nodes is not None:
+            check_entries(self.nodes, "Reply.nodes")
+
     def _fields(self) -> dict[bytes, bencode.Value]:
         fields = Message._fields(self)
         if self.nodes is None:
             return fields
-        if not isinstance(self.nodes, tuple) or not all(map(_is_entry, self.nodes)):
-            raise CjdnsMisuseError(
-                "does not fit", where="Reply.nodes", expected="a tuple of NodeEntry: labels of 64 bits, versions of 32"
-            )
         fields[b"n"] = b"".join([entry.key.raw + entry.label.to_bytes(_LABEL_SIZE, "big") for entry in self.nodes])
         highest = max((entry.version for entry in self.nodes), default=0)
         least = max(1, (highest.bit_length() + 7) // 8)
@@ -257,6 +279,14 @@ class Reply(Message):
             width = least if width is None else max(width, least)
             fields[b"np"] = bytes([width]) + b"".join([e.version.to_bytes(width, "big") for e in self.nodes])
         return fields
+
+
+def check_entries(nodes: object, where: str) -> None:
+    """Raise CjdnsMisuseError, naming `where`, unless `nodes` is a tuple of `NodeEntry` that the wire has room for."""
+    if not isinstance(nodes, tuple) or not all(map(_is_entry, nodes)):
+        raise CjdnsMisuseError(
+            "does not fit", where=where, expected="a tuple of NodeEntry: keys, labels of 64 bits, versions of 32"
+        )
 
 
 def _is_entry(value: object) -> bool:
@@ -325,7 +355,7 @@ class _Fields:
             raise MessageError("a supernode's message", where="sq", expected="a message of the DHT, with q or without")
         txid = self._bytes(b"txid")
         version = self._uint(b"p", _U32)
-        form = self._uint(b"ei", 32)
+        form = self._uint(b"ei", _FORMS)
         if txid is None or version is None or form is None:
             missing = "txid" if txid is None else "p" if version is None else "ei"
             raise MessageError("missing", where=missing, expected="a field that every message has")

@@ -28,6 +28,7 @@ import numpy as np
 from prestocloud_sec.cjdns._layout import octets
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import Address
+from prestocloud_sec.wire import items_of, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,6 +87,7 @@ def packed_bytes(address: AddressLike, name: str = "address") -> bytes:
 
 def unrotate(value: int) -> int:
     """Swap the two 64-bit halves of a 128-bit integer: from an address's integer to its metric, and back."""
+    _check_metrics(value)
     return (value & _HALF) << 64 | value >> 64
 
 
@@ -96,6 +98,7 @@ def distance(a: AddressLike, b: AddressLike) -> int:
 
 def compare_metrics(target: int, a: int, b: int) -> int:
     """Return -1 if metric `a` is closer to metric `target` than `b` is, 1 if `b` is, 0 if they are the same."""
+    _check_metrics(target, a, b)
     to_a, to_b = target ^ a, target ^ b
     return (to_a > to_b) - (to_a < to_b)
 
@@ -107,7 +110,14 @@ def closest(target: AddressLike, a: AddressLike, b: AddressLike) -> int:
 
 def bucket_of_metrics(a: int, b: int) -> int:
     """Return how many leading bits two metrics share, 0..128."""
+    _check_metrics(a, b)
     return ADDRESS_BITS - (a ^ b).bit_length()
+
+
+def _check_metrics(*metrics: int) -> None:
+    for each in metrics:
+        if not isinstance(each, int) or each >> ADDRESS_BITS:
+            raise CjdnsMisuseError(shown(each), where="metric", expected="an int of 128 bits")
 
 
 def bucket(a: AddressLike, b: AddressLike) -> int:
@@ -122,9 +132,8 @@ def bucket(a: AddressLike, b: AddressLike) -> int:
 def sort_by_distance(target: AddressLike, addresses: Iterable[A]) -> list[A]:
     """Return the addresses, closest to `target` first."""
     point = metric(target)
-    if not isinstance(addresses, Iterable):
-        raise CjdnsMisuseError(f"a {type(addresses).__name__}", where="addresses", expected="an iterable of addresses")
-    return sorted(addresses, key=lambda address: metric(address) ^ point)
+    given = items_of(addresses, "addresses", "an iterable of addresses", error=CjdnsMisuseError)
+    return sorted(given, key=lambda address: metric(address) ^ point)
 
 
 def packed_rows(addresses: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:

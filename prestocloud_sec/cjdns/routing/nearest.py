@@ -37,7 +37,7 @@ import numpy as np
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import Address
 from prestocloud_sec.cjdns.routing.metric import packed_bytes, packed_rows, rotate
-from prestocloud_sec.wire import shown, whole
+from prestocloud_sec.wire import items_of, shown, whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,12 +101,8 @@ class NearestIndex:
     @classmethod
     def from_addresses(cls, addresses: Iterable[Address]) -> NearestIndex:
         """Build an index of `Address` objects; the indexes that lookups return count them in their order."""
-        try:
-            packed = b"".join([packed_bytes(address, "addresses") for address in addresses])
-        except (TypeError, ValueError, NotImplementedError) as error:
-            raise CjdnsMisuseError(
-                f"a {type(addresses).__name__}", where="addresses", expected="an iterable of Address"
-            ) from error
+        given = items_of(addresses, "addresses", "an iterable of Address", error=CjdnsMisuseError)
+        packed = b"".join([packed_bytes(address, "addresses") for address in given])
         return cls(np.frombuffer(packed, np.uint8).reshape(-1, 16))
 
     def __len__(self) -> int:

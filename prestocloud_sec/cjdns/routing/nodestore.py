@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node store: which nodes a router knows, and the best path to each.
 
-`linkgraph` keeps links and best paths. This module adds the rules of a router's table on top of it: what may come in,
+`_linkgraph` keeps links and best paths. This module adds the rules of a router's table on top of it: what may come in,
 what goes when it is full, what one's own address in an answer means, and the lookups that searches and forwarding make.
 
 Who may come in
@@ -11,29 +11,32 @@ alike: whoever tells a path lies on it, and could break it anyway. What nobody c
 single-hop path that leads to a peer leads to nobody else until it is purged. Our own address is never taken in, nor a
 path that visits a node twice.
 
-`eviction` has the rules for a full store.
+`_eviction` has the rules for a full store.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import Address, PublicKey
-from prestocloud_sec.cjdns.routing.eviction import spare_links, worst
+from prestocloud_sec.cjdns.routing._checks import check_time, check_type
+from prestocloud_sec.cjdns.routing._eviction import spare_links, worst
+from prestocloud_sec.cjdns.routing._linkgraph import Entry, Link, LinkGraph
 from prestocloud_sec.cjdns.routing.known import KnownLink, Node, table, view
-from prestocloud_sec.cjdns.routing.linkgraph import Entry, Link, LinkGraph
 from prestocloud_sec.cjdns.routing.metric import bucket_of_metrics, metric
 from prestocloud_sec.cjdns.switch.label import MAX_ROUTE_BITS, RouteLabel
 from prestocloud_sec.cjdns.switch.scheme import V3X5X8, EncodingScheme
-from prestocloud_sec.wire import shown
+from prestocloud_sec.wire import items_of, shown
 
 if TYPE_CHECKING:
     from prestocloud_sec.cjdns.routing.metric import AddressLike
 
 __all__ = ["KnownLink", "Node", "NodeStore"]
+
+_NOBODY: frozenset[Address] = frozenset()
+_MAX_VERSION = (1 << 32) - 1  # what a message has room for
 
 
 class NodeStore:
@@ -74,8 +77,8 @@ class NodeStore:
     def __init__(
         self, own: Address, *, scheme: EncodingScheme = V3X5X8, capacity: int = 128, link_capacity: int = 4096
     ) -> None:
-        _expect(own, Address, "own")
-        _expect(scheme, EncodingScheme, "scheme")
+        check_type(own, Address, "own")
+        check_type(scheme, EncodingScheme, "scheme")
         _whole(capacity, "capacity", 1)
         _whole(link_capacity, "link_capacity", 1)
         self.own = own
@@ -100,7 +103,7 @@ class NodeStore:
 
     def get(self, address: Address) -> Node | None:
         """Return a node that a path leads to, or None."""
-        _expect(address, Address, "address")
+        check_type(address, Address, "address")
         entry = self._graph.entries.get(address)
         return view(entry) if entry is not None and entry.label else None
 
@@ -134,13 +137,13 @@ class NodeStore:
 
     def heard(self, address: Address) -> float | None:
         """Return the time at which a node was last discovered or replied, or None if it is not known."""
-        _expect(address, Address, "address")
+        check_type(address, Address, "address")
         entry = self._graph.entries.get(address)
         return entry.heard if entry is not None else None
 
     def latency(self, address: Address) -> float | None:
         """Return the rolling mean of a node's reply times in seconds, or None if it never replied."""
-        _expect(address, Address, "address")
+        check_type(address, Address, "address")
         entry = self._graph.entries.get(address)
         return entry.latency if entry is not None else None
 
@@ -151,7 +154,7 @@ class NodeStore:
 
     # -- lookups -------------------------------------------------------------------------------------------------------
 
-    def nearest(self, target: AddressLike, count: int = 8, *, exclude: Collection[Address] = frozenset()) -> list[Node]:
+    def nearest(self, target: AddressLike, count: int = 8, *, exclude: Collection[Address] = _NOBODY) -> list[Node]:
         """Return up to `count` nodes that a path leads to, the closest to `target` first.
 
         Parameters
@@ -167,7 +170,7 @@ class NodeStore:
         _whole(count, "count", 0)
         reachable = self._graph.reachable
         order = sorted(reachable, key=point.__xor__)
-        if exclude:
+        if exclude is not _NOBODY:
             left_out = _metrics(exclude)
             order = [each for each in order if each not in left_out]
         return [view(reachable[each]) for each in order[:count]]
@@ -240,17 +243,17 @@ class NodeStore:
         CjdnsMisuseError
             If an argument has the wrong type, or `inverse_form` is no form of `scheme`.
         """
-        _expect(address, Address, "address")
-        _expect(scheme, EncodingScheme, "scheme")
+        check_type(address, Address, "address")
+        check_type(scheme, EncodingScheme, "scheme")
         if key is not None:
-            _expect(key, PublicKey, "key")
-        _whole(version, "version", 0)
+            check_type(key, PublicKey, "key")
+        _whole(version, "version", 0, _MAX_VERSION)
         _whole(inverse_form, "inverse_form", 0)
         if inverse_form >= len(scheme.forms):
             raise CjdnsMisuseError(
                 shown(inverse_form), where="inverse_form", expected=f"the index of one of {len(scheme.forms)} forms"
             )
-        _time(now)
+        check_time(now)
         place = self._place(address, RouteLabel(path))
         if place is None:
             return None
@@ -290,8 +293,8 @@ class NodeStore:
         bool
             Whether the path is known.
         """
-        _time(latency, "latency")
-        _time(now)
+        check_time(latency, "latency")
+        check_time(now)
         at, rest, taken = self._graph.follow(RouteLabel(path))
         if rest != 1 or not taken:
             return False
@@ -312,7 +315,7 @@ class NodeStore:
         bool
             Whether the path is known.
         """
-        _time(now)
+        check_time(now)
         _, rest, taken = self._graph.follow(RouteLabel(path))
         if rest != 1 or not taken:
             return False
@@ -366,7 +369,7 @@ class NodeStore:
         bool
             Whether it was known.
         """
-        _expect(address, Address, "address")
+        check_type(address, Address, "address")
         entry = self._graph.entries.get(address)
         if entry is None:
             return False
@@ -406,7 +409,7 @@ class NodeStore:
         return entry
 
     def _shrink(self, newcomer: Entry | None = None) -> None:
-        """Make room; `eviction` says at whose expense."""
+        """Make room; `_eviction` says at whose expense."""
         graph = self._graph
         if graph.link_count > self.link_capacity:
             graph.detach(spare_links(graph, graph.link_count - self.link_capacity))
@@ -428,29 +431,15 @@ class NodeStore:
         return table(repr(self), self._graph, [self._graph.entries[node.address] for node in self])
 
 
-def _expect(value: object, kind: type, where: str) -> None:
-    if not isinstance(value, kind):
-        raise CjdnsMisuseError(f"a {type(value).__name__}", where=where, expected=f"a {kind.__name__}")
-
-
-def _whole(value: object, where: str, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise CjdnsMisuseError(shown(value), where=where, expected=f"an int of at least {least}")
-
-
-def _time(value: object, where: str = "now") -> None:
-    try:
-        finite = isinstance(value, int | float) and math.isfinite(value)
-    except OverflowError:
-        finite = False
-    if not finite:
-        raise CjdnsMisuseError(shown(value), where=where, expected="a finite number of seconds")
+def _whole(value: object, where: str, least: int, most: int | None = None) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
+        expected = f"an int of at least {least}" if most is None else f"an int from {least} to {most}"
+        raise CjdnsMisuseError(shown(value), where=where, expected=expected)
 
 
 def _metrics(addresses: Collection[Address]) -> set[int]:
-    try:
-        return {address.metric for address in addresses}
-    except (TypeError, AttributeError) as error:
-        raise CjdnsMisuseError(
-            f"a {type(addresses).__name__}", where="exclude", expected="a collection of Address"
-        ) from error
+    metrics = set()
+    for address in items_of(addresses, "exclude", "a collection of Address", error=CjdnsMisuseError):
+        check_type(address, Address, "exclude")
+        metrics.add(address.metric)
+    return metrics

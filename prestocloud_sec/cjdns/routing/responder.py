@@ -15,23 +15,27 @@ from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from prestocloud_sec.cjdns.constants import PROTOCOL_VERSION
-from prestocloud_sec.cjdns.errors import AddressError
+from prestocloud_sec.cjdns.errors import AddressError, CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import Address
+from prestocloud_sec.cjdns.routing._checks import check_type
+from prestocloud_sec.cjdns.routing._directors import director_table_of
 from prestocloud_sec.cjdns.routing.messages import (
     FIND_NODE,
     GET_PEERS,
+    MAX_VERSION,
     NEXT_HOP,
     REPLY_NODES,
     NodeEntry,
     Query,
     Reply,
 )
-from prestocloud_sec.cjdns.routing.rules import Reading, check_reading, check_type, compatible, directors_of, may_name
+from prestocloud_sec.cjdns.routing.nodestore import NodeStore
+from prestocloud_sec.cjdns.routing.rules import Reading, check_reading, compatible, may_name
 from prestocloud_sec.cjdns.switch import SELF, V3X5X8, EncodingScheme
+from prestocloud_sec.wire import whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.cjdns.routing.known import Node
-    from prestocloud_sec.cjdns.routing.nodestore import NodeStore
 
 __all__ = ["Answers", "Responder"]
 
@@ -75,14 +79,16 @@ class Responder:
         reading: str = "closer",
         unlisted: Container[Address] = (),
     ) -> None:
+        check_type(store, NodeStore, "store")
         check_type(own, Address, "own")
-        check_type(version, int, "version")
+        whole(version, "version", 0, MAX_VERSION, error=CjdnsMisuseError)
         check_type(scheme, EncodingScheme, "scheme")
+        check_type(unlisted, Container, "unlisted")
         self._store = store
         self._metric = own.metric
         self._version = version
         self._es = scheme.serialize()
-        self._directors = directors_of(scheme)
+        self._directors = director_table_of(scheme)
         self._reading: Reading = check_reading(reading)
         self._unlisted = unlisted
 
@@ -108,6 +114,7 @@ class Responder:
         check_type(query, Query, "query")
         check_type(asker, Address, "asker")
         check_type(path, int, "path")
+        query.check()
         entries: tuple[NodeEntry, ...] | None = None
         target = query.target
         if target is not None:

@@ -27,11 +27,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from prestocloud_sec.cjdns.constants import PROTOCOL_VERSION
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
-from prestocloud_sec.cjdns.keys import Address, PublicKey
+from prestocloud_sec.cjdns.keys import Address, PublicKey, drawn
+from prestocloud_sec.cjdns.routing._checks import address_from, check_callable, check_time, check_type
+from prestocloud_sec.cjdns.routing._directors import director_table_of
 from prestocloud_sec.cjdns.routing.messages import GET_PEERS, REPLY_NODES, Query, Reply
 from prestocloud_sec.cjdns.routing.nodestore import NodeStore
 from prestocloud_sec.cjdns.routing.responder import Answers, Responder
-from prestocloud_sec.cjdns.routing.rules import check_time, check_type, compatible, directors_of
+from prestocloud_sec.cjdns.routing.rules import compatible
 from prestocloud_sec.cjdns.routing.search import DEFAULT_LIMITS, USER_LIMITS, Faults, Search, SearchLimits, admit
 from prestocloud_sec.cjdns.switch import SELF, V3X5X8, EncodingScheme, RouteLabel
 
@@ -173,8 +175,14 @@ class Router:
         address_of: Callable[[PublicKey], Address] = Address.from_key,
         maintain: bool = True,
     ) -> None:
+        check_type(key, PublicKey, "key")
+        check_type(maintain, bool, "maintain")
+        check_callable(address_of, "address_of")
         self.key = key
-        self.address = address_of(key)
+        self.address = address_from(address_of, key)
+        if store is not None:
+            check_type(store, NodeStore, "store")
+        check_type(scheme, EncodingScheme, "scheme")
         self.store = NodeStore(self.address, scheme=scheme) if store is None else store
         self.searches: dict[int, Search] = {}
         self.faults = Faults()
@@ -190,13 +198,13 @@ class Router:
         )
         self._version = version
         self._es = scheme.serialize()
-        self._directors = directors_of(scheme)
+        self._directors = director_table_of(scheme)
         self._reading = reading
         self._random = random
         self._address_of = address_of
         self._maintain = maintain
         self._out: dict[int, _Out] = {}
-        self._handle = int.from_bytes(random(_HANDLE_SIZE), "big")
+        self._handle = int.from_bytes(drawn(random, _HANDLE_SIZE), "big")
         self._next_search = 0
         self._round_trips = RoundTrips()
         self._cycles = 0
@@ -286,7 +294,7 @@ class Router:
             if self._cycles % (2 * _SEARCH_EVERY):
                 target = self.address
             else:
-                target = Address(self.address.packed[:1] + self._random(15))
+                target = Address(self.address.packed[:1] + drawn(self._random, 15))
             actions += self.search(target, now=now, limits=DEFAULT_LIMITS)[1]
         return actions
 
@@ -327,7 +335,7 @@ class Router:
         search: int | None,
     ) -> Send:
         self._handle = handle = (self._handle + 1) & 0xFFFF_FFFF
-        cookie = self._random(_COOKIE_SIZE)
+        cookie = drawn(self._random, _COOKIE_SIZE)
         self._out[handle] = _Out(cookie, address, label, kind, now, deadline, search)
         query = Query(
             kind=kind,
@@ -341,7 +349,7 @@ class Router:
 
     def _fraction(self) -> float:
         """Draw a number from 0 to 1."""
-        return int.from_bytes(self._random(2), "big") / 0x1_0000
+        return int.from_bytes(drawn(self._random, 2), "big") / 0x1_0000
 
     # -- the second function: respond ------------------------------------------------------------------------------
 
@@ -365,8 +373,9 @@ class Router:
             raise CjdnsMisuseError(f"a {type(message).__name__}", where="message", expected="a Query or Reply")
         check_type(address, Address, "address")
         check_type(key, PublicKey, "key")
-        check_type(label, int, "label")
+        label = RouteLabel(label)
         check_time(now)
+        message.check()
         if address == self.address or not compatible(self._version, message.version):
             return []
         if not message.listed:

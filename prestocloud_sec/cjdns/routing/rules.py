@@ -21,23 +21,15 @@ director in each form that can hold its number.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.wire import shown
 
-if TYPE_CHECKING:
-    from prestocloud_sec.cjdns.switch import EncodingScheme
-
 __all__ = [
-    "Directors",
     "Reading",
     "check_reading",
-    "check_time",
-    "check_type",
     "compatible",
-    "directors_of",
     "may_name",
 ]
 
@@ -76,6 +68,8 @@ def may_name(node: int, responder: int, target: int, reading: Reading = "closer"
     >>> may_name(1, 0, 2, "literal"), may_name(0, 1, 2, "literal"), may_name(1, 0, 2), may_name(0, 1, 2)
     (True, True, False, True)
     """
+    if not (isinstance(node, int) and isinstance(responder, int) and isinstance(target, int)):
+        raise CjdnsMisuseError("not three metrics", where="may_name", expected="ints, as Address.metric is")
     if reading == "closer":
         return node ^ target < responder ^ target
     return node ^ responder <= target ^ responder
@@ -92,80 +86,10 @@ def compatible(mine: int, theirs: int) -> bool:
     >>> compatible(21, 20), compatible(21, 19), compatible(20, 16), compatible(21, 40), compatible(21, 0)
     (True, False, True, True, True)
     """
+    if not (isinstance(mine, int) and isinstance(theirs, int)):
+        raise CjdnsMisuseError("not two versions", where="compatible", expected="ints")
     if not mine or not theirs:
         return True
     newest = _OLDEST_AND_NEWEST[1]
     low, high = sorted((min(mine, newest), min(theirs, newest)))
     return low == high or low in _COMPATIBLE.get(high, frozenset())
-
-
-class Directors:
-    """The first directors of labels in one scheme, looked up instead of parsed: what answering costs most of.
-
-    Parameters
-    ----------
-    scheme : EncodingScheme
-        One that a switch can be built with (directors of at most 10 bits).
-    """
-
-    __slots__ = ("_table", "_wider", "widths")
-
-    def __init__(self, scheme: EncodingScheme) -> None:
-        self._table = scheme.numbers.table
-        self.widths = scheme.numbers.widths
-        """Widths of directors in bits, in the order of the scheme's forms."""
-        self._wider = {
-            (number, width): scheme.numbers.compress(number, width)
-            for number in range(scheme.numbers.count)
-            for width in self.widths
-            if width >= scheme.numbers.width_for(number)
-        }
-
-    def interface(self, label: int) -> int:
-        """Return the number of the interface that a label begins with."""
-        return self._table[label & 1023][1]
-
-    def form(self, label: int) -> int:
-        """Return the index of the form that a label begins with."""
-        return self.widths.index(self._table[label & 1023][0])
-
-    def first_hop(self, label: int) -> int:
-        """Return the one-hop route out of the interface that a label begins with, in the form it begins with."""
-        width = self._table[label & 1023][0]
-        return label & ((1 << width) - 1) | 1 << width
-
-    def widen(self, label: int, back: int) -> int:
-        """Return `label` with a first director at least as wide as that of `back`, or 0 where it would not fit.
-
-        The same as `label_for(label, back)`, which see, without its checks and objects.
-        """
-        width, number = self._table[label & 1023]
-        needed = self._table[back & 1023][0]
-        if width >= needed:
-            return label
-        widened = (label >> width) << needed | self._wider[number, needed]
-        return 0 if widened >> 64 else widened
-
-
-@lru_cache(maxsize=16)
-def directors_of(scheme: EncodingScheme) -> Directors:
-    """Return the table of a scheme, made once.
-
-    Raises
-    ------
-    CjdnsMisuseError
-        If no switch can be built with the scheme.
-    """
-    return Directors(scheme)
-
-
-def check_type(value: object, kind: type, where: str) -> None:
-    """Raise CjdnsMisuseError unless `value` is of a type."""
-    if not isinstance(value, kind):
-        raise CjdnsMisuseError(f"a {type(value).__name__}", where=where, expected=f"a {kind.__name__}")
-
-
-def check_time(value: object) -> None:
-    """Raise CjdnsMisuseError unless `value` is a number of seconds."""
-    if not isinstance(value, int | float) or not abs(value) <= 1e300:
-        raise CjdnsMisuseError(shown(value), where="now", expected="a finite number of seconds")

@@ -38,9 +38,10 @@ from typing import NamedTuple
 
 from prestocloud_sec.cjdns.errors import AddressError, CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import Address, PublicKey
-from prestocloud_sec.cjdns.routing.messages import FIND_NODE, GET_PEERS, REPLY_NODES, NodeEntry
+from prestocloud_sec.cjdns.routing._checks import address_from, check_callable, check_time, check_type
+from prestocloud_sec.cjdns.routing.messages import FIND_NODE, GET_PEERS, REPLY_NODES, NodeEntry, check_entries
 from prestocloud_sec.cjdns.routing.nodestore import NodeStore
-from prestocloud_sec.cjdns.routing.rules import Reading, check_reading, check_time, check_type, may_name
+from prestocloud_sec.cjdns.routing.rules import Reading, check_reading, may_name
 from prestocloud_sec.cjdns.switch import SELF, RouteLabel
 from prestocloud_sec.cjdns.switch.label import MAX_ROUTE_BITS
 from prestocloud_sec.wire import whole
@@ -173,8 +174,9 @@ def admit(
     of : callable
         The address of a key; raises AddressError where there is none.
     """
+    check_entries((entry,), "entry")
     try:
-        address = of(entry.key)
+        address = address_from(of, entry.key)
     except AddressError:
         faults.bad_key += 1
         return None
@@ -255,6 +257,7 @@ class Search:
         check_type(own, Address, "own")
         check_type(target, Address, "target")
         check_type(limits, SearchLimits, "limits")
+        check_callable(address_of, "address_of")
         self._store = store
         self._own = own
         self.target = target
@@ -340,9 +343,7 @@ class Search:
         """
         check_time(now)
         if nodes is not None:
-            check_type(nodes, tuple, "nodes")
-            for entry in nodes:
-                check_type(entry, NodeEntry, "nodes")
+            check_entries(nodes, "nodes")
         ask = self._finish("reply")
         self._asked[ask.address].answered = True
         if ask.address == self.target:

@@ -30,8 +30,8 @@ from prestocloud_sec.cjdns.routing.nodestore import NodeStore
 from prestocloud_sec.cjdns.routing.router import Action, Router, SearchDone, Send
 from prestocloud_sec.cjdns.routing.rules import check_reading
 from prestocloud_sec.cjdns.routing.search import USER_LIMITS, SearchLimits
-from prestocloud_sec.cjdns.simulator.agenda import Agenda
-from prestocloud_sec.cjdns.simulator.drawing import network_svg, summary_html
+from prestocloud_sec.cjdns.simulator._agenda import Agenda
+from prestocloud_sec.cjdns.simulator._drawing import network_svg, summary_html
 from prestocloud_sec.cjdns.simulator.fabric import Arrival, Fabric, Link
 from prestocloud_sec.cjdns.simulator.keyring import Keyring
 from prestocloud_sec.cjdns.simulator.liars import Lie, LyingResponder

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from prestocloud_sec.cjdns.switch.scheme import EncodingScheme
 
-__all__ = ["BatchForwarded", "Plan", "make_plan"]
+__all__ = ["BatchForwarded"]
 
 _INT32 = np.dtype(np.int32)
 _CLASS_WORDS, _ROWS, _ROW_WORDS = 1 << TABLE_BITS, 1 << 16, 16
@@ -56,6 +56,13 @@ class BatchForwarded:
 
     out_interface: NDArray[np.int32]
     status: NDArray[np.int8]
+
+    def __post_init__(self) -> None:
+        for name, array, dtype in (("out_interface", self.out_interface, np.int32), ("status", self.status, np.int8)):
+            if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
+                raise CjdnsMisuseError(
+                    "wrong array", where=f"BatchForwarded.{name}", expected=f"one dimension of {dtype.__name__}"
+                )
 
     def __len__(self) -> int:
         return len(self.status)
@@ -200,7 +207,7 @@ def _interfaces(given: ArrayLike, count: int) -> NDArray[np.int32]:
         return given
     try:
         array = np.asarray(given)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # whatever numpy, or a foreign __array__, raises
         raise CjdnsMisuseError("no array", where="forward_batch.interfaces", expected="integers") from error
     if array.dtype.kind not in "iu" and array.size:
         raise CjdnsMisuseError(f"{array.dtype}", where="forward_batch.interfaces", expected="integers")

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import cached_property
-from operator import index
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, LabelError
@@ -55,6 +54,8 @@ class NumberCompress:
     """
 
     def __init__(self, scheme: EncodingScheme) -> None:
+        if not isinstance(getattr(scheme, "forms", None), tuple):  # EncodingScheme itself imports this module
+            raise CjdnsMisuseError(f"a {type(scheme).__name__}", where="NumberCompress", expected="an EncodingScheme")
         self._scheme = scheme
         self._forms: dict[int, list[EncodingForm]] = {}
         for form in scheme.forms:
@@ -74,10 +75,8 @@ class NumberCompress:
         CjdnsMisuseError
             If `number` is not an integer.
         """
-        try:
-            number = index(number)
-        except TypeError as error:
-            raise CjdnsMisuseError(f"a {type(number).__name__}", where="interface", expected="an int") from error
+        if type(number) is not int:
+            number = whole(number, "interface", None, error=CjdnsMisuseError)
         _check_form(form)
         if self._scheme.is_358:
             if form.bit_count == self._scheme.forms[0].bit_count:

@@ -12,9 +12,9 @@ from itertools import islice
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, SchemeError
 from prestocloud_sec.cjdns.switch.label import MAX_ROUTE_BITS
-from prestocloud_sec.wire import shown
+from prestocloud_sec.wire import items_of, shown, whole
 
-__all__ = ["FIELD_BITS", "LARGEST_FIELD", "EncodingForm", "as_forms", "fault"]
+__all__ = ["FIELD_BITS", "LARGEST_FIELD", "EncodingForm"]
 
 FIELD_BITS = 5
 """Bits of each of the two counts in a serialised form."""
@@ -69,28 +69,21 @@ class EncodingForm:
 
     def matches(self, label: int) -> bool:
         """Tell whether a label's first director is in this form."""
-        try:
-            return (label ^ self.prefix) & ((1 << self.prefix_length) - 1) == 0
-        except TypeError as error:
-            raise _no_number(label, "label") from error
+        if type(label) is not int:
+            label = whole(label, "label", None, error=CjdnsMisuseError)
+        return (label ^ self.prefix) & ((1 << self.prefix_length) - 1) == 0
 
     def encode(self, director: int) -> int:
         """Put the prefix below a director."""
-        try:
-            return director << self.prefix_length | self.prefix
-        except TypeError as error:
-            raise _no_number(director, "director") from error
+        if type(director) is not int:
+            director = whole(director, "director", None, error=CjdnsMisuseError)
+        return director << self.prefix_length | self.prefix
 
     def decode(self, label: int) -> int:
         """Take the director, without its prefix, out of a label that begins with this form."""
-        try:
-            return label >> self.prefix_length & ((1 << self.bit_count) - 1)
-        except TypeError as error:
-            raise _no_number(label, "label") from error
-
-
-def _no_number(value: object, where: str) -> CjdnsMisuseError:
-    return CjdnsMisuseError(f"a {type(value).__name__}", where=where, expected="an int")
+        if type(label) is not int:
+            label = whole(label, "label", None, error=CjdnsMisuseError)
+        return label >> self.prefix_length & ((1 << self.bit_count) - 1)
 
 
 def fault(forms: tuple[EncodingForm, ...]) -> str | None:
@@ -119,12 +112,8 @@ def fault(forms: tuple[EncodingForm, ...]) -> str | None:
 
 def as_forms(forms: Iterable[EncodingForm]) -> tuple[EncodingForm, ...]:
     """Make a tuple of forms, or raise CjdnsMisuseError if they are none."""
-    try:
-        many = tuple(islice(forms, LARGEST_FIELD + 1))  # bit counts rise from form to form: one more is one too many
-    except (TypeError, ValueError, NotImplementedError, SystemError) as error:
-        raise CjdnsMisuseError(
-            f"a {type(forms).__name__}", where="EncodingScheme", expected="an iterable of EncodingForm"
-        ) from error
+    given = items_of(forms, "EncodingScheme", "an iterable of EncodingForm", error=CjdnsMisuseError)
+    many = tuple(islice(given, LARGEST_FIELD + 1))  # bit counts rise from form to form: one more is one too many
     for form in many:
         if not isinstance(form, EncodingForm):
             raise CjdnsMisuseError(f"a {type(form).__name__}", where="EncodingScheme", expected="EncodingForm")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, LabelError
 from prestocloud_sec.cjdns.headers import label_text
+from prestocloud_sec.wire import items_of, whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.cjdns.switch.scheme import EncodingScheme
@@ -109,10 +110,7 @@ class RouteLabel(int):
     def __new__(cls, value: SupportsIndex = 1) -> RouteLabel:
         """Refuse what is not a 64-bit number."""
         if not isinstance(value, int):
-            try:
-                value = value.__index__()  # numpy's integers
-            except (AttributeError, TypeError) as error:
-                raise _not_a_label(value) from error
+            value = whole(value, "label", None, error=CjdnsMisuseError)  # numpy's integers
         if not 0 <= value <= _ALL_ONES:
             raise _not_a_label(value)
         return int.__new__(cls, value)
@@ -206,22 +204,22 @@ class RouteLabel(int):
         """Mirror all 64 bits: turns the label found at the end of a path into that of the way back."""
         return RouteLabel(bit_reverse_64(self))
 
-    def director_width(self, scheme: EncodingScheme) -> int:
-        """How many bits the first director takes in `scheme`; LabelError if no form of it matches."""
+    def director_width(self, scheme: EncodingScheme | None = None) -> int:
+        """How many bits the first director takes in `scheme` (v3x5x8); LabelError if no form of it matches."""
         return _one(scheme).width_of(self)
 
-    def is_one_hop(self, scheme: EncodingScheme) -> bool:
-        """Tell whether exactly one director stands before the closing 1; LabelError if no form matches."""
+    def is_one_hop(self, scheme: EncodingScheme | None = None) -> bool:
+        """Tell whether one director of `scheme` (v3x5x8) stands before the closing 1; LabelError if no form matches."""
         return _one(scheme).is_one_hop(self)
 
-    def hops(self, schemes: EncodingScheme | Iterable[EncodingScheme]) -> tuple[Hop, ...]:
+    def hops(self, schemes: EncodingScheme | Iterable[EncodingScheme] | None = None) -> tuple[Hop, ...]:
         """Split the label into directors, up to the closing 1 or the first director that means "this router".
 
         Parameters
         ----------
-        schemes : EncodingScheme or iterable of EncodingScheme
+        schemes : EncodingScheme or iterable of EncodingScheme, optional
             The scheme of all switches on the way, or that of each in turn; where those run out, the last one is
-            taken to hold for the rest.
+            taken to hold for the rest. Where not given, v3x5x8, with which cjdns is built.
 
         Raises
         ------
@@ -247,19 +245,27 @@ class RouteLabel(int):
             scheme = next(in_turn, scheme)
         return tuple(found)
 
-    def path(self, schemes: EncodingScheme | Iterable[EncodingScheme]) -> list[int]:
-        """List the interface numbers on the way, for a human; arguments and errors as in `hops`."""
+    def path(self, schemes: EncodingScheme | Iterable[EncodingScheme] | None = None) -> list[int]:
+        """List the interface numbers on the way, for a human; arguments and errors as in `hops`.
+
+        Examples
+        --------
+        >>> RouteLabel.parse("0000.0000.0000.0153").path()
+        [0, 2]
+        """
         return [hop.interface for hop in self.hops(schemes)]
 
     @classmethod
-    def from_path(cls, interfaces: Iterable[int], schemes: EncodingScheme | Iterable[EncodingScheme]) -> RouteLabel:
+    def from_path(
+        cls, interfaces: Iterable[int], schemes: EncodingScheme | Iterable[EncodingScheme] | None = None
+    ) -> RouteLabel:
         """Build the label of a path: the inverse of `path`, each director in its smallest form.
 
         Parameters
         ----------
         interfaces : iterable of int
             The number of the interface to leave each switch by.
-        schemes : EncodingScheme or iterable of EncodingScheme
+        schemes : EncodingScheme or iterable of EncodingScheme, optional
             As in `hops`.
 
         Raises
@@ -272,13 +278,8 @@ class RouteLabel(int):
         value, used = 0, 0
         in_turn = iter(_each(schemes))
         scheme = next(in_turn)
-        try:
-            numbers = tuple(islice(interfaces, LABEL_BITS))
-        except (TypeError, ValueError, NotImplementedError, SystemError) as error:
-            raise CjdnsMisuseError(
-                f"a {type(interfaces).__name__}", where="RouteLabel.from_path", expected="interface numbers"
-            ) from error
-        for number in numbers:
+        given = items_of(interfaces, "RouteLabel.from_path", "interface numbers", error=CjdnsMisuseError)
+        for number in islice(given, LABEL_BITS):
             width = scheme.numbers.width_for(number)
             value |= scheme.numbers.compress(number, width) << used
             used += width
@@ -289,42 +290,44 @@ class RouteLabel(int):
             scheme = next(in_turn, scheme)
         return cls(value | 1 << used)
 
-    def drawing(self, schemes: EncodingScheme | Iterable[EncodingScheme]) -> str:
+    def drawing(self, schemes: EncodingScheme | Iterable[EncodingScheme] | None = None) -> str:
         """Draw the path as an SVG: a box for each hop with its interface and its director's bits.
 
         Arguments and errors as in `hops`.
         """
-        from prestocloud_sec.cjdns.switch.picture import path_svg
+        from prestocloud_sec.cjdns.switch._picture import path_svg
 
         return path_svg(self, self.hops(schemes))
 
     def _repr_svg_(self) -> str | None:
         """Draw the path for a notebook, read in the common scheme v3x5x8; None where it does not parse in that."""
-        from prestocloud_sec.cjdns.switch.scheme import V3X5X8
-
         try:
-            return self.drawing(V3X5X8)
+            return self.drawing()
         except LabelError:
             return None
 
 
-def _one(scheme: EncodingScheme) -> EncodingScheme:
-    if not hasattr(scheme, "numbers"):
+def _one(scheme: EncodingScheme | None) -> EncodingScheme:
+    from prestocloud_sec.cjdns.switch.scheme import V3X5X8, EncodingScheme  # which imports this module
+
+    if scheme is None:
+        return V3X5X8
+    if not isinstance(scheme, EncodingScheme):
         raise CjdnsMisuseError(f"a {type(scheme).__name__}", where="scheme", expected="an EncodingScheme")
     return scheme
 
 
-def _each(schemes: EncodingScheme | Iterable[EncodingScheme]) -> Sequence[EncodingScheme]:
+def _each(schemes: EncodingScheme | Iterable[EncodingScheme] | None) -> Sequence[EncodingScheme]:
     """Make a non-empty sequence of one scheme or many; no label has more directors than bits."""
-    try:
-        many = (schemes,) if hasattr(schemes, "numbers") else tuple(islice(schemes, LABEL_BITS))
-    except (TypeError, ValueError, NotImplementedError, SystemError) as error:
-        raise CjdnsMisuseError(
-            f"a {type(schemes).__name__}", where="schemes", expected="an EncodingScheme, or several"
-        ) from error
-    if not many or not all(hasattr(scheme, "numbers") for scheme in many):
+    from prestocloud_sec.cjdns.switch.scheme import EncodingScheme
+
+    if schemes is None or isinstance(schemes, EncodingScheme):
+        return (_one(schemes),)
+    given = items_of(schemes, "schemes", "an EncodingScheme, or several", error=CjdnsMisuseError)
+    many = tuple(_one(scheme) for scheme in islice(given, LABEL_BITS))
+    if not many:
         raise CjdnsMisuseError("no scheme to read the label by", where="schemes", expected="one EncodingScheme or more")
-    return many  # type: ignore[return-value,unused-ignore]
+    return many
 
 
 SELF = RouteLabel(1)

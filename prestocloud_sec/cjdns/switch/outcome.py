@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from prestocloud_sec.cjdns.constants import CONTROL_HANDLE, ErrorType
 from prestocloud_sec.cjdns.control import Error
+from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.cjdns.headers import SwitchHeader
 from prestocloud_sec.cjdns.switch.label import bit_reverse_64
+from prestocloud_sec.wire import whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -101,6 +103,12 @@ class SwitchCounters:
     forwarded: int
     errors: Mapping[ErrorType, int]
     drops: Mapping[DropReason, int]
+
+    def __post_init__(self) -> None:
+        whole(self.forwarded, "SwitchCounters.forwarded", error=CjdnsMisuseError)
+        for name, counts in (("errors", self.errors), ("drops", self.drops)):
+            if not isinstance(counts, Mapping) or not all(isinstance(count, int) for count in counts.values()):
+                raise CjdnsMisuseError("no counts", where=f"SwitchCounters.{name}", expected="a mapping to int")
 
     @property
     def total(self) -> int:

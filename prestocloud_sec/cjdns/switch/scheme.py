@@ -97,7 +97,7 @@ class EncodingScheme:
         return f"EncodingScheme[{inner}]"
 
     def _repr_html_(self) -> str:
-        from prestocloud_sec.cjdns.switch.picture import scheme_html
+        from prestocloud_sec.cjdns.switch._picture import scheme_html
 
         return scheme_html(self)
 

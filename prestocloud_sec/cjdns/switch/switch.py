@@ -216,7 +216,7 @@ class Switch:
             label = int(RouteLabel(label))
         try:
             returns = self._returns[interface]
-        except (KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # no such key, or whatever a foreign __hash__ raises
             raise _no_interface(interface) from error
         width, out = self._table[label & _LOW]
         if out == ROUTER and label & _SELF_NIBBLE != 1:

@@ -29,12 +29,12 @@ Behaviour: cjdns v21.1, ``dht/dhtcore/NodeStore.c`` (``extendRoute``, ``discover
 
 from __future__ import annotations
 
-import functools
 import heapq
 from collections.abc import Iterable, Iterator
 
 from prestocloud_sec.cjdns.errors import LabelError
 from prestocloud_sec.cjdns.keys import Address, PublicKey
+from prestocloud_sec.cjdns.routing._directors import canonical_directors_of
 from prestocloud_sec.cjdns.switch.label import MAX_ROUTE_BITS
 from prestocloud_sec.cjdns.switch.scheme import EncodingScheme
 
@@ -52,60 +52,7 @@ MULTI_HOP_COST = 1 << 20
 MAXIMUM_COST = (1 << 32) - 1
 """What a link costs at most."""
 
-_REMEMBERED = 2048  # directors of a scheme that are kept recoded: all of v3x5x8, and a bound for wider ones
 _WINDOW = 8  # a reply takes off one part in so many, a timeout adds it again
-
-
-class CanonicalDirectors:
-    """The first directors of labels in one scheme, recoded: what `EncodingScheme` says of them, remembered."""
-
-    __slots__ = ("_known", "_mask", "_scheme")
-
-    def __init__(self, scheme: EncodingScheme) -> None:
-        self._scheme = scheme
-        self._mask = (1 << max(form.width for form in scheme.forms)) - 1
-        self._known: dict[int, tuple[int, int, int, int] | None] = {}
-
-    def canonical(self, label: int) -> int:
-        """Return a label with its first director in the smallest form, or 0 if it is no route out of such a switch."""
-        first = self._first(label)
-        if first is None:
-            return 0
-        width, director, small, _ = first
-        rest = label >> width
-        return rest << small | director if rest else 0
-
-    def form_and_width(self, label: int) -> tuple[int, int]:
-        """Return the form that the first director of a canonical label is in, and its width."""
-        first = self._first(label)
-        return (first[3], first[2]) if first is not None else (0, 0)
-
-    def _first(self, label: int) -> tuple[int, int, int, int] | None:
-        """Return the first director's width, and what it is in the smallest form: the director, its width, the form."""
-        low = label & self._mask
-        try:
-            return self._known[low]
-        except KeyError:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            found = self._known[low] = self._recode(low)
-            return found
-
-    def _recode(self, low: int) -> tuple[int, int, int, int] | None:
-        try:
-            if self._scheme.is_self_route(low):
-                return None
-            width = self._scheme.width_of(low)
-            small = self._scheme.convert_label(low & ((1 << width) - 1) | 1 << width)
-            return width, small ^ 1 << small.log2, small.log2, self._scheme.form_of(small)
-        except LabelError:
-            return None
-
-
-@functools.lru_cache(maxsize=64)
-def canonical_directors_of(scheme: EncodingScheme) -> CanonicalDirectors:
-    """Return the directors of a scheme; the nodes of a network share few schemes."""
-    return CanonicalDirectors(scheme)
 
 
 class Entry:

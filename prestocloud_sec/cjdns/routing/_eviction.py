@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from prestocloud_sec.cjdns.routing.linkgraph import Entry, Link, LinkGraph
+from prestocloud_sec.cjdns.routing._linkgraph import Entry, Link, LinkGraph
 from prestocloud_sec.cjdns.routing.metric import ADDRESS_BITS
 
 __all__ = ["BUCKET_SIZE", "SHARE", "spare_links", "worst"]

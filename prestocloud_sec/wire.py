@@ -56,6 +56,7 @@ def view_of(data: BytesLike, *, name: str = "data") -> memoryview:
 
 _SHOWN_BITS = 256
 _SHOWN_CHARACTERS = 60
+_LONGEST_NAME = 200
 
 
 def shown(value: object) -> str:
@@ -107,6 +108,8 @@ def whole(
         number = operator.index(value)  # type: ignore[arg-type]
     except Exception as wrong:  # whatever a foreign __index__ raises
         raise error(f"{type(value).__name__} is not an integer", where=_name(name), expected="an int") from wrong
+    if not isinstance(low, int | None) or not isinstance(high, int | None):
+        raise MisuseError("no limits", where=_name(name), expected="ints or None")
     if (low is not None and number < low) or (high is not None and number > high):
         least, most = shown(low), shown(high)
         raise error(
@@ -139,7 +142,9 @@ def items_of(values: Iterable[T], name: str, expected: str, *, error: type[Misus
     except PrestoCloudError:
         raise
     except Exception as wrong:  # whatever a foreign iterator raises
-        raise error(f"{type(values).__name__} cannot be gone through", where=_name(name), expected=expected) from wrong
+        raise error(
+            f"{type(values).__name__} cannot be gone through", where=_name(name), expected=_name(expected)
+        ) from wrong
 
 
 def result_of(
@@ -171,12 +176,14 @@ def result_of(
         running = wrong.__traceback__ is not None and wrong.__traceback__.tb_next is not None
         if running or isinstance(wrong, PrestoCloudError):
             raise
-        raise error(f"a {type(function).__name__} cannot be called so", where=_name(name), expected=expected) from wrong
+        raise error(
+            f"a {type(function).__name__} cannot be called so", where=_name(name), expected=_name(expected)
+        ) from wrong
 
 
 def _name(name: object) -> str:
     """Return a name as an error shows it, whatever the caller gave for one."""
-    return name if type(name) is str else shown(name)
+    return name if type(name) is str and len(name) <= _LONGEST_NAME else shown(name)
 
 
 def _place(name: str, field: str) -> str:

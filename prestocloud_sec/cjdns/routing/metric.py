@@ -21,6 +21,7 @@ This module is the readable reference on Python integers; `rotate` and `distance
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
@@ -133,7 +134,8 @@ def sort_by_distance(target: AddressLike, addresses: Iterable[A]) -> list[A]:
     """Return the addresses, closest to `target` first."""
     point = metric(target)
     given = items_of(addresses, "addresses", "an iterable of addresses", error=CjdnsMisuseError)
-    return sorted(given, key=lambda address: metric(address) ^ point)
+    away = [(metric(address) ^ point, address) for address in given]
+    return [address for _, address in sorted(away, key=itemgetter(0))]
 
 
 def packed_rows(addresses: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:

@@ -70,6 +70,8 @@ def may_name(node: int, responder: int, target: int, reading: Reading = "closer"
     """
     if not (isinstance(node, int) and isinstance(responder, int) and isinstance(target, int)):
         raise CjdnsMisuseError("not three metrics", where="may_name", expected="ints, as Address.metric is")
+    if not isinstance(reading, str) or reading not in get_args(Reading):
+        check_reading(reading)
     if reading == "closer":
         return node ^ target < responder ^ target
     return node ^ responder <= target ^ responder

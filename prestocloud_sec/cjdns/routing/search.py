@@ -175,6 +175,10 @@ def admit(
         The address of a key; raises AddressError where there is none.
     """
     check_entries((entry,), "entry")
+    via = RouteLabel(via)
+    check_type(own, Address, "own")
+    check_type(store, NodeStore, "store")
+    check_type(faults, Faults, "faults")
     try:
         address = address_from(of, entry.key)
     except AddressError:

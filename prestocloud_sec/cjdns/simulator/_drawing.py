@@ -7,6 +7,8 @@ import html
 import math
 from typing import TYPE_CHECKING
 
+from prestocloud_sec.wire import shown
+
 if TYPE_CHECKING:
     from prestocloud_sec.cjdns.simulator.simulator import Simulator
 
@@ -56,7 +58,7 @@ def summary_html(simulator: Simulator) -> str:
     """Say what is there and what happened, with the picture where there is one."""
     found = sum(record.found for record in simulator.records)
     rows = [
-        ("seed", simulator.seed),
+        ("seed", shown(simulator.seed)),
         ("nodes", len(simulator.alive())),
         ("links", len(simulator.fabric.links())),
         ("time", f"{simulator.now:.3f} s"),

@@ -14,11 +14,16 @@ from dataclasses import dataclass
 from random import Random
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
+from prestocloud_sec.cjdns.routing._checks import check_type
 from prestocloud_sec.cjdns.switch import ROUTER, RouteLabel, bit_reverse_64
 from prestocloud_sec.cjdns.switch.switch import Switch
 from prestocloud_sec.wire import shown
 
-__all__ = ["Arrival", "Fabric", "Link", "Lost"]
+__all__ = ["MOST_LINKS", "Arrival", "Fabric", "Link", "Lost"]
+
+MOST_LINKS = 256
+"""Links of one node: a switch has 257 interfaces, and one is its router's."""
+
 
 _LONGEST = 64  # hops: each shifts the label by at least a bit, and the label shift of a packet ends at 63
 _SHIFT_LIMIT = 63
@@ -64,6 +69,13 @@ class Lost:
     reason: str
 
 
+def check_latency(latency: object) -> float:
+    """Return seconds that a packet may take over a link; CjdnsMisuseError if `latency` is none."""
+    if not isinstance(latency, int | float) or not 0.0 <= latency <= _SLOWEST:
+        raise CjdnsMisuseError(shown(latency), where="latency", expected="seconds, from 0 to 1e9")
+    return latency
+
+
 class Fabric:
     """All switches and links of a network.
 
@@ -76,6 +88,7 @@ class Fabric:
     """
 
     def __init__(self, random: Random, *, loss: float = 0.0) -> None:
+        check_type(random, Random, "random")
         if not isinstance(loss, int | float) or not 0.0 <= loss <= 1.0:
             raise CjdnsMisuseError(shown(loss), where="loss", expected="a probability")
         self._random = random
@@ -104,10 +117,9 @@ class Fabric:
         self._check(b)
         if a == b or b in self._between[a]:
             raise CjdnsMisuseError(f"{a} and {b}", where="link", expected="two nodes that are not linked")
-        if not isinstance(latency, int | float) or not 0.0 <= latency <= _SLOWEST:
-            raise CjdnsMisuseError(shown(latency), where="link", expected="seconds, from 0 to 1e9")
+        latency = check_latency(latency)
         if not (self.switches[a].free and self.switches[b].free):
-            raise CjdnsMisuseError("no free interface", where="link", expected="at most 256 links for a node")
+            raise CjdnsMisuseError("no free interface", where="link", expected=f"at most {MOST_LINKS} links for a node")
         interface_a = self.switches[a].add_interface()[0]
         interface_b = self.switches[b].add_interface()[0]
         self._wires[a][interface_a] = (b, interface_b, latency)
@@ -176,12 +188,14 @@ class Fabric:
 
     def broken(self, source: int, label: int, ends: tuple[int, int]) -> bool:
         """Tell whether a label from a node's router now stops at one of two nodes, whose link was taken away."""
+        self._check(source)
+        check_type(ends, tuple, "ends")
         where = self._walk(source, label, 0.0)
         return isinstance(where, Lost) and where.node in ends
 
     def _walk(self, source: int, label: int, loss: float) -> Arrival | Lost:
         switches, wires = self.switches, self._wires
-        node, interface, current = source, ROUTER, int(label)
+        node, interface, current = source, ROUTER, int(RouteLabel(label))
         latency, shift = 0.0, 0
         for hops in range(_LONGEST):
             step = switches[node].step(interface, current)

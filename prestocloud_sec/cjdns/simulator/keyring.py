@@ -18,6 +18,8 @@ from random import Random
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import Address, PublicKey
+from prestocloud_sec.cjdns.routing._checks import check_type
+from prestocloud_sec.wire import shown
 
 __all__ = ["Keyring"]
 
@@ -36,8 +38,9 @@ class Keyring:
     """
 
     def __init__(self, random: Random, kind: str = "registered") -> None:
-        if kind not in _KINDS:
-            raise CjdnsMisuseError(f"{kind!r}", where="keys", expected=" or ".join(_KINDS))
+        check_type(random, Random, "random")
+        if not isinstance(kind, str) or kind not in _KINDS:
+            raise CjdnsMisuseError(shown(kind), where="keys", expected=" or ".join(_KINDS))
         self._random = random
         self._kind = kind
         self._addresses: dict[bytes, Address] = {}
@@ -56,10 +59,13 @@ class Keyring:
 
     def register(self, key: PublicKey, address: Address) -> PublicKey:
         """Let a key have an address, whatever it hashes to; return the key."""
+        check_type(key, PublicKey, "key")
+        check_type(address, Address, "address")
         self._addresses[key.raw] = address
         return key
 
     def address_of(self, key: PublicKey) -> Address:
         """Return the address of a key; AddressError where it has none."""
+        check_type(key, PublicKey, "key")
         known = self._addresses.get(key.raw)
         return Address.from_key(key) if known is None else known

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import Address
+from prestocloud_sec.cjdns.routing._checks import check_type
 from prestocloud_sec.cjdns.routing.search import Faults, Search, Step
 from prestocloud_sec.cjdns.switch import RouteLabel
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.cjdns.simulator.fabric import Fabric
     from prestocloud_sec.cjdns.simulator.node import SimulatedNode
 
-__all__ = ["NODE_COLUMNS", "SEARCH_COLUMNS", "Metrics", "SearchRecord", "tables"]
+__all__ = ["NODE_COLUMNS", "SEARCH_COLUMNS", "Metrics", "SearchRecord"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,15 @@ class SearchRecord:
     steps: tuple[Step, ...]
     faults: Faults
 
+    def __post_init__(self) -> None:
+        check_type(self.target, Address, "SearchRecord.target")
+        check_type(self.steps, tuple, "SearchRecord.steps")
+        check_type(self.faults, Faults, "SearchRecord.faults")
+
     @classmethod
     def of(cls, node: int, search: Search, began: float, ended: float, hops: int) -> SearchRecord:
         """Make the record of a search."""
+        check_type(search, Search, "search")
         found = search.found
         return cls(
             node,
@@ -132,6 +140,11 @@ class Metrics:
 
     searches: NDArray[Any]
     nodes: NDArray[Any]
+
+    def __post_init__(self) -> None:
+        for name, array, columns in (("searches", self.searches, SEARCH_COLUMNS), ("nodes", self.nodes, NODE_COLUMNS)):
+            if not isinstance(array, np.ndarray) or array.dtype != columns or array.ndim != 1:
+                raise CjdnsMisuseError("wrong array", where=f"Metrics.{name}", expected="one dimension of its columns")
 
     @property
     def success(self) -> float:

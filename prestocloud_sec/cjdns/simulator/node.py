@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from prestocloud_sec.cjdns.keys import Address, PublicKey
+from prestocloud_sec.cjdns.routing._checks import check_callable, check_type
 from prestocloud_sec.cjdns.routing.router import Router
 
 __all__ = ["SimulatedNode"]
@@ -31,6 +32,10 @@ class SimulatedNode:
     __slots__ = ("_make", "_router", "address", "alive", "bytes_sent", "key", "messages_sent", "number", "tick_at")
 
     def __init__(self, number: int, key: PublicKey, address: Address, make: Callable[[SimulatedNode], Router]) -> None:
+        check_type(number, int, "number")
+        check_type(key, PublicKey, "key")
+        check_type(address, Address, "address")
+        check_callable(make, "make")
         self.number = number
         self.key = key
         self.address = address

@@ -19,49 +19,30 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from math import isnan
-from random import Random
+from math import inf
 
-from prestocloud_sec.cjdns.constants import PROTOCOL_VERSION
 from prestocloud_sec.cjdns.errors import CjdnsError, CjdnsMisuseError
-from prestocloud_sec.cjdns.keys import Address, PublicKey
+from prestocloud_sec.cjdns.keys import Address
+from prestocloud_sec.cjdns.routing._checks import check_callable, check_time, check_type
 from prestocloud_sec.cjdns.routing.messages import Query, Reply, decode_message
-from prestocloud_sec.cjdns.routing.nodestore import NodeStore
-from prestocloud_sec.cjdns.routing.router import Action, Router, SearchDone, Send
-from prestocloud_sec.cjdns.routing.rules import check_reading
+from prestocloud_sec.cjdns.routing.router import Action, SearchDone, Send
 from prestocloud_sec.cjdns.routing.search import USER_LIMITS, SearchLimits
 from prestocloud_sec.cjdns.simulator._agenda import Agenda
 from prestocloud_sec.cjdns.simulator._drawing import network_svg, summary_html
-from prestocloud_sec.cjdns.simulator.fabric import Arrival, Fabric, Link
-from prestocloud_sec.cjdns.simulator.keyring import Keyring
-from prestocloud_sec.cjdns.simulator.liars import Lie, LyingResponder
+from prestocloud_sec.cjdns.simulator.fabric import Arrival
 from prestocloud_sec.cjdns.simulator.metrics import Metrics, SearchRecord, tables
+from prestocloud_sec.cjdns.simulator.network import Network
 from prestocloud_sec.cjdns.simulator.node import SimulatedNode
-from prestocloud_sec.cjdns.simulator.warm import Tables, sample
-from prestocloud_sec.cjdns.switch import V3X5X8, RouteLabel
-from prestocloud_sec.wire import shown, whole
+from prestocloud_sec.cjdns.switch import RouteLabel
+from prestocloud_sec.wire import result_of, shown, whole
 
 __all__ = ["Simulator"]
-
-_MOST_NODES = 1_000_000
 
 _MAX_RECORDS = 1_000_000
 _PROGRESS_EVERY = 4096
 
 
-def _pairs(edges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return edges as a list, or raise CjdnsMisuseError before anything is built from them."""
-    try:
-        found = [(a, b) for a, b in edges]
-    except (TypeError, ValueError) as error:
-        raise CjdnsMisuseError(shown(edges), where="edges", expected="pairs of nodes") from error
-    for pair in found:
-        for node in pair:
-            whole(node, "edges", 0, _MOST_NODES - 1, error=CjdnsMisuseError)
-    return found
-
-
-class Simulator:
+class Simulator(Network):
     """A network of routers.
 
     Parameters
@@ -114,87 +95,16 @@ class Simulator:
         reading: str = "closer",
         capacity: int = 128,
     ) -> None:
-        if not isinstance(seed, int):
-            raise CjdnsMisuseError(f"a {type(seed).__name__}", where="seed", expected="an int")
-        whole(capacity, "capacity", 1, error=CjdnsMisuseError)
-        check_reading(reading)
-        self.seed = seed
-        self.now = 0.0
-        self.nodes: list[SimulatedNode] = []
+        super().__init__(seed, keys=keys, loss=loss, maintain=maintain, reading=reading, capacity=capacity)
+        check_type(wire, bool, "wire")
         self.events = 0
         self.lost: Counter[str] = Counter()
         self.records: deque[SearchRecord] = deque(maxlen=_MAX_RECORDS)
-        self.fabric = Fabric(self._generator("loss"), loss=loss)
-        self.keyring = Keyring(self._generator("keys"), keys)
         self._wire = wire
-        self._maintain = maintain
-        self._reading = reading
-        self._capacity = capacity
         self._agenda = Agenda()
-        self._tables: Tables | None = None
-        self._bytes = self._generator("routers").randbytes
-        self._by_address: dict[Address, int] = {}
         self._wanted: dict[tuple[int, int], float] = {}  # (node, search id) of searches to record -> when they began
 
-    def _generator(self, name: str) -> Random:
-        """Make a generator of its own for each purpose, so that one's use does not shift another's numbers."""
-        seed = self.seed if self.seed.bit_length() <= 256 else hex(self.seed)  # a huge number has no decimal text
-        return Random(f"{seed}/{name}")  # noqa: S311 - a simulation must be repeatable
-
     # -- building --------------------------------------------------------------------------------------------------
-
-    def add_node(self, *, key: PublicKey | None = None) -> int:
-        """Add a node without links.
-
-        Parameters
-        ----------
-        key : PublicKey, optional
-            Its key; a new one where not given.
-
-        Returns
-        -------
-        int
-            Its number.
-
-        Raises
-        ------
-        CjdnsMisuseError
-            If there is a node with this address already.
-        AddressError
-            If the key has no address.
-        """
-        if key is not None and not isinstance(key, PublicKey):
-            raise CjdnsMisuseError(shown(key), where="key", expected="PublicKey or None")
-        key = self.keyring.make() if key is None else key
-        address = self.keyring.address_of(key)
-        if address in self._by_address:
-            raise CjdnsMisuseError(f"{address} is there already", where="add_node", expected="another key")
-        number = self.fabric.add()
-        self._by_address[address] = number
-        self.nodes.append(SimulatedNode(number, key, address, self._make_router))
-        if self._maintain:
-            self._reschedule(self.nodes[number])
-        return number
-
-    def _make_router(self, node: SimulatedNode) -> Router:
-        """Make a node's router, and fill its table where the network is warm."""
-        router = Router(
-            node.key,
-            store=NodeStore(node.address, capacity=self._capacity),
-            reading=self._reading,
-            random=self._bytes,
-            address_of=self.keyring.address_of,
-            maintain=self._maintain,
-        )
-        if self._tables is not None and node.number < len(self._tables.counts):
-            for link in (self.fabric.between(node.number, peer) for peer in self.fabric.peers(node.number)):
-                self._meet(router, link)
-            for number, label, form in self._tables.of(node.number):
-                known = self.nodes[number]
-                router.store.discover(
-                    known.address, label, key=known.key, version=PROTOCOL_VERSION, inverse_form=form, now=0.0
-                )
-        return router
 
     @classmethod
     def warm(
@@ -232,129 +142,17 @@ class Simulator:
         with. So a network of ten thousand nodes costs memory for those that something happens to.
         """
         made = cls(seed, keys=keys, wire=wire, loss=loss, maintain=False, reading=reading, capacity=capacity)
-        for a, b in _pairs(edges):
-            while len(made.nodes) <= max(a, b):
-                made.add_node()
-            made.fabric.link(a, b, latency(a, b) if callable(latency) else latency)
-        addresses = [node.address for node in made.nodes]
-        made._tables = sample(made.fabric, addresses, per_bucket=per_bucket, progress=progress)
+        made._warm(edges, latency, per_bucket, progress)
         return made
 
-    def build(self, edges: Iterable[tuple[int, int]], *, latency: float | Callable[[int, int], float] = 0.01) -> None:
-        """Add the nodes that edges name and that are not there yet, and link them.
+    def _joined(self, node: SimulatedNode) -> None:
+        if self._maintain or node.made:
+            self._reschedule(node)
 
-        Parameters
-        ----------
-        edges : iterable of (int, int)
-            As `topology` gives them.
-        latency : float or callable
-            Seconds one way, or what gives them for a pair of nodes.
-        """
-        for a, b in _pairs(edges):
-            while len(self.nodes) <= max(a, b):
-                self.add_node()
-            self.link(a, b, latency=latency(a, b) if callable(latency) else latency)
-
-    def link(self, a: int, b: int, *, latency: float = 0.01) -> Link:
-        """Join two nodes: each learns the other as a direct peer.
-
-        Parameters
-        ----------
-        a, b : int
-            Nodes that are not linked.
-        latency : float
-            Seconds one way.
-
-        Raises
-        ------
-        CjdnsMisuseError
-            If they cannot be linked.
-        """
-        one, other = self._alive(a), self._alive(b)
-        routers = (one.router, other.router)  # a warm table is made from the links there were at first
-        link = self.fabric.link(a, b, latency)
-        self._meet(routers[0], link)
-        self._meet(routers[1], self.fabric.between(b, a))
-        self._reschedule(one)
-        self._reschedule(other)
-        return link
-
-    def _meet(self, router: Router, link: Link) -> None:
-        """Let a router know the direct peer at the other end of a link."""
-        peer = self.nodes[link.b]
-        router.store.discover(
-            peer.address,
-            self.fabric.switches[link.a].label_of(link.interface_a),
-            key=peer.key,
-            version=PROTOCOL_VERSION,
-            inverse_form=V3X5X8.form_of(self.fabric.switches[link.b].label_of(link.interface_b)),
-            now=self.now,
-        )
-
-    def unlink(self, a: int, b: int) -> None:
-        """Take a link away: both ends forget every route that begins with it, and messages on it are lost.
-
-        Raises
-        ------
-        CjdnsMisuseError
-            If there is none.
-        """
-        found = self.fabric.between(a, b)
-        self._alive(a)
-        self._alive(b)
-        for node, interface in ((a, found.interface_a), (b, found.interface_b)):
-            label = self.fabric.switches[node].label_of(interface)
-            self.nodes[node].router.store.purge(label)
-        self.fabric.unlink(a, b)
+    def _parted(self, a: int, b: int) -> None:
         dropped = self._agenda.drop(lambda node, back: self.fabric.broken(node, back, (a, b)))
         if dropped:
             self.lost["LINK_DOWN"] += dropped
-
-    def remove_node(self, node: int) -> None:
-        """Let a node leave with all its links; its number is not used again. CjdnsMisuseError if it is not there."""
-        leaver = self._alive(node)
-        for peer in self.fabric.peers(node):
-            self.unlink(node, peer)
-        leaver.alive = False
-        del self._by_address[leaver.address]
-
-    def lie(self, node: int, lie: Lie | str) -> None:
-        """Make a node answer with lies from now on.
-
-        Parameters
-        ----------
-        node : int
-        lie : Lie or str
-            Which ones; see `liars.Lie`.
-
-        Raises
-        ------
-        CjdnsMisuseError
-            If there is no such node or lie.
-        """
-        liar = self._alive(node)
-        try:
-            lie = Lie(lie)
-        except ValueError as error:
-            known = ", ".join(each.value for each in Lie)
-            raise CjdnsMisuseError(shown(lie), where="lie", expected=f"one of {known}") from error
-        liar.router.answers = LyingResponder(
-            liar.router.answers,
-            lie,
-            random=self._generator(f"liar {node}"),
-            keyring=self.keyring,
-            others=self.nodes,
-            own=liar.address,
-        )
-
-    def _alive(self, node: int) -> SimulatedNode:
-        if not isinstance(node, int) or not 0 <= node < len(self.nodes) or not self.nodes[node].alive:
-            raise CjdnsMisuseError(f"no node {shown(node)}", where="Simulator", expected="a node that is there")
-        return self.nodes[node]
-
-    def alive(self) -> list[int]:
-        """Return the numbers of the nodes that are there."""
-        return [node.number for node in self.nodes if node.alive]
 
     # -- searching -------------------------------------------------------------------------------------------------
 
@@ -392,11 +190,6 @@ class Simulator:
             self._step()
         return self.records[-1]
 
-    def _number(self, node: int) -> int:
-        if not isinstance(node, int) or not 0 <= node < len(self.nodes):
-            raise CjdnsMisuseError(f"no node {shown(node)}", where="Simulator", expected=f"0..{len(self.nodes) - 1}")
-        return node
-
     # -- running ---------------------------------------------------------------------------------------------------
 
     def run(
@@ -426,24 +219,29 @@ class Simulator:
         Raises
         ------
         CjdnsMisuseError
-            If there is no end to it: neither `until` nor `most`, while nodes maintain their tables.
+            If an argument has the wrong type; or if there is no end to it: neither `until` nor `most`, while nodes
+            maintain their tables.
         """
+        if isinstance(until, float) and until == inf:
+            until = None
+        if until is not None:
+            check_time(until, "until")
+        if most is not None:
+            most = whole(most, "most", None, error=CjdnsMisuseError)
+        if progress is not None:
+            check_callable(progress, "progress")
         if until is None and most is None and self._maintain and any(node.alive for node in self.nodes):
             raise CjdnsMisuseError("would never end", where="run", expected="until or most, as nodes maintain tables")
-        if until is not None and (not isinstance(until, int | float) or isnan(until)):
-            raise CjdnsMisuseError(shown(until), where="until", expected="seconds")
-        if most is not None:
-            whole(most, "most", None, error=CjdnsMisuseError)
         done = 0
         while self._agenda.due(until) and (most is None or done < most):
             self._step()
             done += 1
             if progress is not None and done % _PROGRESS_EVERY == 0:
-                progress(self.now, done)
+                _report(progress, self.now, done)
         if until is not None and until > self.now and (most is None or done < most):
-            self.now = until
+            self.now = float(until)
         if progress is not None:
-            progress(self.now, done)
+            _report(progress, self.now, done)
         return done
 
     @property
@@ -527,7 +325,7 @@ class Simulator:
     def __repr__(self) -> str:
         links = len(self.fabric.links())
         size = f"{len(self.alive())} nodes, {links} links"
-        return f"Simulator(seed={self.seed}, {size}, {self.now:.3f} s, {self.events} events)"
+        return f"Simulator(seed={shown(self.seed)}, {size}, {self.now:.3f} s, {self.events} events)"
 
     def _repr_html_(self) -> str:
         """Return a summary, and for a small network its picture."""
@@ -536,3 +334,7 @@ class Simulator:
     def _repr_svg_(self) -> str | None:
         """Draw the network; None for more than a hundred nodes."""
         return network_svg(self)
+
+
+def _report(progress: Callable[[float, int], None], now: float, done: int) -> None:
+    result_of(progress, now, done, name="progress", expected="a function of two", error=CjdnsMisuseError)

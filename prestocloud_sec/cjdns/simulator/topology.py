@@ -55,7 +55,7 @@ def star(n: int) -> Edges:
 def tree(n: int, *, fanout: int = 2) -> Edges:
     """Hang every node i on node (i - 1) // fanout: a complete tree."""
     _check(n)
-    whole(fanout, "fanout", 1, error=CjdnsMisuseError)
+    fanout = whole(fanout, "fanout", 1, error=CjdnsMisuseError)
     return [((i - 1) // fanout, i) for i in range(1, n)]
 
 
@@ -67,7 +67,7 @@ def small_world(n: int, *, degree: int = 6, rewired: float = 0.2, seed: int = 0)
     which for a degree up to 6 lets every director take 4 bits.
     """
     _check(n, 3)
-    whole(degree, "degree", None, error=CjdnsMisuseError)
+    degree = whole(degree, "degree", None, error=CjdnsMisuseError)
     _real(rewired, "rewired", 0.0, 1.0)
     random = _generator(seed)
     half = max(1, min(degree // 2, (n - 1) // 2))
@@ -94,7 +94,7 @@ def regular(n: int, *, degree: int = 7, seed: int = 0) -> Edges:
     labels reach furthest. A ring through all nodes keeps the network connected.
     """
     _check(n, 3)
-    whole(degree, "degree", 2, n - 1, error=CjdnsMisuseError)
+    degree = whole(degree, "degree", 2, n - 1, error=CjdnsMisuseError)
     random = _generator(seed)
     around = list(range(n))
     random.shuffle(around)
@@ -119,7 +119,7 @@ def scale_free(n: int, *, links: int = 2, seed: int = 0) -> Edges:
     After Barabasi and Albert, "Emergence of scaling in random networks", Science 286 (1999).
     """
     _check(n)
-    whole(links, "links", 1, error=CjdnsMisuseError)
+    links = whole(links, "links", 1, error=CjdnsMisuseError)
     random = _generator(seed)
     ends: list[int] = [0]
     degrees = [0] * n

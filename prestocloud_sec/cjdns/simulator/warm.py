@@ -22,11 +22,15 @@ from numpy.typing import NDArray
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 from prestocloud_sec.cjdns.keys import Address
-from prestocloud_sec.cjdns.routing.metric import rotate
+from prestocloud_sec.cjdns.routing._checks import check_callable, check_type
+from prestocloud_sec.cjdns.routing.metric import packed_bytes, rotate
 from prestocloud_sec.cjdns.simulator.fabric import Fabric
 from prestocloud_sec.cjdns.switch import V3X5X8
+from prestocloud_sec.wire import items_of, result_of, whole
 
 __all__ = ["Tables", "sample"]
+
+_MOST_PER_BUCKET = 64
 
 _CHUNK = 256
 _ROWS = 256  # most nodes taken for one table
@@ -50,7 +54,8 @@ class Tables:
     forms: NDArray[np.uint8]
 
     def of(self, node: int) -> list[tuple[int, int, int]]:
-        """Return (node, label, inverse form) for all that a node knows."""
+        """Return (node, label, inverse form) for all that a node knows; CjdnsMisuseError if there is no such node."""
+        node = whole(node, "node", 0, len(self.counts) - 1, error=CjdnsMisuseError)
         count = int(self.counts[node])
         columns = (self.nodes[node, :count], self.labels[node, :count], self.forms[node, :count])
         return list(zip(*(column.tolist() for column in columns), strict=True))
@@ -95,18 +100,26 @@ def sample(
     Raises
     ------
     CjdnsMisuseError
-        If there are no nodes, or `per_bucket` is not from 1 to 64.
+        If there are no nodes, `addresses` has not one for each, or `per_bucket` is not from 1 to 64.
     """
-    count = len(addresses)
-    if not count or not 1 <= per_bucket <= 64:
-        raise CjdnsMisuseError(f"{count} nodes, {per_bucket} per bucket", where="warm", expected="1 or more, 1..64")
+    check_type(fabric, Fabric, "fabric")
+    given = items_of(addresses, "addresses", "one for each node", error=CjdnsMisuseError)
+    packed = b"".join(packed_bytes(address, "addresses") for address in given)
+    count = len(fabric.switches)
+    if not count or len(packed) != 16 * count:
+        raise CjdnsMisuseError(
+            f"{len(packed) // 16} addresses for {count} nodes", where="warm", expected="one for each, and one or more"
+        )
+    per_bucket = whole(per_bucket, "per_bucket", 1, _MOST_PER_BUCKET, error=CjdnsMisuseError)
+    if progress is not None:
+        check_callable(progress, "progress")
     from prestocloud_sec.cjdns.simulator.warm_kernel import sample_tables
 
     ends = [fabric.ends(node) for node in range(count)]
     starts = np.zeros(count + 1, np.int64)
     np.cumsum([len(each) for each in ends], out=starts[1:])
     flat = np.array([end for each in ends for end in each], np.int32).reshape(-1, 3)
-    metrics = rotate(np.frombuffer(b"".join(address.packed for address in addresses), np.uint8).reshape(-1, 16))
+    metrics = rotate(np.frombuffer(packed, np.uint8).reshape(-1, 16))
     tables = Tables(
         np.zeros(count, np.int64),
         np.zeros((count, _ROWS), np.int32),
@@ -129,5 +142,6 @@ def sample(
             tables.forms[rows],
         )
         if progress is not None:
-            progress(min(first + _CHUNK, count), count)
+            done = min(first + _CHUNK, count)
+            result_of(progress, done, count, name="progress", expected="a function of two", error=CjdnsMisuseError)
     return tables

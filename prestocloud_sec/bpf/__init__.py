@@ -45,6 +45,11 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.program import Program as Program
     from prestocloud_sec.bpf.program import ProgramType as ProgramType
     from prestocloud_sec.bpf.program import Symbols as Symbols
+    from prestocloud_sec.bpf.vm.fault import Fault as Fault
+    from prestocloud_sec.bpf.vm.fault import FaultKind as FaultKind
+    from prestocloud_sec.bpf.vm.machine import Machine as Machine
+    from prestocloud_sec.bpf.vm.result import BatchResult as BatchResult
+    from prestocloud_sec.bpf.vm.result import Result as Result
 
 _HOMES: dict[str, str] = {
     "assemble": "assembler",
@@ -52,6 +57,7 @@ _HOMES: dict[str, str] = {
     "create_map": "maps.create",
     "ArrayMap": "maps.array",
     "ArrayOfMaps": "maps.nested",
+    "BatchResult": "vm.result",
     "BloomFilter": "maps.bloom",
     "Builder": "builder",
     "Cgroup": "maps.cgroup",
@@ -61,11 +67,14 @@ _HOMES: dict[str, str] = {
     "CpuMap": "maps.devmap",
     "DevMap": "maps.devmap",
     "DevMapHash": "maps.devmap",
+    "Fault": "vm.fault",
+    "FaultKind": "vm.fault",
     "HashMap": "maps.hash",
     "HashOfMaps": "maps.nested",
     "LpmTrie": "maps.lpm",
     "LruHashMap": "maps.lru",
     "LruPerCpuHashMap": "maps.lru",
+    "Machine": "vm.machine",
     "MapFlag": "maps.kinds",
     "MapType": "maps.kinds",
     "PerCpuArray": "maps.array",
@@ -76,6 +85,7 @@ _HOMES: dict[str, str] = {
     "Program": "program",
     "ProgramType": "program",
     "QueueMap": "maps.queue",
+    "Result": "vm.result",
     "RingBuffer": "maps.ringbuf",
     "StackMap": "maps.queue",
     "StackTraceMap": "maps.stacktrace",

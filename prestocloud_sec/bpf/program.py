@@ -9,7 +9,6 @@ takes two. Jump offsets count slots (RFC 9669, section 4.3), and the kernel's me
 from __future__ import annotations
 
 import html
-import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -30,6 +29,8 @@ from prestocloud_sec.bpf.isa import (
 )
 
 if TYPE_CHECKING:
+    from prestocloud_sec.arena import PacketArena
+    from prestocloud_sec.bpf.vm.result import BatchResult, Result
     from prestocloud_sec.wire import BytesLike
 
 __all__ = ["Program", "ProgramType", "Symbols", "target_slot"]
@@ -328,15 +329,17 @@ class Program:
 
     def run(
         self, packet: BytesLike = b"", *, ctx: Any = None, maps: Any = None, engine: str = "auto", **options: Any
-    ) -> Any:
+    ) -> Result:
         """Run the program once; see `prestocloud_sec.bpf.vm.run`, which this calls."""
-        vm = importlib.import_module("prestocloud_sec.bpf.vm.runs")
-        return vm.run(self, packet, ctx=ctx, maps=maps, engine=engine, **options)
+        from prestocloud_sec.bpf.vm.runs import run
 
-    def run_batch(self, arena: Any, *, maps: Any = None, engine: str = "auto", **options: Any) -> Any:
+        return run(self, packet, ctx=ctx, maps=maps, engine=engine, **options)
+
+    def run_batch(self, arena: PacketArena, *, maps: Any = None, engine: str = "auto", **options: Any) -> BatchResult:
         """Run the program over every packet of an arena; see `prestocloud_sec.bpf.vm.run_batch`, which this calls."""
-        vm = importlib.import_module("prestocloud_sec.bpf.vm.runs")
-        return vm.run_batch(self, arena, maps=maps, engine=engine, **options)
+        from prestocloud_sec.bpf.vm.runs import run_batch
+
+        return run_batch(self, arena, maps=maps, engine=engine, **options)
 
     def __len__(self) -> int:
         return len(self._bytes) // 8

@@ -27,9 +27,10 @@ from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.batch_layout import BATCH_WORDS, RECORD_WORDS, Batch
 from prestocloud_sec.bpf.vm.context import ContextKind
 from prestocloud_sec.bpf.vm.layout import State
-from prestocloud_sec.bpf.vm.machine import _DEFAULT_SEED, Machine
+from prestocloud_sec.bpf.vm.machine import Machine
 from prestocloud_sec.bpf.vm.packet import FRAME_ROOM
 from prestocloud_sec.bpf.vm.result import BatchResult
+from prestocloud_sec.bpf.vm.services import DEFAULT_SEED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -128,7 +129,7 @@ class _Run:
         )
         words[Batch.ROOM] = FRAME_ROOM
         words[Batch.FUEL] = machine.limit
-        seed = 0 if machine.seed is None else machine.seed or _DEFAULT_SEED
+        seed = 0 if machine.seed is None else machine.seed or DEFAULT_SEED
         words[Batch.SEED] = seed - (1 << 64) if seed >> 63 else seed
         words[Batch.RAW] = machine.program.type is None and kind is ContextKind.OPAQUE
         machine.context.fill(None)

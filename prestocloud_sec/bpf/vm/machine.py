@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine: one program, the maps it uses, the programs it can go on to, and the memory they share.
 
-Theory of operation ------------------- A machine is made once for a program and its maps and then runs any number of
-packets. What all engines share is here: numbers of maps and programs, the state and the region table
-(`prestocloud_sec.bpf.vm.layout`), the packet, the context, the stack frames, and the helpers that are written in
-Python. An engine takes a machine that `start` has prepared, runs it, and leaves either `State.RESULT` or the words of a
-fault; `finish` reads those.
+Theory of operation
+-------------------
+A machine is made once for a program and its maps and then runs any number of packets. What all engines share is here:
+numbers of maps and programs, the state and the region table (`prestocloud_sec.bpf.vm.layout`), the packet, the context,
+the stack frames, and the helpers that are written in Python. An engine takes a machine that `start` has prepared, runs
+it, and leaves either `State.RESULT` or the words of a fault; `finish` reads those.
 
-A map keeps its number for the machine's life. Programs reached through a program array are numbered too; when such an
-array was changed, `start` links anew, and `generation` tells engines that kept something about programs.
+Programs reached through a program array are numbered as maps are; when such an array was changed, `start` links anew,
+and `generation` tells engines that kept something about programs.
+
+The parts that stand on their own are `prestocloud_sec.bpf.vm.maptable` (maps) and `prestocloud_sec.bpf.vm.services`
+(what helpers use).
 """
 
 from __future__ import annotations
@@ -22,17 +26,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, ProgramError
+from prestocloud_sec.bpf.helpers.registry import user_helpers
 from prestocloud_sec.bpf.isa import ImmKind, LoadImm64
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.vm import layout
-from prestocloud_sec.bpf.vm.context import LINK_LAYER_TYPES, Context, ContextKind, context_kind, octets_of, protocol_of
+from prestocloud_sec.bpf.vm.arguments import given_maps, seconds, whole
+from prestocloud_sec.bpf.vm.context import LINK_LAYER_TYPES, ContextKind, context_kind, octets_of, protocol_of
 from prestocloud_sec.bpf.vm.fault import Fault, FaultKind
 from prestocloud_sec.bpf.vm.layout import FUNCTION_HANDLES, MAP_HANDLES, State
-from prestocloud_sec.bpf.vm.memory import Memory, Trap
+from prestocloud_sec.bpf.vm.memory import Trap
 from prestocloud_sec.bpf.vm.messages import fault_message
-from prestocloud_sec.bpf.vm.packet import LARGEST, Packet
+from prestocloud_sec.bpf.vm.packet import LARGEST
 from prestocloud_sec.bpf.vm.result import Redirect, Result
 from prestocloud_sec.bpf.vm.runnable import check_runnable, functions_of
+from prestocloud_sec.bpf.vm.services import DEFAULT_SEED, Services, signed_word
 from prestocloud_sec.wire import view_of
 
 if TYPE_CHECKING:
@@ -47,16 +54,13 @@ PORTION = 1 << 20
 """Instructions between two looks at the clock."""
 _MOST = (1 << 62) - 1
 _U64 = (1 << 64) - 1
-_DEFAULT_SEED = 0x9E37_79B9_7F4A_7C15
-_MULTIPLIER = 0x2545_F491_4F6C_DD1D
-_MOST_LINES = 4096
 _ETHERNET = 14
 
 Maps = Sequence[Any] | Mapping[Any, Any] | None
 Caller = Callable[[int, Sequence[int]], int]
 
 
-class Machine:
+class Machine(Services):
     """One program ready to run.
 
     Parameters
@@ -115,32 +119,21 @@ class Machine:
     ) -> None:
         if not isinstance(program, Program):
             raise BpfMisuseError(f"{type(program).__name__} is no program", where="Machine", expected="a Program")
-        self.limit = _whole(limit, "limit", 1, _MOST)
-        self.time_limit = _seconds(time_limit)
-        self.seed = None if seed is None else _whole(seed, "seed", 0, _U64)
-        self.fixed_now = None if now is None else _whole(now, "now", 1, _MOST)
-        self.cpu = _whole(cpu, "cpu", 0, 0xFFFF)
-        self._given = _maps(maps)
-        self._helpers = _user_helpers(helpers)
-        self.state: np.ndarray[Any, np.dtype[np.int64]] = np.zeros(layout.STATE_WORDS, np.int64)
-        self.memory = Memory()
         kind = context_kind(program.type)
-        self.context = Context(kind)
-        self.packet = Packet(self.memory, self.state, self.context)
+        super().__init__(kind, whole(cpu, "cpu", 0, 0xFFFF), None if now is None else whole(now, "now", 1, _MOST))
+        self.limit = whole(limit, "limit", 1, _MOST)
+        self.time_limit = seconds(time_limit)
+        self.seed = None if seed is None else whole(seed, "seed", 0, _U64)
+        self._given = given_maps(maps)
+        self._helpers = user_helpers(helpers)
         self.programs: list[Program] = []
         self.functions: list[frozenset[int]] = []
-        self.maps: list[Any] = []
-        self._map_numbers: dict[int, int] = {}
         self._program_numbers: dict[int, int] = {}
-        self._map_addresses = np.zeros(layout.MAX_MAPS, np.int64)
         self._linked: dict[int, int] = {}
-        self.generation = 0
         self.caller: Caller | None = None
         """What runs a callback, while an engine that can runs."""
         self.failure: BaseException | None = None
         """What a helper written by a user raised in the last run."""
-        self.lines: list[str] = []
-        self._lent: dict[int, tuple[Any, Any]] = {}
         self._opaque: np.ndarray[Any, np.dtype[np.uint8]] | None = None
         self.frames = np.zeros(layout.MAX_FRAMES * layout.FRAME_SIZE, np.uint8)
         for frame in range(layout.MAX_FRAMES):
@@ -148,7 +141,7 @@ class Machine:
             self.memory.show(layout.STACK + frame, part, f"stack frame {frame}")
             self.memory.hide(layout.STACK + frame)
         if kind is not ContextKind.OPAQUE:
-            self._show_context(self.context)
+            self._show_context()
         self._add_program(program)
         self.link()
         self._template = self._fixed_state(kind)
@@ -192,62 +185,36 @@ class Machine:
             f"it refers to {wanted}, which was not given", where="maps", hint="give maps= by position, number or name"
         )
 
-    def number_of(self, found: Any) -> int:
-        """Return the number of a map, which gets one if it is new here.
-
-        Raises
-        ------
-        ProgramError
-            If there are 64 maps already.
-        """
-        number = self._map_numbers.get(id(found))
-        if number is not None:
-            return number
-        number = len(self.maps)
-        if number >= layout.MAX_MAPS:
-            raise ProgramError(f"more than {layout.MAX_MAPS} maps", where="maps", expected="fewer")
-        self._map_numbers[id(found)] = number
-        self.maps.append(found)
-        self._map_addresses[number] = found.descriptor.ctypes.data
-        self.state[State.MAP_COUNT] = number + 1
-        if getattr(self, "_template", None) is not None:
-            self._template[State.MAP_COUNT] = number + 1
-        title = f"map {found.name!r}" if found.name else f"map {number}"
-        if found.values is not None:
-            self.memory.show(
-                layout.MAP_VALUES + number,
-                found.values,
-                f"values of {title}",
-                element=found.value_size,
-                stride=found.value_stride,
-                writable=not found.program_reads_only,
-            )
-        if found.keys is not None:
-            self.memory.show(
-                layout.MAP_KEYS + number,
-                found.keys,
-                f"keys of {title}",
-                element=found.key_size,
-                stride=found.key_stride,
-                writable=False,
-            )
-        self.generation += 1
-        return number
-
     def program_number(self, program: Program) -> int:
         """Return the number of a program that a program array holds."""
         return self._add_program(program)
 
     def link(self) -> None:
-        """Give a number to every program that tail calls can reach."""
+        """Give a number to every program that tail calls can reach.
+
+        Raises
+        ------
+        ProgramError
+            If one of them cannot be run, or is of another type than the machine's program.
+        """
         at = 0
         while at < len(self.maps):
             found = self.maps[at]
             if found.holds_programs and self._linked.get(at) != found.generation:
-                self._linked[at] = found.generation
+                generation = found.generation
                 for program in found.programs():
+                    self._check_type(program)
                     self._add_program(program)
+                self._linked[at] = generation
             at += 1
+
+    def _check_type(self, program: Program) -> None:
+        """Refuse a program that sees another context, as the kernel's ``bpf_prog_map_compatible`` does."""
+        if program.type != self.program.type:
+            shown = ["no type" if type_ is None else type_.name for type_ in (program.type, self.program.type)]
+            raise ProgramError(
+                f"a tail call leads to a program of {shown[0]}", where="maps", expected=f"programs of {shown[1]}"
+            )
 
     def load_value(self, number: int, index: int) -> int:
         """Return what a 64-bit load gives: instruction `index` of program `number`."""
@@ -268,20 +235,19 @@ class Machine:
 
     # --- A run.
 
-    def _show_context(self, context: Context) -> None:
-        self.memory.show(layout.CONTEXT, context.buffer, "context", writable=context.writable)
+    def _show_context(self) -> None:
+        self.memory.show(layout.CONTEXT, self.context.buffer, "context", writable=self.context.writable)
 
     def _fixed_state(self, kind: ContextKind) -> np.ndarray[Any, np.dtype[np.int64]]:
         state = np.zeros(layout.STATE_WORDS, np.int64)
         state[State.REGIONS_AT] = self.memory.table.ctypes.data
         state[State.MAPS_AT] = self._map_addresses.ctypes.data
-        state[State.MAP_COUNT] = len(self.maps)
         state[State.CPU] = self.cpu
         state[State.NOW] = self.fixed_now or 0
         state[State.CONTEXT_KIND] = kind
         fuel = self.limit if self.time_limit is None else min(self.limit, PORTION)
         state[State.FUEL], state[State.RESERVE] = fuel, self.limit - fuel
-        state[State.RANDOM] = _signed(self.seed or _DEFAULT_SEED)
+        state[State.RANDOM] = signed_word(self.seed or DEFAULT_SEED)
         state[State.MAC_OFFSET] = 0 if self.program.type in LINK_LAYER_TYPES else -1
         return state
 
@@ -316,20 +282,20 @@ class Machine:
         self.link()
         state = self.state
         state[:] = self._template
+        state[State.MAP_COUNT] = len(self.maps)
         if self.seed is None:
-            state[State.RANDOM] = _signed(secrets.randbits(64) or _DEFAULT_SEED)
+            state[State.RANDOM] = signed_word(secrets.randbits(64) or DEFAULT_SEED)
         if self.time_limit is not None:
             state[State.DEADLINE] = time.monotonic_ns() + int(self.time_limit * 1e9)
         self.lines.clear()
         self.failure = None
-        for address in list(self._lent):
-            self.take_back(address)
+        self.discard_lent()
         link_layer = int(state[State.MAC_OFFSET]) >= 0
         state[State.NETWORK_OFFSET] = min(_ETHERNET, len(view)) if link_layer else 0
         if network_offset is not None:
-            state[State.NETWORK_OFFSET] = _whole(network_offset, "network_offset", 0, LARGEST)
+            state[State.NETWORK_OFFSET] = whole(network_offset, "network_offset", 0, LARGEST)
         if mac_offset is not None:
-            state[State.MAC_OFFSET] = _whole(mac_offset, "mac_offset", -1, LARGEST)
+            state[State.MAC_OFFSET] = whole(mac_offset, "mac_offset", -1, LARGEST)
         if self.context.kind is ContextKind.OPAQUE:
             self.packet.lay(view)
             self._opaque_context(ctx)
@@ -346,7 +312,7 @@ class Machine:
 
     def _opaque_context(self, ctx: object) -> None:
         if ctx is None:
-            self.memory.hide(layout.CONTEXT)
+            self.memory.forget(layout.CONTEXT)
             self._opaque = None
             return
         if isinstance(ctx, Mapping):
@@ -369,9 +335,10 @@ class Machine:
         state[State.R0 + 10] = layout.stack_top(0)
 
     def finish(self, engine: str = "", trace: Any = None) -> Result:
-        """Return what a run left."""
+        """Return what a run left; records of ring buffers that it reserved and kept are discarded."""
         state = self.state
         fault = self._fault()
+        self.discard_lent()
         redirect = None
         if state[State.REDIRECT]:
             number = int(state[State.REDIRECT_MAP])
@@ -408,7 +375,7 @@ class Machine:
         message = fault_message(kind, program, index, address, size, region, offset, self.failure, self.limit)
         return Fault(kind, index, program.name, address, size, region, offset, message)
 
-    # --- What helpers use.
+    # --- Helpers.
 
     def helper(self, number: int) -> Helper | None:
         """Return the helper with this number, a user's before a built-in one."""
@@ -447,123 +414,10 @@ class Machine:
         """Write a fault into the state, its instruction excepted."""
         state = self.state
         state[State.FAULT] = trap.kind
-        state[State.FAULT_ADDRESS] = _signed(trap.address & _U64)
-        state[State.FAULT_SIZE] = _signed(trap.size & _U64)
+        state[State.FAULT_ADDRESS] = signed_word(trap.address & _U64)
+        state[State.FAULT_SIZE] = signed_word(trap.size & _U64)
         if trap.message and self.failure is None:
             self.failure = trap
-
-    def map_of(self, handle: int) -> Any:
-        """Return the map that a register holds; Trap if it holds none."""
-        number = handle ^ MAP_HANDLES
-        if number < len(self.maps):
-            return self.maps[number]
-        raise Trap(FaultKind.MAP, message=f"{handle:#x} is no map")
-
-    def ring_of(self, handle: int) -> Any:
-        """Return the ring buffer that a register holds; Trap if it holds none."""
-        found = self.map_of(handle)
-        if not found.is_ring:
-            raise self.wrong_map(found, "a ring buffer")
-        return found
-
-    def handle_of(self, found: Any) -> int:
-        """Return what a register holds for a map, such as one out of a map of maps."""
-        return MAP_HANDLES | self.number_of(found)
-
-    def wrong_map(self, found: Any, expected: str) -> Trap:
-        """Return the Trap for a map of a kind that a helper does not work on."""
-        return Trap(FaultKind.MAP, message=f"{type(found).__name__} is not {expected}")
-
-    def bad_argument(self, message: str) -> Trap:
-        """Return the Trap for an argument that no verifier would let through."""
-        return Trap(FaultKind.ARGUMENT, message=message)
-
-    def value_address(self, found: Any, offset: int) -> int:
-        """Return the address of a map's value, as the program sees it."""
-        return (layout.MAP_VALUES + self.number_of(found) << layout.REGION_SHIFT) + offset
-
-    def elements(self, found: Any) -> Iterator[tuple[int, int]]:
-        """Yield the addresses of key and value of every element of a map, for ``for_each_map_elem``."""
-        number = self.number_of(found)
-        keys, values = (start + number << layout.REGION_SHIFT for start in (layout.MAP_KEYS, layout.MAP_VALUES))
-        if found.keys is None:
-            indexes = found.index_keys()
-            self.memory.show(
-                layout.MAP_KEYS + number, indexes, f"keys of map {number}", element=4, stride=8, writable=False
-            )
-        for key_offset, value_offset in found.iterate(self.cpu):
-            yield keys + key_offset, values + value_offset
-
-    def lend(self, ring: Any, record: Any) -> int:
-        """Show a reserved record of a ring buffer to the program; return its address, 0 if too many are out."""
-        for number in range(layout.DYNAMIC, layout.DYNAMIC + layout.DYNAMIC_REGIONS):
-            address = number << layout.REGION_SHIFT
-            if address not in self._lent:
-                self._lent[address] = (ring, record)
-                self.memory.show(number, record.view, "ring buffer record")
-                return address
-        ring.discard(record, 0)
-        return 0
-
-    def take_back(self, address: int) -> tuple[Any, Any]:
-        """Hide a record that was lent; return its ring and the record. Trap if there is none at the address."""
-        lent = self._lent.pop(address, None)
-        if lent is None:
-            raise self.bad_argument(f"{address:#x} is no reserved record")
-        self.memory.hide(address >> layout.REGION_SHIFT)
-        return lent
-
-    def redirect_to(self, target: int, flags: int, found: Any) -> None:
-        """Note where the packet is to go."""
-        state = self.state
-        state[State.REDIRECT] = 1
-        state[State.REDIRECT_TARGET] = target
-        state[State.REDIRECT_FLAGS] = _signed(flags)
-        state[State.REDIRECT_MAP] = 0 if found is None else self.number_of(found) + 1
-
-    def log(self, line: str) -> None:
-        """Keep a line that the program printed; the first 4096 of a run."""
-        if len(self.lines) < _MOST_LINES:
-            self.lines.append(line)
-
-    def now(self) -> int:
-        """Return nanoseconds of the clock."""
-        return time.monotonic_ns() if self.fixed_now is None else self.fixed_now
-
-    def random(self) -> int:
-        """Return 32 bits of xorshift64* (Vigna, 2016), and go on."""
-        word = int(self.state[State.RANDOM]) & _U64
-        word ^= word >> 12
-        word ^= word << 25 & _U64
-        word ^= word >> 27
-        self.state[State.RANDOM] = _signed(word)
-        return (word * _MULTIPLIER & _U64) >> 32
-
-    @property
-    def network_offset(self) -> int:
-        """Where the network header begins in the packet."""
-        return int(self.state[State.NETWORK_OFFSET])
-
-    @property
-    def mac_offset(self) -> int | None:
-        """Where the link-layer header begins; None where there is none."""
-        offset = int(self.state[State.MAC_OFFSET])
-        return offset if offset >= 0 else None
-
-    # The packet, as helpers know it.
-
-    @property
-    def packet_size(self) -> int:
-        """Bytes of the packet."""
-        return len(self.packet)
-
-    def packet_bytes(self, offset: int, size: int) -> bytes | None:
-        """Return bytes of the packet, or None if it does not have them."""
-        return self.packet.read(offset, size)
-
-    def packet_store(self, offset: int, data: bytes) -> None:
-        """Overwrite bytes of the packet."""
-        self.packet.store(offset, data)
 
     # --- Frames, for engines that keep them in the machine's own memory.
 
@@ -585,50 +439,3 @@ class Machine:
             yield
         finally:
             self.caller = before
-
-
-# --- Arguments.
-
-
-def _whole(value: object, name: str, low: int, high: int) -> int:
-    if isinstance(value, np.integer):
-        value = int(value)
-    if type(value) is not int or not low <= value <= high:
-        shown = value if type(value) is int and abs(value) <= _U64 else type(value).__name__
-        raise BpfMisuseError(f"{shown}", where=name, expected=f"an integer {low}..{high}")
-    return value
-
-
-def _seconds(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9:
-        return float(value)
-    raise BpfMisuseError(f"{type(value).__name__} is no time", where="time_limit", expected="seconds above 0, or None")
-
-
-def _signed(word: int) -> int:
-    return word - (1 << 64) if word >> 63 else word
-
-
-def _maps(maps: object) -> dict[Any, Any]:
-    if maps is None:
-        return {}
-    if isinstance(maps, Mapping):
-        given = dict(maps)
-    elif isinstance(maps, Sequence) and not isinstance(maps, str | bytes):
-        given = dict(enumerate(maps))
-    else:
-        raise BpfMisuseError(
-            f"{type(maps).__name__} holds no maps", where="maps", expected="a sequence, or a mapping by name or number"
-        )
-    for key, value in given.items():
-        if not hasattr(value, "descriptor"):
-            raise BpfMisuseError(f"{type(value).__name__} is no map", where=f"maps[{key!r}]", expected="a map")
-    return given
-
-
-def _user_helpers(helpers: object) -> dict[int, Helper]:
-    from prestocloud_sec.bpf.helpers.registry import user_helpers
-
-    return user_helpers(helpers)

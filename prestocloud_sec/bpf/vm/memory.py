@@ -105,6 +105,11 @@ class Memory:
         """Let a region not exist until it is shown again."""
         self._words[number * REGION_WORDS + SIZE] = 0
 
+    def forget(self, number: int) -> None:
+        """Let a region be none: hide it, and let go of its buffer and its name."""
+        self.hide(number)
+        self._buffers[number], self._names[number] = None, ""
+
     def reveal(self, number: int, size: int) -> None:
         """Give a region that was hidden its size again."""
         self._words[number * REGION_WORDS + SIZE] = size

@@ -29,6 +29,7 @@ FRAME_ROOM = 3520
 """Bytes from the start of a packet to where growing it ends: a page less headroom and what the kernel keeps behind."""
 FRAME_HEADER = 40
 """Bytes at the start of the headroom that the kernel keeps (``struct xdp_frame``)."""
+_NO_HEADROOM = bytes(layout.HEADROOM)
 _ETHERNET = 14
 _MOST_META = 252
 
@@ -66,8 +67,17 @@ class Packet:
         state = self._state
         return int(state[State.DATA]), int(state[State.DATA_END]), int(state[State.DATA_META])
 
+    def _begin_to_change(self) -> None:
+        """Let the headroom be zeros the first time that a run touches the packet, whatever a run before left there.
+
+        `State.CHANGED` is 0 where a run begins, also in batches, which lay their packets out without this class; until
+        it is set, the packet begins where the headroom ends.
+        """
+        if not self._state[State.CHANGED]:
+            self._view[: layout.HEADROOM] = _NO_HEADROOM
+            self._state[State.CHANGED] = 1
+
     def _move(self, data: int, data_end: int, data_meta: int) -> int:
-        self._state[State.CHANGED] = 1
         self._bound(data, data_end, data_meta)
         return 0
 
@@ -88,9 +98,9 @@ class Packet:
 
     def store(self, offset: int, data: bytes) -> None:
         """Overwrite bytes that `read` would give."""
+        self._begin_to_change()
         start = int(self._state[State.DATA]) - layout.PACKET_BUFFER + offset
         self._view[start : start + len(data)] = data
-        self._state[State.CHANGED] = 1
 
     # --- Moving the bounds. Each returns 0 or a negative errno, with nothing changed.
 
@@ -100,6 +110,7 @@ class Packet:
         first = layout.PACKET_BUFFER + FRAME_HEADER + (data - meta)
         if not first <= data + delta <= data_end - _ETHERNET:
             return fail("EINVAL")
+        self._begin_to_change()
         if meta != data:
             start, end = meta - layout.PACKET_BUFFER, data - layout.PACKET_BUFFER
             self._view[start + delta : end + delta] = bytes(self._view[start:end])
@@ -111,6 +122,7 @@ class Packet:
         last = layout.PACKET_BUFFER + int(self._state[State.PACKET_ROOM])
         if not data + _ETHERNET <= data_end + delta <= last:
             return fail("EINVAL")
+        self._begin_to_change()
         self._clear(data_end, delta)
         return self._move(data, data_end + delta, meta)
 
@@ -122,6 +134,7 @@ class Packet:
             return fail("EINVAL")
         if (data - moved) % 4 or data - moved > _MOST_META:
             return fail("EACCES")
+        self._begin_to_change()
         return self._move(data, data_end, moved)
 
     def resize(self, size: int) -> int:
@@ -129,6 +142,7 @@ class Packet:
         data, data_end, meta = self._places()
         if not self._reach(data - layout.PACKET_BUFFER + size):
             return fail("ENOMEM")
+        self._begin_to_change()
         self._clear(data_end, data + size - data_end)
         return self._move(data, data + size, meta)
 

@@ -5,10 +5,12 @@ It follows RFC 9669 instruction by instruction on Python integers. A register is
 RFC leaves something open, Linux decides; where Linux leaves it open (what r1 to r5 hold after a call), this machine
 does: they are 0, frames begin as zeros, and a callee finds r0 and r6 to r9 as its caller left them.
 
-Theory of operation ------------------- `execute` runs a machine that `Machine.start` prepared. Each class of
-instruction has one function, which returns the index of the next instruction. A `Trap` ends the run as a fault of the
-instruction that raised it; a callback of a helper runs in a nested loop, and a trap in it keeps the instruction it came
-from.
+Theory of operation
+-------------------
+`execute` runs a machine that `Machine.start` prepared. Each class of instruction has one function, which returns the
+index of the next instruction. A `Trap` ends the run as a fault of the instruction that raised it; a callback of a
+helper runs in a nested loop, and a trap in it keeps the instruction it came from. What instructions compute stands in
+`prestocloud_sec.bpf.vm.arithmetic`.
 """
 
 from __future__ import annotations
@@ -16,24 +18,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import eq, ge, gt, le, lt, ne
 from typing import TYPE_CHECKING, Any
 
 from prestocloud_sec.bpf.helpers.numbers import fail, u32
 from prestocloud_sec.bpf.isa import (
     Alu,
-    AluOp,
     Atomic,
     AtomicOp,
     Branch,
-    BranchOp,
     CallHelper,
     CallLocal,
     CallRegister,
     Exit,
     Extend,
     Imm,
-    Instruction,
     Jump,
     LegacyLoad,
     Load,
@@ -46,6 +44,7 @@ from prestocloud_sec.bpf.isa import (
     Swap,
     SwapKind,
 )
+from prestocloud_sec.bpf.vm.arithmetic import ALU, ATOMIC, COMPARE, signed
 from prestocloud_sec.bpf.vm.fault import FaultKind
 from prestocloud_sec.bpf.vm.layout import (
     FUNCTION_HANDLES,
@@ -62,7 +61,7 @@ from prestocloud_sec.bpf.vm.trace import Step, Trace
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.program import Program
 
-__all__ = ["ALU", "COMPARE", "execute", "signed"]
+__all__ = ["execute"]
 
 _U32, _U64 = (1 << 32) - 1, (1 << 64) - 1
 _MASKS = {32: _U32, 64: _U64}
@@ -70,88 +69,6 @@ _TAIL_CALL, _LOOP, _FOR_EACH = 12, 181, 164
 _MOST_LOOPS = 8 * 1024 * 1024
 _NETWORK, _LINK = -0x10_0000, -0x20_0000
 """``SKF_NET_OFF`` and ``SKF_LL_OFF`` (Linux ``include/uapi/linux/filter.h``)."""
-
-
-def signed(value: int, bits: int) -> int:
-    """Return the low `bits` bits as a signed number.
-
-    >>> signed(0xFF, 8)
-    -1
-    """
-    value &= (1 << bits) - 1
-    return value - (1 << bits) if value >> bits - 1 else value
-
-
-def _quotient(a: int, b: int) -> int:
-    """Divide towards zero."""
-    return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
-
-
-def _sdiv(a: int, b: int, bits: int) -> int:
-    return _quotient(signed(a, bits), signed(b, bits)) if b else 0
-
-
-def _smod(a: int, b: int, bits: int) -> int:
-    x, y = signed(a, bits), signed(b, bits)
-    return x - y * _quotient(x, y) if y else a
-
-
-ALU: dict[AluOp, Callable[[int, int, int], int]] = {
-    AluOp.ADD: lambda a, b, _: a + b,
-    AluOp.SUB: lambda a, b, _: a - b,
-    AluOp.MUL: lambda a, b, _: a * b,
-    AluOp.DIV: lambda a, b, _: a // b if b else 0,
-    AluOp.SDIV: _sdiv,
-    AluOp.MOD: lambda a, b, _: a % b if b else a,
-    AluOp.SMOD: _smod,
-    AluOp.OR: lambda a, b, _: a | b,
-    AluOp.AND: lambda a, b, _: a & b,
-    AluOp.XOR: lambda a, b, _: a ^ b,
-    AluOp.LSH: lambda a, b, bits: a << (b & bits - 1),
-    AluOp.RSH: lambda a, b, bits: a >> (b & bits - 1),
-    AluOp.ARSH: lambda a, b, bits: signed(a, bits) >> (b & bits - 1),
-    AluOp.MOV: lambda _, b, __: b,
-}
-"""Operations on numbers of `bits` bits; the result is cut to them (RFC 9669, section 4.1)."""
-
-_UNSIGNED: dict[BranchOp, Callable[[int, int], bool]] = {
-    BranchOp.EQ: eq,
-    BranchOp.NE: ne,
-    BranchOp.GT: gt,
-    BranchOp.GE: ge,
-    BranchOp.LT: lt,
-    BranchOp.LE: le,
-    BranchOp.SET: lambda a, b: bool(a & b),
-}
-_SIGNED: dict[BranchOp, Callable[[int, int], bool]] = {
-    BranchOp.SGT: gt,
-    BranchOp.SGE: ge,
-    BranchOp.SLT: lt,
-    BranchOp.SLE: le,
-}
-
-
-def _signed_comparison(compare: Callable[[int, int], bool]) -> Callable[[int, int, int], bool]:
-    return lambda a, b, bits: compare(signed(a, bits), signed(b, bits))
-
-
-def _plain_comparison(compare: Callable[[int, int], bool]) -> Callable[[int, int, int], bool]:
-    return lambda a, b, _: compare(a, b)
-
-
-COMPARE: dict[BranchOp, Callable[[int, int, int], bool]] = {
-    **{op: _plain_comparison(compare) for op, compare in _UNSIGNED.items()},
-    **{op: _signed_comparison(compare) for op, compare in _SIGNED.items()},
-}
-"""Conditions on numbers of `bits` bits (RFC 9669, section 4.3)."""
-
-_ATOMIC: dict[AtomicOp, Callable[[int, int], int]] = {
-    AtomicOp.ADD: lambda old, value: old + value,
-    AtomicOp.OR: lambda old, value: old | value,
-    AtomicOp.AND: lambda old, value: old & value,
-    AtomicOp.XOR: lambda old, value: old ^ value,
-    AtomicOp.XCHG: lambda _, value: value,
-}
 
 
 class _Ended(BaseException):
@@ -205,32 +122,42 @@ class _Run:
         while True:
             instruction = self.instructions[index]
             if isinstance(instruction, Exit) and len(self.frames) == base:
-                self._traced(index, instruction, self.registers)
+                if self.trace is not None:
+                    self.record(self.trace, index, self.registers, (self.number, base, len(self.trace)))
                 return self.registers[0]
             try:
-                before = list(self.registers) if self.trace is not None else self.registers
-                at = (self.number, len(self.frames), instruction)
+                if self.trace is not None:
+                    before = list(self.registers)
+                    place = (self.number, len(self.frames), len(self.trace))
                 following = _STEPS[type(instruction)](self, instruction, index)
             except Trap:
                 if self.blamed is None:
                     self.blamed = index
                     self.state[State.PROGRAM] = self.number
                 raise
-            self._traced(index, instruction, before, at)
+            if self.trace is not None:
+                self.record(self.trace, index, before, place)
             index = following
 
-    def _traced(self, index: int, instruction: Instruction, before: Sequence[int], at: Any = None) -> None:
-        if self.trace is None:
+    def record(self, trace: Trace, index: int, before: Sequence[int], place: tuple[int, int, int]) -> None:
+        """Record the instruction that was carried out; its place is its program, its depth and where it was begun.
+
+        A helper's callbacks are over before the call is, and are told after it nevertheless.
+        """
+        if trace.full:
+            trace.complete = False
+            self.touched.clear()
             return
         from prestocloud_sec.bpf.disassembler import instruction_text
 
-        number, depth = (self.number, len(self.frames)) if at is None else at[:2]
+        number, depth, position = place
         changed = tuple(
             (register, value)
             for register, (old, value) in enumerate(zip(before, self.registers, strict=True))
             if old != value
         )
-        self.trace.add(Step(index, number, depth, instruction_text(instruction), changed, tuple(self.touched)))
+        text = instruction_text(self.machine.programs[number].instructions[index])
+        trace.add(Step(index, number, depth, text, changed, tuple(self.touched)), position)
         self.touched.clear()
 
     def charge(self, cost: int) -> None:
@@ -257,12 +184,14 @@ class _Run:
 
     def load(self, address: int, size: int) -> int:
         data = self.memory.read(address & _U64, size)
-        self.touched.append(("read", address & _U64, size))
+        if self.trace is not None:
+            self.touched.append(("read", address & _U64, size))
         return int.from_bytes(data, "little")
 
     def store(self, address: int, size: int, value: int) -> None:
         self.memory.write(address & _U64, (value & (1 << 8 * size) - 1).to_bytes(size, "little"))
-        self.touched.append(("write", address & _U64, size))
+        if self.trace is not None:
+            self.touched.append(("write", address & _U64, size))
 
     def operand(self, source: int | Imm, bits: int) -> int:
         """Return an operand as an unsigned number of `bits` bits."""
@@ -422,7 +351,7 @@ def _atomic(run: _Run, i: Atomic, index: int) -> int:
             run.store(address, i.size, run.registers[i.src])
         run.registers[0] = old
         return index + 1
-    run.store(address, i.size, _ATOMIC[i.op](old, run.registers[i.src]))
+    run.store(address, i.size, ATOMIC[i.op](old, run.registers[i.src]))
     if i.fetch:
         run.registers[i.src] = old
     return index + 1

@@ -103,7 +103,12 @@ def _key(maps: Any, options: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _told(value: object) -> tuple[object, ...]:
-    """Return what tells an option's values apart; what is no plain number is refused by the machine."""
+    """Return what tells an option's values apart; what is no plain number is refused by the machine.
+
+    By identity goes only what is refused: nothing keeps it alive, and another object may have its identity later.
+    """
+    if isinstance(value, np.integer):
+        value = int(value)
     return (type(value), value) if isinstance(value, int | float | str | None) else (type(value), id(value))
 
 

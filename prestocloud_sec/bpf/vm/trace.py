@@ -10,7 +10,10 @@ from dataclasses import dataclass
 __all__ = ["Step", "Trace"]
 
 MOST_STEPS = 100_000
-"""Steps that a trace keeps; of longer runs, the first."""
+"""Steps that a trace keeps, where nobody says otherwise."""
+
+_SHOWN = 500
+"""Rows of the table that notebooks show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +51,28 @@ class Step:
 
 
 class Trace:
-    """The steps of one run, in order."""
+    """The steps of one run, in the order in which they were begun; a step that ended in a fault is not among them.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    most : int
+        Steps that are kept; of longer runs, the first.
+    """
+
+    def __init__(self, most: int = MOST_STEPS) -> None:
         self.steps: list[Step] = []
+        self.most = most
         self.complete = True
         """Whether every step was kept."""
 
-    def add(self, step: Step) -> None:
-        """Keep a step, if there is room."""
-        if len(self.steps) < MOST_STEPS:
-            self.steps.append(step)
-        else:
-            self.complete = False
+    @property
+    def full(self) -> bool:
+        """Whether no more steps are kept."""
+        return len(self.steps) >= self.most
+
+    def add(self, step: Step, position: int) -> None:
+        """Keep a step that was begun when there were `position` others."""
+        self.steps.insert(position, step)
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -83,10 +95,13 @@ class Trace:
         return f"<Trace: {len(self)} steps{'' if self.complete else ' and more'}>"
 
     def _repr_html_(self) -> str:
+        shown = self.steps[:_SHOWN]
         head = "<tr><th>instruction</th><th></th><th>changes</th></tr>"
         rows = "".join(
             f"<tr><td>{step.instruction}</td><td><code>{html.escape(step.text)}</code></td>"
             f"<td>{html.escape(step.changes())}</td></tr>"
-            for step in self.steps
+            for step in shown
         )
-        return f"<table>{head}{rows}</table>"
+        whole = self.complete and len(shown) == len(self)
+        more = "" if whole else f"<caption>the first {len(shown)} steps</caption>"
+        return f"<table>{more}{head}{rows}</table>"

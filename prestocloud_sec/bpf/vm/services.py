@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What helpers that are written in Python find in a machine: clock, chance, packet, records, lines, errors."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from prestocloud_sec.bpf.vm import layout
+from prestocloud_sec.bpf.vm.context import Context, ContextKind
+from prestocloud_sec.bpf.vm.fault import FaultKind
+from prestocloud_sec.bpf.vm.layout import State
+from prestocloud_sec.bpf.vm.maptable import MapTable
+from prestocloud_sec.bpf.vm.memory import Trap
+from prestocloud_sec.bpf.vm.packet import Packet
+
+__all__ = ["DEFAULT_SEED", "Services", "signed_word"]
+
+DEFAULT_SEED = 0x9E37_79B9_7F4A_7C15
+"""What stands for the seed 0, which the generator cannot begin with."""
+_U64 = (1 << 64) - 1
+_MULTIPLIER = 0x2545_F491_4F6C_DD1D
+_MOST_LINES = 4096
+
+
+def signed_word(word: int) -> int:
+    """Return an unsigned 64-bit number as the signed one with the same bits, as the state holds it."""
+    return word - (1 << 64) if word >> 63 else word
+
+
+class Services(MapTable):
+    """Maps and what else helpers use.
+
+    Parameters
+    ----------
+    kind : ContextKind
+        Which context the program sees.
+    cpu : int
+        The processor that it believes to run on.
+    now : int or None
+        What the clock shows; None for the system's.
+    """
+
+    def __init__(self, kind: ContextKind, cpu: int, now: int | None) -> None:
+        super().__init__(cpu)
+        self.context = Context(kind)
+        self.packet = Packet(self.memory, self.state, self.context)
+        self.fixed_now = now
+        self.lines: list[str] = []
+        self._lent: dict[int, tuple[Any, Any]] = {}
+
+    # --- Errors.
+
+    def bad_argument(self, message: str) -> Trap:
+        """Return the Trap for an argument that no verifier would let through."""
+        return Trap(FaultKind.ARGUMENT, message=message)
+
+    # --- Records of ring buffers.
+
+    def lend(self, ring: Any, record: Any) -> int:
+        """Show a reserved record of a ring buffer to the program; return its address, 0 if too many are out."""
+        for number in range(layout.DYNAMIC, layout.DYNAMIC + layout.DYNAMIC_REGIONS):
+            address = number << layout.REGION_SHIFT
+            if address not in self._lent:
+                self._lent[address] = (ring, record)
+                self.memory.show(number, record.view, "ring buffer record")
+                return address
+        ring.discard(record, 0)
+        return 0
+
+    def take_back(self, address: int) -> tuple[Any, Any]:
+        """Hide a record that was lent; return its ring and the record. Trap if there is none at the address."""
+        lent = self._lent.pop(address, None)
+        if lent is None:
+            raise self.bad_argument(f"{address:#x} is no reserved record")
+        self.memory.hide(address >> layout.REGION_SHIFT)
+        return lent
+
+    def discard_lent(self) -> None:
+        """Discard every record that the program kept, which a verifier would not have let it do.
+
+        A ring's reader stops at a record that is reserved; one that nobody can hand over would stop it for ever.
+        """
+        for address in list(self._lent):
+            ring, record = self.take_back(address)
+            ring.discard(record, 0)
+
+    def redirect_to(self, target: int, flags: int, found: Any) -> None:
+        """Note where the packet is to go."""
+        state = self.state
+        state[State.REDIRECT] = 1
+        state[State.REDIRECT_TARGET] = target
+        state[State.REDIRECT_FLAGS] = signed_word(flags)
+        state[State.REDIRECT_MAP] = 0 if found is None else self.number_of(found) + 1
+
+    def log(self, line: str) -> None:
+        """Keep a line that the program printed; the first 4096 of a run."""
+        if len(self.lines) < _MOST_LINES:
+            self.lines.append(line)
+
+    def now(self) -> int:
+        """Return nanoseconds of the clock."""
+        return time.monotonic_ns() if self.fixed_now is None else self.fixed_now
+
+    def random(self) -> int:
+        """Return 32 bits of xorshift64* (Vigna, 2016), and go on."""
+        word = int(self.state[State.RANDOM]) & _U64
+        word ^= word >> 12
+        word ^= word << 25 & _U64
+        word ^= word >> 27
+        self.state[State.RANDOM] = signed_word(word)
+        return (word * _MULTIPLIER & _U64) >> 32
+
+    @property
+    def network_offset(self) -> int:
+        """Where the network header begins in the packet."""
+        return int(self.state[State.NETWORK_OFFSET])
+
+    @property
+    def mac_offset(self) -> int | None:
+        """Where the link-layer header begins; None where there is none."""
+        offset = int(self.state[State.MAC_OFFSET])
+        return offset if offset >= 0 else None
+
+    # The packet, as helpers know it.
+
+    @property
+    def packet_size(self) -> int:
+        """Bytes of the packet."""
+        return len(self.packet)
+
+    def packet_bytes(self, offset: int, size: int) -> bytes | None:
+        """Return bytes of the packet, or None if it does not have them."""
+        return self.packet.read(offset, size)
+
+    def packet_store(self, offset: int, data: bytes) -> None:
+        """Overwrite bytes of the packet."""
+        self.packet.store(offset, data)

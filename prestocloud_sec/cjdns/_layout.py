@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, HeaderError
@@ -98,6 +98,10 @@ class Field(ABC):
     def text(self, value: Any) -> str:
         """Return the value as a human reads it."""
         return self.show(value) if self.show is not None else str(value)
+
+    def literal(self, value: Any) -> str:
+        """Return the value as the `repr` of its structure shows it."""
+        return repr(value)
 
     def cells(self, value: Any, first_bit: int, prefix: str) -> Iterator[Cell]:
         """Yield what there is to show of the value."""
@@ -232,7 +236,7 @@ class Layout:
     ----------
     name : str
         What errors call the structure.
-    fields : Field
+    placed_fields : Field
         Fixed fields; together a whole number of bytes.
     tail : Tail, optional
         Where the bytes after the fixed fields go. Without it there must be none.
@@ -240,13 +244,13 @@ class Layout:
 
     __slots__ = ("_fields", "name", "size", "tail")
 
-    def __init__(self, name: str, *fields: Field, tail: Tail | None = None) -> None:
-        bits = sum(f.bits for f in fields)
+    def __init__(self, name: str, *placed_fields: Field, tail: Tail | None = None) -> None:
+        bits = sum(f.bits for f in placed_fields)
         self.name = name
         self.tail = tail
         self.size = bits // 8
         placed = []
-        for f in fields:
+        for f in placed_fields:
             bits -= f.bits
             placed.append((f, bits, (1 << f.bits) - 1, f"{name}.{f.name}"))
         self._fields = tuple(placed)
@@ -308,6 +312,10 @@ class Layout:
             if rest:
                 yield Cell(prefix + self.tail.name, first_bit, 8 * len(rest), rest.hex())
 
+    def literals(self, value: object) -> dict[str, str]:
+        """Return the fixed fields of a structure as its `repr` shows them, by name."""
+        return {f.name: f.literal(getattr(value, f.name, None)) for f, _shift, _mask, _where in self._fields}
+
     def _limit(self, size: int, kind: type[HeaderError | CjdnsMisuseError]) -> None:
         if self.tail is not None and self.tail.most is not None and size > self.tail.most:
             where = f"{self.name}.{self.tail.name}"
@@ -323,6 +331,13 @@ class Structure:
 
     def __post_init__(self) -> None:
         self.LAYOUT.admit(self)
+
+    def __repr__(self) -> str:
+        """Show the fields as a dataclass does, those apart whose numbers people write in a way of their own."""
+        literals = self.LAYOUT.literals(self)
+        shown_fields = [f.name for f in fields(self) if f.repr]  # type: ignore[arg-type]
+        texts = (f"{name}={literals.get(name) or repr(getattr(self, name))}" for name in shown_fields)
+        return f"{type(self).__name__}({', '.join(texts)})"
 
     def encode(self) -> bytes:
         """Return the bytes on the wire."""

@@ -27,7 +27,7 @@ from prestocloud_sec.cjdns._layout import Fixed, Flag, Layout, Nested, Number, O
 from prestocloud_sec.cjdns.checksum import checksum_holds, internet_checksum
 from prestocloud_sec.cjdns.constants import PROTOCOL_VERSION, ErrorType
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, HeaderError
-from prestocloud_sec.cjdns.headers import SwitchHeader, label_text
+from prestocloud_sec.cjdns.headers import Label, SwitchHeader
 
 if TYPE_CHECKING:
     from typing import Self
@@ -85,13 +85,13 @@ def _snode(name: str, magic: int) -> Layout:
         Number("snode_version", 32),
         Number("kbps", 32),
         Octets("snode_key", 256),
-        Number("path_to_snode", 64, show=label_text),
+        Label("path_to_snode"),
         tail=Tail("opaque"),
     )
 
 
 def _rpath(name: str, magic: int) -> Layout:
-    fields = Fixed("magic", 32, magic), Number("version", 32), Number("rpath", 64, show=label_text)
+    fields = Fixed("magic", 32, magic), Number("version", 32), Label("rpath")
     return Layout(name, *fields, tail=Tail("opaque"))
 
 
@@ -340,7 +340,7 @@ class KeyPong(ControlFrame):
     opaque: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class GetSnodeQuery(ControlFrame):
     """Asks a neighbour for its supernode.
 
@@ -383,7 +383,7 @@ class GetSnodeQuery(ControlFrame):
         return GetSnodeReply(version, snode_version, 0xFFFFFFFF, key, path_to_snode, self.opaque)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class GetSnodeReply(ControlFrame):
     """Names the supernode of the one who answers; same attributes as `GetSnodeQuery`."""
 
@@ -398,7 +398,7 @@ class GetSnodeReply(ControlFrame):
     opaque: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RPathQuery(ControlFrame):
     """Asks a node by which label it reaches the asker (new in protocol version 21).
 
@@ -426,7 +426,7 @@ class RPathQuery(ControlFrame):
         return RPathReply(version, rpath, self.opaque)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RPathReply(ControlFrame):
     """Tells the label back to the asker; same attributes as `RPathQuery`."""
 

@@ -87,6 +87,19 @@ def label_text(label: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Label(Number):
+    """A route label of 64 bits, shown as cjdns prints it."""
+
+    bits: int = 64
+
+    def text(self, value: int) -> str:
+        return label_text(value)
+
+    def literal(self, value: int) -> str:
+        return label_text(value)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class SwitchHeader(Structure):
     """What a switch reads and rewrites, 12 bytes (cjdns v21.1, ``wire/SwitchHeader.h``).
 
@@ -115,7 +128,7 @@ class SwitchHeader(Structure):
     SIZE: ClassVar[int] = 12
     LAYOUT: ClassVar[Layout] = Layout(
         "SwitchHeader",
-        Number("label", 64, show=label_text),
+        Label("label"),
         Number("congestion", 7),
         Flag("suppress_errors"),
         Number("version", 2),

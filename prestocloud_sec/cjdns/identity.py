@@ -352,7 +352,7 @@ class PublicKey:
         return self.raw == other.raw if isinstance(other, PublicKey) else NotImplemented
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class NodeName:
     """The full name of a node as cjdns logs and configurations have it: ``v21.0000.0000.0000.0013.<52 characters>.k``.
 
@@ -399,3 +399,6 @@ class NodeName:
 
     def __str__(self) -> str:
         return f"v{self.version}.{label_text(self.label)}.{self.key}"
+
+    def __repr__(self) -> str:
+        return f"NodeName('{self}')"

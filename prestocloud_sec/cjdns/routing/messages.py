@@ -24,12 +24,14 @@ to the bytes it came from: keys that are not in the table are kept in `extra`, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from prestocloud_sec.cjdns._layout import octets, view
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError, MessageError, SchemeError
+from prestocloud_sec.cjdns.headers import label_text
 from prestocloud_sec.cjdns.keys import PublicKey
 from prestocloud_sec.cjdns.routing import bencode
 from prestocloud_sec.cjdns.switch import V3X5X8, EncodingScheme
@@ -97,6 +99,10 @@ class NodeEntry(NamedTuple):
     label: int
     version: int
 
+    def __repr__(self) -> str:
+        label = label_text(self.label) if _is_uint(self.label, _U64) else shown(self.label)
+        return f"NodeEntry(key={shown(self.key)}, label={label}, version={shown(self.version)})"
+
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
@@ -121,7 +127,7 @@ class Spelling:
 _PLAIN = Spelling()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Message:
     """What a query and a reply have in common.
 
@@ -151,6 +157,18 @@ class Message:
     extra: tuple[tuple[bytes, bencode.Value], ...] = field(default=(), hash=False)
     spelling: Spelling = field(default=_PLAIN, repr=False)
 
+    def __repr__(self) -> str:
+        shown_fields = [f.name for f in fields(self) if f.repr]
+        return f"{type(self).__name__}({', '.join(f'{name}={self._literal(name)}' for name in shown_fields)})"
+
+    def _literal(self, name: str) -> str:
+        """Return a field as `repr` shows it."""
+        value = getattr(self, name)
+        if name == "scheme" and isinstance(value, bytes):
+            with suppress(SchemeError):
+                return repr(_scheme(value))
+        return shown(value)
+
     @property
     def encoding_scheme(self) -> EncodingScheme:
         """The sender's scheme; v3x5x8 where the message does not say."""
@@ -159,7 +177,12 @@ class Message:
     @property
     def listed(self) -> bool:
         """Whether the sender may be named in answers to others."""
-        return not self.dnd
+        return not self._dnd()
+
+    def _dnd(self) -> int | None:
+        if self.dnd is not None and not isinstance(self.dnd, int):
+            raise CjdnsMisuseError(f"a {type(self.dnd).__name__}", where="Message.dnd", expected="an int or None")
+        return self.dnd
 
     def check(self) -> None:
         """Raise CjdnsMisuseError unless every field has a type and size the wire has room for."""
@@ -171,8 +194,7 @@ class Message:
             )
         if self.scheme is not None and not isinstance(self.scheme, bytes):
             raise CjdnsMisuseError(f"a {type(self.scheme).__name__}", where="Message.scheme", expected="bytes or None")
-        if self.dnd is not None and not isinstance(self.dnd, int):
-            raise CjdnsMisuseError(f"a {type(self.dnd).__name__}", where="Message.dnd", expected="an int or None")
+        self._dnd()
 
     def encode(self) -> bytes:
         """Return the bencoded bytes.
@@ -185,17 +207,17 @@ class Message:
         self.check()
         if not isinstance(self.spelling, Spelling):
             raise CjdnsMisuseError(f"a {type(self.spelling).__name__}", where="Message.spelling", expected="Spelling")
-        fields = self._fields()
+        written = self._fields()
         for key, value in self._extra():
-            if key in fields:
+            if key in written:
                 raise CjdnsMisuseError(f"{shown(key)} is a field of its own", where="Message.extra", expected="others")
-            fields[key] = value
+            written[key] = value
         order = self.spelling.order
         if order is not None and not isinstance(order, tuple):
             raise CjdnsMisuseError(f"a {type(order).__name__}", where="Spelling.order", expected="a tuple of bytes")
-        if order is None or len(order) != len(fields) or any(key not in fields for key in order):
-            order = tuple(sorted(fields))
-        return bencode.encode({key: fields[key] for key in order}, self.spelling.layout)
+        if order is None or len(order) != len(written) or any(key not in written for key in order):
+            order = tuple(sorted(written))
+        return bencode.encode({key: written[key] for key in order}, self.spelling.layout)
 
     def _extra(self) -> tuple[tuple[bytes, bencode.Value], ...]:
         for pair in self.extra if isinstance(self.extra, tuple) else (None,):
@@ -204,15 +226,15 @@ class Message:
         return self.extra
 
     def _fields(self) -> dict[bytes, bencode.Value]:
-        fields: dict[bytes, bencode.Value] = {b"txid": self.txid, b"p": self.version, b"ei": self.form}
+        written: dict[bytes, bencode.Value] = {b"txid": self.txid, b"p": self.version, b"ei": self.form}
         if self.scheme is not None:
-            fields[b"es"] = self.scheme
+            written[b"es"] = self.scheme
         if self.dnd is not None:
-            fields[b"dnd"] = self.dnd
-        return fields
+            written[b"dnd"] = self.dnd
+        return written
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Query(Message):
     r"""A question.
 
@@ -235,19 +257,28 @@ class Query(Message):
     def check(self) -> None:
         """Raise CjdnsMisuseError unless every field has a type and size the wire has room for."""
         Message.check(self)
-        for name, value in (("kind", self.kind), ("target", self.target or b"")):
-            if not isinstance(value, bytes):
+        for name, value in (("kind", self.kind), ("target", self.target)):
+            if not isinstance(value, bytes) and not (name == "target" and value is None):
                 raise CjdnsMisuseError(f"a {type(value).__name__}", where=f"Query.{name}", expected="bytes")
 
+    def _literal(self, name: str) -> str:
+        target = self.target
+        if name == "target" and isinstance(target, bytes):
+            if len(target) == _LABEL_SIZE:
+                return label_text(int.from_bytes(target, "big"))
+            if len(target) == _ADDRESS_SIZE:
+                return target.hex(":", 2)
+        return Message._literal(self, name)
+
     def _fields(self) -> dict[bytes, bencode.Value]:
-        fields = Message._fields(self)
-        fields[b"q"] = self.kind
+        written = Message._fields(self)
+        written[b"q"] = self.kind
         if self.target is not None:
-            fields[b"tar"] = self.target
-        return fields
+            written[b"tar"] = self.target
+        return written
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Reply(Message):
     """An answer.
 
@@ -265,11 +296,16 @@ class Reply(Message):
         if self.nodes is not None:
             check_entries(self.nodes, "Reply.nodes")
 
+    def _literal(self, name: str) -> str:
+        if name == "nodes" and isinstance(self.nodes, tuple) and all(map(_is_entry, self.nodes)):
+            return repr(self.nodes)
+        return Message._literal(self, name)
+
     def _fields(self) -> dict[bytes, bencode.Value]:
-        fields = Message._fields(self)
+        written = Message._fields(self)
         if self.nodes is None:
-            return fields
-        fields[b"n"] = b"".join([entry.key.raw + entry.label.to_bytes(_LABEL_SIZE, "big") for entry in self.nodes])
+            return written
+        written[b"n"] = b"".join([entry.key.raw + entry.label.to_bytes(_LABEL_SIZE, "big") for entry in self.nodes])
         highest = max((entry.version for entry in self.nodes), default=0)
         least = max(1, (highest.bit_length() + 7) // 8)
         width = self.spelling.version_width
@@ -277,8 +313,8 @@ class Reply(Message):
             width = whole(width, "Spelling.version_width", 0, _WIDEST_VERSION, error=CjdnsMisuseError)
         if width != 0:
             width = least if width is None else max(width, least)
-            fields[b"np"] = bytes([width]) + b"".join([e.version.to_bytes(width, "big") for e in self.nodes])
-        return fields
+            written[b"np"] = bytes([width]) + b"".join([e.version.to_bytes(width, "big") for e in self.nodes])
+        return written
 
 
 def check_entries(nodes: object, where: str) -> None:

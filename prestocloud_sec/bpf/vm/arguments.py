@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.wire import shown
 
 __all__ = ["given_maps", "seconds", "whole"]
 
@@ -48,5 +49,5 @@ def given_maps(maps: object) -> dict[Any, Any]:
         )
     for key, value in given.items():
         if not hasattr(value, "descriptor"):
-            raise BpfMisuseError(f"{type(value).__name__} is no map", where=f"maps[{key!r}]", expected="a map")
+            raise BpfMisuseError(f"{type(value).__name__} is no map", where=f"maps[{shown(key)}]", expected="a map")
     return given

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.program import ProgramType
+from prestocloud_sec.wire import shown
 
 __all__ = ["SK_BUFF", "XDP_MD", "Context", "ContextKind", "Field", "Layout", "context_kind"]
 
@@ -148,7 +149,7 @@ class Context:
         field = self.layout.fields.get(name) if self.layout else None
         if field is None:
             known = ", ".join(self.layout.fields) if self.layout else "bytes, as this type has no layout here"
-            raise BpfMisuseError(f"no field {name!r}", where="context", expected=known)
+            raise BpfMisuseError(f"no field {shown(name)}", where="context", expected=known)
         return field
 
     def __getitem__(self, name: str) -> int:

@@ -40,7 +40,7 @@ from prestocloud_sec.bpf.vm.packet import LARGEST
 from prestocloud_sec.bpf.vm.result import Redirect, Result
 from prestocloud_sec.bpf.vm.runnable import check_runnable, functions_of
 from prestocloud_sec.bpf.vm.services import DEFAULT_SEED, Services, signed_word
-from prestocloud_sec.wire import view_of
+from prestocloud_sec.wire import shown, view_of
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.helpers.registry import Helper
@@ -180,7 +180,7 @@ class Machine(Services):
             found = None if key is None else self._given.get(key)
             if found is not None:
                 return self.number_of(found)
-        wanted = f"the map {name!r}" if name is not None else f"map {load.value}"
+        wanted = f"the map {shown(name)}" if name is not None else f"map {load.value}"
         raise ProgramError(
             f"it refers to {wanted}, which was not given", where="maps", hint="give maps= by position, number or name"
         )

@@ -23,6 +23,7 @@ from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.vm.machine import Machine
 from prestocloud_sec.bpf.vm.result import BatchResult, Result
 from prestocloud_sec.bpf.vm.trace import Trace
+from prestocloud_sec.wire import shown
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -122,7 +123,7 @@ def _engine(name: str) -> Execute:
 def _check_engine(engine: object) -> str:
     if engine == "auto" or engine in ENGINES:
         return str(engine)
-    raise BpfMisuseError(f"{engine!r} is no engine", where="engine", expected=" or ".join(("auto", *ENGINES)))
+    raise BpfMisuseError(f"{shown(engine)} is no engine", where="engine", expected=" or ".join(("auto", *ENGINES)))
 
 
 def _choose(engine: str, hot: bool) -> str:
@@ -187,7 +188,7 @@ def run(
     """
     engine = _check_engine(engine)
     if trace and engine not in {"auto", "reference"}:
-        raise BpfMisuseError(f"{engine!r} records no steps", where="trace", expected="engine='reference'")
+        raise BpfMisuseError(f"{shown(engine)} records no steps", where="trace", expected="engine='reference'")
     with _machine(program, maps, options) as kept:
         machine = kept.machine
         machine.start(packet, ctx, network_offset=network_offset, mac_offset=mac_offset)

@@ -52,6 +52,10 @@ def _write(f: _Function, register: int, value: str, bits: int) -> None:
 
 def alu(f: _Function, i: Alu) -> None:
     """Two-operand arithmetic."""
+    plain = _PLAIN.get(i.op)
+    if plain is not None:
+        _plain(f, i, plain)
+        return
     kind = f"i{i.bits}"
     source = _read(f, i.src, i.bits)
     if i.op is AluOp.MOV:
@@ -61,14 +65,33 @@ def alu(f: _Function, i: Alu) -> None:
             _write(f, i.dst, source, i.bits)
         return
     old = _read(f, i.dst, i.bits)
-    if i.op in _PLAIN:
-        value = f.op(f"{_PLAIN[i.op]} {kind} {old}, {source}")
-    elif i.op in _SHIFTS:
+    if i.op in _SHIFTS:
         masked = str(i.src.value & i.bits - 1) if isinstance(i.src, Imm) else f.op(f"and {kind} {source}, {i.bits - 1}")
         value = f.op(f"{_SHIFTS[i.op]} {kind} {old}, {masked}")
     else:
         value = _divide(f, i.op, kind, old, source)
     _write(f, i.dst, value, i.bits)
+
+
+def _plain(f: _Function, i: Alu, word: str) -> None:
+    """Write what is one instruction of LLVM too, in one go: programs consist of these."""
+    n = f.count = f.count + 1
+    dst, src = i.dst, i.src
+    if isinstance(src, Imm):
+        load, operand, narrow = "", str(src.value), ""
+    else:
+        load, operand, narrow = f"  %s{n} = load i64, ptr %r{src}\n", f"%s{n}", f"  %m{n} = trunc i64 %s{n} to i32\n"
+    if i.bits == 64:
+        f.lines.append(
+            f"  %d{n} = load i64, ptr %r{dst}\n{load}  %t{n} = {word} i64 %d{n}, {operand}\n"
+            f"  store i64 %t{n}, ptr %r{dst}\n"
+        )
+        return
+    f.lines.append(
+        f"  %d{n} = load i64, ptr %r{dst}\n  %l{n} = trunc i64 %d{n} to i32\n{load}{narrow}"
+        f"  %t{n} = {word} i32 %l{n}, {f'%m{n}' if narrow else operand}\n"
+        f"  %z{n} = zext i32 %t{n} to i64\n  store i64 %z{n}, ptr %r{dst}\n"
+    )
 
 
 def _divide(f: _Function, op: AluOp, kind: str, old: str, divisor: str) -> str:

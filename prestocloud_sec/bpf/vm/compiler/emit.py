@@ -27,7 +27,6 @@ from prestocloud_sec.bpf.isa import (
     Extend,
     Imm,
     ImmKind,
-    Instruction,
     Jump,
     LegacyLoad,
     Load,
@@ -185,7 +184,7 @@ class _Function:
     def text(self) -> str:
         order = self.reachable()
         # The outermost frame that nothing names is the machine's own; others may be reached through any pointer.
-        self.framed = any(map(self.names_frame, order)) or (self.rows and not self.main)
+        self.framed = self.names_frame(order) or (self.rows and not self.main)
         self.loops = {}
         if len(self.instructions) <= _LARGEST_UNROLLED:
             self.loops = short_loops(self.instructions, self.targets, order)
@@ -200,16 +199,16 @@ class _Function:
     def write(self, indexes: Sequence[int], turn: tuple[ShortLoop, int] | None) -> None:
         """Write instructions, ascending; with `turn`, as one turn of a loop that is written out."""
         self.turn = turn
-        for place, index in enumerate(indexes):
+        instructions, leaders, lines = self.instructions, self.leaders, self.lines
+        for index, following in zip(indexes, [*indexes[1:], -1], strict=True):
             self.index = index
-            if index in self.leaders:
-                self.add(f"{self.own_name(index)}:\n")
+            if index in leaders:
+                lines.append(f"{self.own_name(index)}:\n")
                 self.ended = False
-            self.instruction(self.instructions[index], index)
-            following = index + 1
-            adjacent = place + 1 < len(indexes) and indexes[place + 1] == following
-            if not self.ended and (following in self.leaders or not adjacent):
-                self.add(f"  br label %{self.name(following)}\n")
+            instruction = instructions[index]
+            _EMITTERS[type(instruction)](self, instruction, index)
+            if (following != index + 1 or following in leaders) and not self.ended:
+                lines.append(f"  br label %{self.name(index + 1)}\n")
         self.turn = None
 
     def own_name(self, index: int) -> str:
@@ -233,6 +232,7 @@ class _Function:
 
     def reachable(self) -> list[int]:
         """Return the instructions of the function in program order, and note where blocks begin."""
+        instructions, targets = self.instructions, self.targets
         seen: set[int] = set()
         queue = [self.entry]
         leaders = {self.entry}
@@ -240,25 +240,27 @@ class _Function:
             index = queue.pop()
             while index not in seen:
                 seen.add(index)
-                instruction = self.instructions[index]
-                target = self.targets[index]
-                if isinstance(instruction, Jump | Branch | MayGoto) and target is not None:
-                    leaders.add(target)
-                    queue.append(target)
-                if isinstance(instruction, Exit | Jump):
-                    break
-                if isinstance(instruction, Branch | MayGoto):
+                kind = type(instructions[index])
+                if kind in _FLOW:
+                    target = targets[index]
+                    if target is not None:
+                        leaders.add(target)
+                        queue.append(target)
+                    if kind is Exit or kind is Jump:
+                        break
                     leaders.add(index + 1)
                 index += 1
         self.leaders = leaders
         return sorted(seen)
 
-    def names_frame(self, index: int) -> bool:
-        """Whether an instruction reads r10."""
-        i = self.instructions[index]
-        for attribute in ("src", "base", "dst", "register"):
-            if getattr(i, attribute, None) == FRAME_POINTER and type(getattr(i, attribute)) is int:
-                return True
+    def names_frame(self, order: Sequence[int]) -> bool:
+        """Whether one of these instructions reads r10."""
+        for index in order:
+            i = self.instructions[index]
+            for name in _SOURCES[type(i)]:
+                register = getattr(i, name)
+                if type(register) is int and register == FRAME_POINTER:
+                    return True
         return False
 
     def prologue(self) -> str:
@@ -523,12 +525,6 @@ class _Function:
         return test, host, offset
 
     # --- Instructions.
-
-    def instruction(self, instruction: Instruction, index: int) -> None:
-        _EMITTERS[type(instruction)](self, instruction, index)
-
-    def alu(self, i: Alu, index: int) -> None:  # noqa: ARG002
-        arithmetic.alu(self, i)
 
     def load(self, i: Load, index: int) -> None:  # noqa: ARG002
         pointer = self.pointer(i.base, i.offset, i.size, READABLE)
@@ -950,8 +946,30 @@ class _IfCounted:
         return self.text if self.function.counts else ""
 
 
+_FLOW = frozenset({Exit, Jump, Branch, MayGoto})
+_SOURCES: dict[type, tuple[str, ...]] = {
+    Alu: ("src",),
+    Negate: (),
+    Extend: ("src",),
+    Swap: (),
+    Load: ("base",),
+    LoadAcquire: ("base",),
+    Store: ("src", "base"),
+    StoreRelease: ("src", "base"),
+    Atomic: ("src", "base"),
+    LoadImm64: (),
+    LegacyLoad: ("src",),
+    Jump: (),
+    Branch: ("dst", "src"),
+    MayGoto: (),
+    CallHelper: (),
+    CallLocal: (),
+    CallRegister: ("register",),
+    Exit: (),
+}
+"""Where an instruction names registers that it reads and that may be r10 (which nothing may write)."""
 _EMITTERS: dict[type, Callable[[_Function, Any, int], None]] = {
-    Alu: _Function.alu,
+    Alu: lambda f, i, _: arithmetic.alu(f, i),
     Negate: lambda f, i, _: arithmetic.negate(f, i),
     Extend: lambda f, i, _: arithmetic.extend(f, i),
     Swap: lambda f, i, _: arithmetic.swap(f, i),
@@ -980,6 +998,8 @@ _SPECIAL: dict[int, Callable[[_Function], None]] = {
 def _needs_rows(plan: Plan) -> bool:
     """Whether anything but proved accesses can reach a stack frame: then frames must be in the region table."""
     for index, i in enumerate(plan.program.instructions):
+        if type(i) is Alu:
+            continue
         if isinstance(i, CallHelper | CallRegister | CallLocal):
             return True
         if isinstance(i, Load | Store | Atomic | LoadAcquire | StoreRelease):

@@ -183,7 +183,7 @@ def compile_program(
     plan = replace(plan_of(machine, number, checks=checks), facts=facts)
     level = level_for(len(plan.program.instructions))
     kind = machine.context.kind
-    name = _key(plan, int(kind), level, loop=loop)
+    name = _key(plan, int(kind), level, loop=loop) if keep else ""
     data = disk.get(name) if keep else None
     if data is None:
         data = compile_object(module_text(plan, loop=kind if loop else None), level)

@@ -120,17 +120,29 @@ def _sum(a: Origin, b: Origin, constant: int | None) -> Origin:
     return a._replace(offset=None)
 
 
-def _alu(i: Alu, state: list[Origin]) -> Origin:
-    if i.bits == 32:
+_MOV, _ADD, _SUB = AluOp.MOV, AluOp.ADD, AluOp.SUB
+
+
+def _alu(i: Alu, state: State) -> Origin:
+    op = i.op
+    if i.bits == 32 or (op is not _ADD and op is not _MOV and op is not _SUB):
         return SCALAR
     source = SCALAR if isinstance(i.src, Imm) else state[i.src]
-    if i.op is AluOp.MOV:
+    if op is _MOV:
         return source
-    if i.op is AluOp.ADD:
-        return _sum(state[i.dst], source, i.src.value if isinstance(i.src, Imm) else None)
-    if i.op is AluOp.SUB and source.kind in {Kind.SCALAR, Kind.UNKNOWN}:
-        return _sum(state[i.dst], SCALAR, -i.src.value if isinstance(i.src, Imm) else None)
+    old = state[i.dst]
+    if old is SCALAR and source is SCALAR:
+        return SCALAR
+    if op is _ADD:
+        return _sum(old, source, i.src.value if isinstance(i.src, Imm) else None)
+    if source.kind in {Kind.SCALAR, Kind.UNKNOWN}:
+        return _sum(old, SCALAR, -i.src.value if isinstance(i.src, Imm) else None)
     return SCALAR
+
+
+_ENDS = frozenset({Exit, Jump, Branch, MayGoto})
+_SILENT = frozenset({Store, StoreRelease})
+"""Instructions that end a straight line, and such as change no register."""
 
 
 class _Walk:
@@ -171,45 +183,51 @@ class _Walk:
 
     def follow(self, index: int) -> None:
         """Walk from an instruction to the end of its straight line."""
-        known = self.before[index]
-        if known is None:
+        state = self.before[index]
+        if state is None:
             return
-        state = list(known)
-        last = len(self.instructions)
+        instructions, before = self.instructions, self.before
+        last = len(instructions)
         while True:
-            instruction = self.instructions[index]
-            target = self.targets[index]
-            if isinstance(instruction, Exit):
+            instruction = instructions[index]
+            kind = type(instruction)
+            if kind in _ENDS:
+                self.end(instruction, index, state)
                 return
-            if isinstance(instruction, Jump):
-                self.reach(target or 0, tuple(state))
-                return
-            if isinstance(instruction, Branch | MayGoto):
-                self.reach(target or 0, tuple(state))
-                if index + 1 < last:
-                    self.reach(index + 1, tuple(state))
-                return
-            if isinstance(instruction, CallLocal):
-                self.reach(target or 0, self.arguments(state))
-            self.transfer(instruction, index, state)
+            if isinstance(instruction, Alu):  # most instructions, and most of them change no origin
+                found = _alu(instruction, state)
+                if found is not state[instruction.dst]:
+                    state = (*state[: instruction.dst], found, *state[instruction.dst + 1 :])
+            elif kind not in _SILENT:
+                if isinstance(instruction, CallLocal):
+                    self.reach(self.targets[index] or 0, self.arguments(state))
+                changed = list(state)
+                self.transfer(instruction, index, changed)
+                state = tuple(changed)
             index += 1
             if index >= last:
                 return
-            if self.before[index] is not None:
-                self.reach(index, tuple(state))
+            if before[index] is not None:
+                self.reach(index, state)
                 return
-            self.before[index] = tuple(state)
+            before[index] = state
+
+    def end(self, instruction: Instruction, index: int, state: State) -> None:
+        """Hand on the registers where a straight line ends."""
+        if isinstance(instruction, Exit):
+            return
+        self.reach(self.targets[index] or 0, state)
+        if not isinstance(instruction, Jump) and index + 1 < len(self.instructions):
+            self.reach(index + 1, state)
 
     @staticmethod
-    def arguments(state: list[Origin]) -> State:
+    def arguments(state: State) -> State:
         """Return what a callee finds: the caller's frame is not its own."""
         seen = [UNKNOWN if origin.kind is Kind.FRAME else origin for origin in state[:10]]
         return (*seen, Origin(Kind.FRAME, 0, 0))
 
     def transfer(self, instruction: Instruction, index: int, state: list[Origin]) -> None:
         match instruction:
-            case Alu():
-                state[instruction.dst] = _alu(instruction, state)
             case Load():
                 state[instruction.dst] = self.loaded(instruction, state[instruction.base])
             case LoadAcquire():
@@ -229,8 +247,6 @@ class _Walk:
                     state[0] = UNKNOWN
                 elif fetch:
                     state[instruction.src] = UNKNOWN
-            case Store() | StoreRelease() | Jump() | Branch() | MayGoto() | Exit():
-                pass
             case _:
                 state[instruction.dst] = SCALAR  # type: ignore[union-attr]
 

@@ -151,6 +151,19 @@ class Machine(Services):
         """The program that runs begin with."""
         return self.programs[0]
 
+    def twin(self) -> Machine:
+        """Return another machine for the same program, maps and options: what runs on one, the other does not see."""
+        return Machine(
+            self.program,
+            maps=self._given,
+            helpers=self._helpers or None,
+            limit=self.limit,
+            time_limit=self.time_limit,
+            seed=self.seed,
+            now=self.now,
+            cpu=self.cpu,
+        )
+
     def __repr__(self) -> str:
         return f"<Machine of {self.program!r}, {len(self.maps)} maps>"
 
@@ -372,7 +385,7 @@ class Machine(Services):
         address = int(state[State.FAULT_ADDRESS]) & _U64 if touched else None
         size = int(state[State.FAULT_SIZE]) & _U64 if touched else None
         region, offset = (None, None) if address is None else self.memory.describe(address)
-        message = fault_message(kind, program, index, address, size, region, offset, self.failure, self.limit)
+        message = fault_message(kind, program, index, address, size, self.memory, self.failure, self.limit)
         return Fault(kind, index, program.name, address, size, region, offset, message)
 
     # --- Helpers.

@@ -186,18 +186,58 @@ class Memory:
         """Return the name of the region that an address is in or next to, and the place in it; None where none is.
 
         That is the region of its number, or, for an address in the upper half of what a number has room for and beyond
-        that region's end, the one after it, if there is one.
+        that region's end, the one after it, if there is one. What a null pointer leads to, and a little behind, is
+        next to none.
         """
-        number = address >> layout.REGION_SHIFT
-        if number >= layout.REGIONS:
-            return None, None
-        if self._offset(number, address) >= self._words[number * REGION_WORDS + SIZE] and address >> 31 & 1:
-            number = number + 1 if number + 1 < layout.REGIONS and self._names[number + 1] else number
-        if not self._names[number]:
+        number = self._nearest(address)
+        if number is None:
             return None, None
         offset = self._offset(number, address)
         return self._names[number], offset - (1 << 64) if offset >> 63 else offset
 
+    def explain(self, address: int, size: int, *, writes: bool) -> str:
+        """Return what is at an address where `size` bytes were refused, in words that follow a colon."""
+        number = self._nearest(address)
+        if number is None:
+            return _nothing(address)
+        region, offset = self.describe(address)
+        place = f"offset {offset} of the {region}"
+        if layout.STACK <= number < layout.STACK + layout.MAX_FRAMES and offset is not None:
+            place += f" (r10 {'-' if offset < layout.FRAME_SIZE else '+'} {abs(offset - layout.FRAME_SIZE)})"
+        at = number * REGION_WORDS
+        words = self._words
+        room, element, mask = words[at + SIZE], words[at + ELEMENT], words[at + MASK]
+        if not room:
+            return f"{place}, which is {'empty' if number == layout.PACKET else 'not there'}"
+        if offset is None or not 0 <= offset < room:
+            return f"{place}, which ha{'s' if mask == layout.WHOLE else 've'} {room} bytes"
+        within = offset & mask
+        if within + size > element and mask != layout.WHOLE:
+            return f"{place}, byte {within} of an entry of {element} bytes"
+        if within + size > element:
+            return f"{place}, which has {room} bytes"
+        return f"{place}, which may not be {'written' if writes else 'read'}"
+
+    def _nearest(self, address: int) -> int | None:
+        """Return the region that an address is in or next to."""
+        number = address >> layout.REGION_SHIFT
+        if number >= layout.REGIONS or address < layout.PACKET_BUFFER:
+            return None
+        if self._offset(number, address) >= self._words[number * REGION_WORDS + SIZE] and address >> 31 & 1:
+            number = number + 1 if number + 1 < layout.REGIONS and self._names[number + 1] else number
+        return number if self._names[number] else None
+
     def _offset(self, number: int, address: int) -> int:
         """Return the distance from a region's first byte, modulo 2**64."""
         return (address - self._words[number * REGION_WORDS + BASE]) & _U64
+
+
+def _nothing(address: int) -> str:
+    """Return why there is no memory at an address that is next to no region."""
+    if address < layout.PACKET_BUFFER:
+        return "a null pointer leads to no memory"
+    if layout.MAP_HANDLES <= address < layout.MAP_HANDLES + (1 << 32):
+        return "a map is no memory; a lookup gives the address of a value"
+    if layout.FUNCTION_HANDLES <= address < layout.FUNCTION_HANDLES + (1 << 32):
+        return "a function is no memory"
+    return "no memory is there"

@@ -3,11 +3,22 @@
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from prestocloud_sec.bpf.isa import CallHelper, CallRegister
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.vm.fault import FaultKind
 
+if TYPE_CHECKING:
+    from prestocloud_sec.bpf.vm.memory import Memory
+
 __all__ = ["fault_message"]
+
+_VM = Path(__file__).parent
+_CALLERS = {_VM / "machine.py", _VM.parent / "helpers" / "registry.py"}
+"""What calls a helper: an exception from there says that it could not be called, or what it returned."""
 
 
 def fault_message(
@@ -16,17 +27,16 @@ def fault_message(
     index: int,
     address: int | None,
     size: int | None,
-    region: str | None,
-    offset: int | None,
+    memory: Memory,
     failure: BaseException | None,
     limit: int,
 ) -> str:
     """Return one sentence about a fault."""
     match kind:
         case FaultKind.READ | FaultKind.WRITE:
-            place = "memory that does not exist" if region is None else f"offset {offset} of the {region}"
-            what = "read" if kind is FaultKind.READ else "write"
-            return f"{what} of {size} bytes at {address:#x}: {place}, where that is not allowed"
+            at, count, writes = address or 0, size or 0, kind is FaultKind.WRITE
+            told = f"{'write' if writes else 'read'} of {count} byte{'' if count == 1 else 's'} at {at:#x}"
+            return f"{told}: {memory.explain(at, count, writes=writes)}"
         case FaultKind.LIMIT:
             return f"the limit of {limit} counted instructions is used up"
         case FaultKind.TIME:
@@ -53,5 +63,13 @@ def _helper_message(program: Program, index: int, failure: BaseException | None)
     else:
         name = "the helper in a register" if isinstance(instruction, CallRegister) else "a helper"
     if failure is not None:
-        return f"{name} raised {type(failure).__name__}"
+        return f"{name} raised {_raised(failure)}"
     return f"{name} does not exist here; give it with helpers="
+
+
+def _raised(failure: BaseException) -> str:
+    """Return what a user's helper raised, and where in his file; not its text, which may tell a secret."""
+    last = traceback.extract_tb(failure.__traceback__)[-1]
+    if Path(last.filename) not in _CALLERS:
+        return f"{type(failure).__name__} ({Path(last.filename).name}, line {last.lineno})"
+    return f"{type(failure).__name__}; it is a function of r1 to r5 that returns an integer"

@@ -49,6 +49,7 @@ __all__ = [
     "PcrChangedError",
     "PolicyFailError",
     "ResponseHmacError",
+    "ReplayError",
     "RetryError",
     "SessionMemoryError",
     "Tpm12Error",
@@ -62,7 +63,10 @@ __all__ = [
     "TransportBusyError",
     "TransportClosedError",
     "TransportError",
+    "TransportProtocolError",
+    "TransportRefusedError",
     "TransportTimeoutError",
+    "TransportUriError",
     "VerificationError",
 ]
 
@@ -292,3 +296,37 @@ class NvRateError(NvError, RetryError):
 
 class NvUnavailableError(NvError, RetryError):
     """The memory cannot be written just now; the command can be sent again."""
+
+
+class TransportProtocolError(TransportError):
+    """What came back is no response: its length is absurd, or not the one it states."""
+
+
+class TransportRefusedError(TransportError):
+    """The kernel, an emulator's control channel or libtpms refused, and the TPM did not see the command.
+
+    Attributes
+    ----------
+    number : int
+        Why: an errno of the kernel, or a result of the control channel or of libtpms.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        number: int,
+        where: str | None = None,
+        expected: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.number = number
+        super().__init__(what, where=where, expected=expected, hint=hint)
+
+
+class ReplayError(TransportError):
+    """A command is not the one that was recorded at this place, or the recording is at its end."""
+
+
+class TransportUriError(TpmInputError):
+    """A text that names no transport, or gives it options that it does not have."""

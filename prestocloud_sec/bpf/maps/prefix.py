@@ -19,6 +19,8 @@ _ADDRESSES: dict[int, type[ipaddress.IPv4Network | ipaddress.IPv6Network]] = {
     4: ipaddress.IPv4Network,
     16: ipaddress.IPv6Network,
 }
+_SUCH_AS = {4: "an IPv4 network or address, such as 10.0.0.0/8", 16: "an IPv6 network or address, such as fc00::/8"}
+_IP = (ipaddress.IPv4Network, ipaddress.IPv6Network, ipaddress.IPv4Address, ipaddress.IPv6Address)
 
 
 class Prefix(NamedTuple):
@@ -51,9 +53,21 @@ class Prefix(NamedTuple):
             )
         return kind((self.data, self.length), strict=False)
 
+    def __str__(self) -> str:
+        """Return address and length, ``10.1.0.0/16``, or, of other sizes, the bytes in hexadecimal and the length."""
+        data: object = self.data  # what a caller put there is printed, whatever it is
+        if isinstance(data, bytes):
+            bits = str(ipaddress.ip_address(data)) if len(data) in _ADDRESSES else f"0x{data.hex()}"
+        else:
+            bits = shown(data)
+        return f"{bits}/{shown(self.length)}"
+
+    def __repr__(self) -> str:
+        return f"Prefix({self})"
+
 
 class PrefixCodec(Codec):
-    """`Prefix` and what can be written as one: a pair, and, of 4 or 16 bytes, an IP network or its text."""
+    """`Prefix` and what can be written as one: a pair, and, of 4 or 16 bytes, an IP network or address, or its text."""
 
     __slots__ = ()
 
@@ -62,7 +76,7 @@ class PrefixCodec(Codec):
         self.dtype = np.dtype([("length", "=u4"), ("data", np.uint8, (size - 4,))])
 
     def _encode(self, value: Any, name: str) -> bytes:
-        if isinstance(value, str | ipaddress.IPv4Network | ipaddress.IPv6Network):
+        if isinstance(value, (str, *_IP)):
             value = self._network(value, name)
         try:
             length, data = value
@@ -75,15 +89,16 @@ class PrefixCodec(Codec):
         return length.to_bytes(4, sys.byteorder) + bits
 
     def _network(self, value: Any, name: str) -> tuple[int, bytes]:
-        kind = _ADDRESSES.get(self.size - 4)
+        """Return length and bytes of a network, of an address (all its bits), or of the text of either."""
+        size = self.size - 4
+        kind = _ADDRESSES.get(size)
+        if kind is None:
+            raise BpfMisuseError(shown(value), where=name, expected=f"a prefix of up to {8 * size} bits")
         try:
-            if kind is not None:
-                network = kind(value, strict=False) if isinstance(value, str) else value
-                if isinstance(network, kind):
-                    return network.prefixlen, network.network_address.packed
+            network = value if isinstance(value, kind) else kind(str(value), strict=False)
         except ValueError as error:
-            raise BpfMisuseError(shown(value), where=name, expected="an IP network such as 10.0.0.0/8") from error
-        raise BpfMisuseError(shown(value), where=name, expected=f"a prefix of up to {8 * (self.size - 4)} bits")
+            raise BpfMisuseError(shown(value), where=name, expected=_SUCH_AS[size]) from error
+        return network.prefixlen, network.network_address.packed
 
     def decode(self, data: bytes) -> Prefix:
         """Return the prefix."""

@@ -102,6 +102,33 @@ def test_keys_as_people_write_them() -> None:
     assert repr(six) == "<LpmTrie: prefix of 128 bits -> uint32, 1 of 10 entries, NO_PREALLOC>"
 
 
+def test_addresses_are_prefixes_of_all_their_bits() -> None:
+    there = bpf.LpmTrie(8, "u4", 10)
+    there[ipaddress.ip_address("10.1.2.3")] = 1
+    assert [key.length for key in there] == [32]
+    assert there["10.1.2.3/32"] == there[ipaddress.ip_address("10.1.2.3")] == 1
+    six = bpf.LpmTrie(20, "u4", 10)
+    six[ipaddress.ip_address("fc00::1")] = 2
+    assert [key.length for key in six] == [128]
+    for trie, other, family in ((there, "fc00::1", "IPv4"), (six, "10.1.2.3", "IPv6")):
+        for text in (other, ipaddress.ip_address(other), ipaddress.ip_network(other)):
+            with pytest.raises(BpfMisuseError, match=f"an {family} network or address"):
+                _ = trie[text]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "text"),
+    [
+        (Prefix(16, bytes([10, 1, 2, 3])), "10.1.2.3/16"),
+        (Prefix(8, b"\xfc" + bytes(15)), "fc00::/8"),
+        (Prefix(12, b"\xab\xc0"), "0xabc0/12"),
+        (Prefix("a", None), "None/'a'"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_a_prefix_looks_like(prefix: Prefix, text: str) -> None:
+    assert (str(prefix), repr(prefix)) == (text, f"Prefix({text})")
+
+
 def test_keys_of_other_kinds() -> None:
     there = bpf.LpmTrie([("length", "u4"), ("data", "u1", (4,))], "u4", 10)
     there[8, [10, 0, 0, 0]] = 1

@@ -2,8 +2,8 @@
 """Many packets through one program: arrays in, arrays out, Python once for all.
 
 A program that can change a packet gets a copy of each, with room on both sides; one that cannot is run over the arena
-where it lies. What only Python does for a run (a limit of time, records of ring buffers that are still out) makes the
-batch a loop in Python.
+where it lies, by several threads where no run can see another. What only Python does for a run (a limit of time,
+records of ring buffers that are still out) makes the batch a loop in Python.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prestocloud_sec.arena import PacketArena
+from prestocloud_sec.arena import PacketArena, trusted_arena
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.isa import (
     FRAME_POINTER,
@@ -25,6 +25,7 @@ from prestocloud_sec.bpf.isa import (
 )
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.batch_layout import BATCH_WORDS, RECORD_WORDS, Batch
+from prestocloud_sec.bpf.vm.batch_shared import cuts, each, siblings, workers_for
 from prestocloud_sec.bpf.vm.context import ContextKind
 from prestocloud_sec.bpf.vm.layout import State
 from prestocloud_sec.bpf.vm.machine import Machine
@@ -96,11 +97,13 @@ def _all(one: NDArray[Any], count: int) -> NDArray[Any]:
 class _Run:
     """The arrays of one batch."""
 
-    def __init__(self, machine: Machine, arena: PacketArena) -> None:
+    def __init__(self, machine: Machine, arena: PacketArena, first: int = 0, whole: _Run | None = None) -> None:
+        """Make the arrays of a batch, or with `whole` take the part of another's that begins with packet `first`."""
         count = len(arena)
-        self.machine, self.arena = machine, arena
-        self.values = np.empty(count, np.uint64)
-        self.faults = np.zeros(count, np.uint8)
+        self.machine, self.arena, self.first = machine, arena, first
+        part = slice(first, first + count)
+        self.values: NDArray[np.uint64] = np.empty(count, np.uint64) if whole is None else whole.values[part]
+        self.faults: NDArray[np.uint8] = np.zeros(count, np.uint8) if whole is None else whole.faults[part]
         self.records, self.told = np.empty((_FAULTS, RECORD_WORDS), np.int64), [np.empty((0, RECORD_WORDS), np.int64)]
         self.changed = np.zeros(count, np.bool_)
         self.copies = can_write(machine.program)
@@ -167,6 +170,16 @@ class _Run:
         self.records = np.empty((2 * len(self.records), RECORD_WORDS), np.int64)
         self._arrays()
 
+    def recorded(self) -> list[NDArray[np.int64]]:
+        """Return what was written down of faults."""
+        return [*self.told, self.records[: self.words[Batch.RECORDS]]]
+
+    def take_part(self, part: _Run) -> None:
+        """Take over what was written down in a part of this batch."""
+        for records in part.recorded():
+            records[:, 0] += part.first
+            self.told.append(records)
+
     def result(self, engine: str) -> BatchResult:
         packets = self.arena
         if self.copies:
@@ -176,7 +189,7 @@ class _Run:
     def _faults(self) -> tuple[NDArray[np.int32], NDArray[np.uint64], NDArray[np.uint64]]:
         """Return the faulting instructions, and addresses and sizes of what they touched."""
         count = len(self.arena)
-        records = np.concatenate([*self.told, self.records[: self.words[Batch.RECORDS]]])
+        records = np.concatenate(self.recorded())
         if not len(records):  # one number for all: nothing to fill
             return _all(_NOWHERE, count), _all(_NOTHING, count), _all(_NOTHING, count)
         index = records[:, 0]
@@ -198,7 +211,9 @@ def _drive(run: _Run, kernel: Any, resume: Any) -> None:
             return
         if status == OUTSIDE:
             raise BpfMisuseError(
-                f"packet {reached} lies outside the buffer", where="run_batch", hint="do not change an arena meanwhile"
+                f"packet {run.first + reached} lies outside the buffer",
+                where="run_batch",
+                hint="do not change an arena meanwhile",
             )
         if status == CROWDED:
             run.take_faults()
@@ -211,7 +226,7 @@ def _drive(run: _Run, kernel: Any, resume: Any) -> None:
         at = -reached - 1
 
 
-def _compiled(run: _Run) -> None:
+def _compiled(run: _Run, workers: int | None) -> None:
     from prestocloud_sec.bpf.vm.batch_kernel import run_compiled
     from prestocloud_sec.bpf.vm.compiler.engine import compiled_of
 
@@ -219,10 +234,31 @@ def _compiled(run: _Run) -> None:
     run.words[Batch.FUNCTION_AT] = compiled.prepare()
     if run.words[Batch.PLAIN]:
         run.words[Batch.LOOP_AT] = compiled.packets(len(run.arena))
+        shared = workers_for(run.machine, len(run.arena), workers)
+        if shared > 1 and run.words[Batch.LOOP_AT]:
+            _share(run, shared)
+            return
     try:
         _drive(run, run_compiled, None)
     finally:
         compiled.restore_frames()
+
+
+def _share(run: _Run, workers: int) -> None:
+    """Run a batch in several threads, each with a machine of its own and the code of the batch's."""
+    from prestocloud_sec.bpf.vm.compiler.engine import compiled_of
+
+    arena, compiled = run.arena, compiled_of(run.machine)
+    machines = [run.machine, *siblings(run.machine, workers - 1, compiled.siblings)]
+    parts = []
+    for machine, (first, end) in zip(machines, cuts(len(arena), workers), strict=True):
+        compiled_of(machine).share(compiled)
+        packets = trusted_arena(arena.buffer, arena.offsets[first:end], arena.lengths[first:end])
+        parts.append(_Run(machine, packets, first, run))
+    each(lambda part: _compiled(part, 1), parts)
+    for part in parts:
+        part.machine.packet.lay(b"")
+        run.take_part(part)
 
 
 def _interpreted(run: _Run) -> None:
@@ -235,7 +271,7 @@ def _interpreted(run: _Run) -> None:
     _drive(run, run_interpreted, lambda status: interpreter.resume(run.machine, status))
 
 
-def run_batch(machine: Machine, arena: PacketArena, engine: str) -> BatchResult:
+def run_batch(machine: Machine, arena: PacketArena, engine: str, workers: int | None = None) -> BatchResult:
     """Run a machine's program over every packet of an arena.
 
     Parameters
@@ -245,6 +281,8 @@ def run_batch(machine: Machine, arena: PacketArena, engine: str) -> BatchResult:
     arena : PacketArena
         Not changed.
     engine : {"compiled", "interpreter"}
+    workers : int, optional
+        Threads at most; see `prestocloud_sec.bpf.vm.batch_shared`.
 
     Returns
     -------
@@ -256,6 +294,9 @@ def run_batch(machine: Machine, arena: PacketArena, engine: str) -> BatchResult:
 
         return one_by_one(machine, arena, engine)
     run = _Run(machine, arena)
-    (_compiled if engine == "compiled" else _interpreted)(run)
+    if engine == "compiled":
+        _compiled(run, workers)
+    else:
+        _interpreted(run)
     machine.packet.lay(b"")
     return run.result(engine)

@@ -119,6 +119,15 @@ class Machine(Services):
     ) -> None:
         if not isinstance(program, Program):
             raise BpfMisuseError(f"{type(program).__name__} is no program", where="Machine", expected="a Program")
+        self._arguments: dict[str, Any] = {
+            "maps": maps,
+            "helpers": helpers,
+            "limit": limit,
+            "time_limit": time_limit,
+            "seed": seed,
+            "now": now,
+            "cpu": cpu,
+        }
         kind = context_kind(program.type)
         super().__init__(kind, whole(cpu, "cpu", 0, 0xFFFF), None if now is None else whole(now, "now", 1, _MOST))
         self.limit = whole(limit, "limit", 1, _MOST)
@@ -153,16 +162,7 @@ class Machine(Services):
 
     def twin(self) -> Machine:
         """Return another machine for the same program, maps and options: what runs on one, the other does not see."""
-        return Machine(
-            self.program,
-            maps=self._given,
-            helpers=self._helpers or None,
-            limit=self.limit,
-            time_limit=self.time_limit,
-            seed=self.seed,
-            now=self.now,
-            cpu=self.cpu,
-        )
+        return Machine(self.program, **self._arguments)
 
     def __repr__(self) -> str:
         return f"<Machine of {self.program!r}, {len(self.maps)} maps>"

@@ -20,10 +20,11 @@ import numpy as np
 from prestocloud_sec.arena import PacketArena
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.program import Program
+from prestocloud_sec.bpf.vm.arguments import given_maps, pairs_of
 from prestocloud_sec.bpf.vm.machine import Machine
 from prestocloud_sec.bpf.vm.result import BatchResult, Result
 from prestocloud_sec.bpf.vm.trace import Trace
-from prestocloud_sec.wire import shown
+from prestocloud_sec.wire import shown, whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -41,6 +42,9 @@ HOT = 64
 LARGE = 256
 """Packets of a batch for which ``auto`` compiles at once."""
 _MOST_KEPT = 4
+_MOST_WORKERS = 1 << 16
+_OPTIONS = frozenset({"helpers", "limit", "time_limit", "seed", "now", "cpu"})
+"""Arguments of `Machine` that are options of a run."""
 
 Execute = Callable[[Machine], None]
 
@@ -79,6 +83,11 @@ def _kept(program: Program, maps: Any, options: dict[str, Any]) -> _Kept:
     for candidate in kept:
         if candidate.key == key:
             return candidate
+    unknown = options.keys() - _OPTIONS
+    if unknown:
+        raise BpfMisuseError(
+            f"there is no option {shown(min(unknown))}", where="run", expected=", ".join(sorted(_OPTIONS))
+        )
     made = _Kept(key, Machine(program, maps=maps, **options))
     kept.insert(0, made)
     del kept[_MOST_KEPT:]
@@ -87,20 +96,24 @@ def _kept(program: Program, maps: Any, options: dict[str, Any]) -> _Kept:
 
 def _key(maps: Any, options: dict[str, Any]) -> tuple[Any, ...]:
     """Return what tells two calls apart: the maps and helpers by identity (the machine keeps them alive)."""
-    if isinstance(maps, Mapping):
-        shown: Any = tuple((name, id(value)) for name, value in maps.items())
-    elif maps is None:
-        shown = ()
+    if maps is None:
+        told: tuple[Any, ...] = ()
+    elif type(maps) is list or type(maps) is tuple:
+        told = tuple(map(id, maps))
     else:
-        try:
-            shown = tuple(map(id, maps))
-        except TypeError:
-            shown = id(maps)
+        told = tuple((name, id(value)) for name, value in given_maps(maps).items())
     chosen = tuple(
-        (name, tuple((n, id(f)) for n, f in value.items()) if isinstance(value, Mapping) else _told(value))
-        for name, value in sorted(options.items())
+        (name, _by_identity(value) if name == "helpers" else _told(value)) for name, value in sorted(options.items())
     )
-    return (shown, chosen)
+    return (told, chosen)
+
+
+def _by_identity(helpers: object) -> tuple[object, ...]:
+    """Return what tells helpers apart; what is no mapping, or has other keys, is refused by the machine."""
+    if not isinstance(helpers, Mapping):
+        return _told(helpers)
+    pairs = pairs_of(helpers, "helpers")
+    return tuple((name if isinstance(name, int | str) else id(name), id(function)) for name, function in pairs)
 
 
 def _told(value: object) -> tuple[object, ...]:
@@ -121,9 +134,14 @@ def _engine(name: str) -> Execute:
 
 
 def _check_engine(engine: object) -> str:
-    if engine == "auto" or engine in ENGINES:
-        return str(engine)
+    if isinstance(engine, str) and (engine == "auto" or engine in ENGINES):
+        return engine
     raise BpfMisuseError(f"{shown(engine)} is no engine", where="engine", expected=" or ".join(("auto", *ENGINES)))
+
+
+def _check_program(program: object) -> None:
+    if not isinstance(program, Program):
+        raise BpfMisuseError(f"{type(program).__name__} is no program", where="run", expected="a Program")
 
 
 def _choose(engine: str, hot: bool) -> str:
@@ -187,6 +205,9 @@ def run(
     2
     """
     engine = _check_engine(engine)
+    _check_program(program)
+    if not isinstance(trace, bool):
+        raise BpfMisuseError(f"{shown(trace)} says nothing of a trace", where="trace", expected="True or False")
     if trace and engine not in {"auto", "reference"}:
         raise BpfMisuseError(f"{shown(engine)} records no steps", where="trace", expected="engine='reference'")
     with _machine(program, maps, options) as kept:
@@ -209,7 +230,13 @@ def _traced(machine: Machine) -> Result:
 
 
 def run_batch(
-    program: Program, arena: PacketArena, *, maps: Any = None, engine: str = "auto", **options: Any
+    program: Program,
+    arena: PacketArena,
+    *,
+    maps: Any = None,
+    engine: str = "auto",
+    workers: int | None = None,
+    **options: Any,
 ) -> BatchResult:
     """Run a program over every packet of an arena, in order; maps keep what each run did to them.
 
@@ -221,6 +248,9 @@ def run_batch(
         The packets. They are not changed: a program that can change packets works on a copy.
     maps, engine, **options
         See `run`.
+    workers : int, optional
+        Threads that may share the batch, on the compiled engine, where no run can see another (the program only reads,
+        and so do its lookups in arrays, hashes and LPM tries); as many as processors by default. 1: this one alone.
 
     Raises
     ------
@@ -228,15 +258,18 @@ def run_batch(
         See `run`.
     """
     engine = _check_engine(engine)
+    _check_program(program)
     if not isinstance(arena, PacketArena):
         raise BpfMisuseError(f"{type(arena).__name__} is no arena", where="run_batch", expected="a PacketArena")
+    if workers is not None:
+        workers = whole(workers, "workers", 1, _MOST_WORKERS, error=BpfMisuseError)
     chosen = _choose(engine, len(arena) >= LARGE)
     with _machine(program, maps, options) as kept:
         if chosen == "reference":
             return one_by_one(kept.machine, arena, chosen)
         _engine(chosen)
         batch = importlib.import_module("prestocloud_sec.bpf.vm.batch")
-        result: BatchResult = batch.run_batch(kept.machine, arena, chosen)
+        result: BatchResult = batch.run_batch(kept.machine, arena, chosen, workers)
         return result
 
 

@@ -257,6 +257,8 @@ class Compiled:
         self.batched = 0
         self.loop: Code | None = None
         self.taken: Code | None = None
+        self.siblings: list[Machine] = []
+        """Machines for the same program, each for a thread that takes part in a batch."""
         _MACHINES[self.state_at] = self
 
     @property
@@ -292,6 +294,11 @@ class Compiled:
         self.taken = code
         self._fill_natives(0)
         self.codes[:] = [code]
+
+    def share(self, other: Compiled) -> None:
+        """Use the code of another machine for the same program, maps and options."""
+        if other is not self:
+            self.codes[:], self.loop, self.batched = other.codes, other.loop, MANY
 
     def _fill_natives(self, number: int) -> None:
         for instruction in self.machine.programs[number].instructions:

@@ -67,12 +67,13 @@ def shown(value: object) -> str:
     >>> shown(-7), shown(1 << 70000), shown("x" * 1000)[:10]
     ('-7', 'an integer of 70001 bits', "'xxxxxxxxx")
     """
-    if isinstance(value, int):
+    if isinstance(value, int) and not isinstance(value, bool):
         bits = int.bit_length(value)
         return int.__repr__(value) if bits <= _SHOWN_BITS else f"an integer of {bits} bits"
     try:
         # Cut before it is written out: a hundred million characters make a message of thirty.
-        text = repr(value[: _SHOWN_CHARACTERS + 1] if isinstance(value, str | bytes) else value)
+        long = isinstance(value, str | bytes) or type(value) in {bytearray, list, tuple}
+        text = repr(value[: _SHOWN_CHARACTERS + 1] if long else value)  # type: ignore[index]
     except Exception:  # whatever a foreign __repr__ raises (or a huge integer in a tuple) must not hide the error
         text = f"a {type(value).__name__}"
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

@@ -47,6 +47,7 @@ from prestocloud_sec.bpf.operands import (
 )
 from prestocloud_sec.bpf.program import Program, ProgramType
 from prestocloud_sec.bpf.syntax import is_symbol
+from prestocloud_sec.wire import shown
 
 __all__ = ["Builder"]
 
@@ -117,7 +118,9 @@ class Builder:
     def emit(self, instruction: Statement) -> None:
         """Append an instruction as it is."""
         if not isinstance(instruction, Named | Instruction):
-            raise BpfMisuseError(f"{instruction!r} is no instruction", expected="an object of prestocloud_sec.bpf.isa")
+            raise BpfMisuseError(
+                f"{shown(instruction)} is no instruction", expected="an object of prestocloud_sec.bpf.isa"
+            )
         self._draft.add(instruction)
 
     @property
@@ -158,7 +161,7 @@ class Builder:
     def imm64(self, value: int) -> Wide:
         """Return a 64-bit number to assign, -2**63..2**64 - 1."""
         if type(value) is not int or not -(1 << 63) <= value < 1 << 64:
-            raise BpfMisuseError(f"{value!r} does not fit 64 bits", expected="-2**63..2**64 - 1")
+            raise BpfMisuseError(f"{shown(value)} does not fit 64 bits", expected="-2**63..2**64 - 1")
         return Wide(lambda dst: LoadImm64(dst, ImmKind.INTEGER, value & (1 << 64) - 1))
 
     def map(self, which: str | int) -> Wide:
@@ -184,7 +187,7 @@ class Builder:
         """
         _check_name(name)
         if name in self._draft.labels:
-            raise BpfMisuseError(f"{name!r} is already defined", where="label", expected="a name of its own")
+            raise BpfMisuseError(f"{shown(name)} is already defined", where="label", expected="a name of its own")
         self._draft.label(name)
 
     def goto(self, target: str | int, *, when: Condition | None = None, wide: bool = False) -> None:
@@ -240,7 +243,7 @@ class Builder:
     def swap(self, kind: str, register: Register) -> None:
         """Swap bytes in place: `kind` is ``le``, ``be`` or ``bswap`` with 16, 32 or 64, as in ``be16``."""
         if not isinstance(kind, str) or kind not in _SWAPS:
-            raise BpfMisuseError(f"{kind!r} is no swap", where="swap", expected=" or ".join(_SWAPS))
+            raise BpfMisuseError(f"{shown(kind)} is no swap", where="swap", expected=" or ".join(_SWAPS))
         self.emit(Swap(*_SWAPS[kind], _whole(register)))
 
     def cast(self, dst: Register, src: Register, *, target: int, source: int) -> None:
@@ -262,11 +265,11 @@ class Builder:
             Whether to fetch; ``xchg`` and ``cmpxchg`` always do.
         """
         if not isinstance(op, str) or op not in set(AtomicOp):
-            raise BpfMisuseError(f"{op!r} is no atomic operation", where="atomic", expected=", ".join(AtomicOp))
+            raise BpfMisuseError(f"{shown(op)} is no atomic operation", where="atomic", expected=", ".join(AtomicOp))
         operation = AtomicOp(op)
         always = operation in {AtomicOp.XCHG, AtomicOp.CMPXCHG}
         at = _unsigned(cell).address
-        self.emit(Atomic(operation, fetch or always, cell.size, at.base, at.offset, _sized(src, cell.size)))
+        self.emit(Atomic(operation, always or fetch, cell.size, at.base, at.offset, _sized(src, cell.size)))
 
     def load_acquire(self, dst: Register, cell: Cell) -> None:
         """Load with acquire ordering."""
@@ -297,7 +300,7 @@ class Builder:
 
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not is_symbol(name):
-        raise BpfMisuseError(f"{name!r} is no name", expected="a word that is no register")
+        raise BpfMisuseError(f"{shown(name)} is no name", expected="a word that is no register")
 
 
 def _map(which: str | int, kind: ImmKind, second: int) -> Wide:
@@ -310,17 +313,17 @@ def _map(which: str | int, kind: ImmKind, second: int) -> Wide:
 
 def _whole(register: Register) -> int:
     if not isinstance(register, Register) or register.bits != 64:
-        raise BpfMisuseError(f"{register!r} is not a whole register", expected="an r register of the builder")
+        raise BpfMisuseError(f"{shown(register)} is not a whole register", expected="an r register of the builder")
     return register.number
 
 
 def _sized(register: Register, size: int) -> int:
     if not isinstance(register, Register) or (size == 8 and register.bits != 64):
-        raise BpfMisuseError(f"{register!r} has not {size * 8} bits", expected="a register of the builder")
+        raise BpfMisuseError(f"{shown(register)} has not {size * 8} bits", expected="a register of the builder")
     return register.number
 
 
 def _unsigned(cell: Cell) -> Cell:
     if not isinstance(cell, Cell) or cell.signed:
-        raise BpfMisuseError(f"{cell!r} is no memory for this", expected="b.u8, b.u16, b.u32 or b.u64 [address]")
+        raise BpfMisuseError(f"{shown(cell)} is no memory for this", expected="b.u8, b.u16, b.u32 or b.u64 [address]")
     return cell

@@ -17,6 +17,7 @@ from functools import cached_property
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.isa import Branch, CallLocal, Exit, ImmKind, Instruction, Jump, LoadImm64, MayGoto
 from prestocloud_sec.bpf.program import Program
+from prestocloud_sec.wire import shown
 
 __all__ = ["Block", "ControlFlowGraph", "Edge", "EdgeKind"]
 
@@ -110,7 +111,9 @@ class ControlFlowGraph:
 
     def __init__(self, program: Program) -> None:
         if not isinstance(program, Program) or not program.instructions:
-            raise BpfMisuseError(f"{program!r} has no instructions", where="ControlFlowGraph", expected="a Program")
+            raise BpfMisuseError(
+                f"{shown(program)} has no instructions", where="ControlFlowGraph", expected="a Program"
+            )
         self.program = program
         starts = sorted(self._leaders())
         self._number_at = {start: number for number, start in enumerate(starts)}
@@ -186,7 +189,7 @@ class ControlFlowGraph:
 
     def _of(self, edges: list[list[Edge]], number: int) -> list[Edge]:
         if not isinstance(number, int) or not 0 <= number < len(edges):
-            raise BpfMisuseError(f"no block {number!r}", expected=f"0..{len(edges) - 1}")
+            raise BpfMisuseError(f"no block {shown(number)}", expected=f"0..{len(edges) - 1}")
         return edges[number]
 
     def instructions(self, number: int) -> tuple[Instruction, ...]:

@@ -50,6 +50,7 @@ from prestocloud_sec.bpf.syntax import (
     check_syntax,
     is_symbol,
 )
+from prestocloud_sec.wire import shown
 
 __all__ = ["disassemble", "instruction_text"]
 
@@ -78,7 +79,7 @@ def disassemble(program: Program, *, syntax: str = "kernel", labels: bool | None
     Raises
     ------
     BpfMisuseError
-        If there is no such syntax.
+        If there is no such syntax, or an argument is of another type.
 
     Examples
     --------
@@ -102,7 +103,9 @@ def disassemble(program: Program, *, syntax: str = "kernel", labels: bool | None
     """
     check_syntax(syntax)
     if not isinstance(program, Program):
-        raise BpfMisuseError(f"{program!r} is no program", where="disassemble", expected="a Program")
+        raise BpfMisuseError(f"{shown(program)} is no program", where="disassemble", expected="a Program")
+    if not isinstance(labels, bool | None):
+        raise BpfMisuseError(f"{shown(labels)} says nothing of labels", where="labels", expected="a bool or None")
     names = _Names(program, labels)
     at_slot = names.at_slot
     lines: list[str] = []
@@ -179,10 +182,18 @@ def instruction_text(
         As in `disassemble`.
     target, map_name : str, optional
         The name of the place or function it leads to, or of the map it refers to, instead of a number.
+
+    Raises
+    ------
+    BpfMisuseError
+        If there is no such syntax, or an argument is of another type.
     """
     check_syntax(syntax)
+    for name, where in ((target, "target"), (map_name, "map_name")):
+        if not isinstance(name, str | None):
+            raise BpfMisuseError(f"{shown(name)} is no name", where=where, expected="a str or None")
     if not isinstance(instruction, Instruction):
-        raise BpfMisuseError(f"{instruction!r} is no instruction", expected="an object of prestocloud_sec.bpf.isa")
+        raise BpfMisuseError(f"{shown(instruction)} is no instruction", expected="an object of prestocloud_sec.bpf.isa")
     write = _kernel if syntax == "kernel" else _mnemonic
     return write(instruction, target, map_name)
 

@@ -16,6 +16,7 @@ from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.isa import Exit, Instruction
 from prestocloud_sec.bpf.program import Symbols
 from prestocloud_sec.errors import PrestoCloudError
+from prestocloud_sec.wire import shown
 
 __all__ = ["Draft", "Named", "Reference", "Statement"]
 
@@ -61,12 +62,12 @@ class Named:
 
     def too_far(self, number: int, expected: str | None) -> PrestoCloudError:
         """Make the error for a number that does not fit."""
-        return BpfMisuseError(f"{self.name!r} is {number} slots away", expected=expected)
+        return BpfMisuseError(f"{shown(self.name)} is {number} slots away", expected=expected)
 
     def unknown(self, known: Iterable[str]) -> PrestoCloudError:
         """Make the error for a name that nothing defines."""
-        expected = ", ".join(map(repr, itertools.islice(known, 8))) or "a label"
-        return BpfMisuseError(f"nothing defines {self.name!r}", expected=expected)
+        expected = ", ".join(map(shown, itertools.islice(known, 8))) or "a label"
+        return BpfMisuseError(f"nothing defines {shown(self.name)}", expected=expected)
 
 
 Statement = Instruction | Named

@@ -14,6 +14,7 @@ from typing import NoReturn, TypeAlias
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.isa import Alu, AluOp, Branch, BranchOp, Extend, Imm, Load, Negate, Reg, Store
 from prestocloud_sec.bpf.linking import Statement
+from prestocloud_sec.wire import shown
 
 __all__ = ["Address", "Cell", "Condition", "Memory", "Register", "Value", "Wide", "Written"]
 
@@ -23,12 +24,12 @@ Emit: TypeAlias = Callable[[Statement], None]
 def immediate(value: int, bits: int) -> Imm:
     """Wrap a number for an operation of some width; up to 32 bits, unsigned numbers are taken as their bits."""
     if type(value) is not int:
-        raise BpfMisuseError(f"{value!r} is no operand", expected="a register of the builder or an int")
+        raise BpfMisuseError(f"{shown(value)} is no operand", expected="a register of the builder or an int")
     if bits <= 32 and 1 << 31 <= value < 1 << 32:
         value -= 1 << 32
     if not -(1 << 31) <= value < 1 << 31:
         raise BpfMisuseError(
-            f"{value} does not fit the 32-bit operand",
+            f"{shown(value)} does not fit the 32-bit operand",
             expected=f"{-(1 << 31)}..{(1 << 31) - 1}",
             hint="b.rN = b.imm64(value) loads 64 bits",
         )
@@ -297,7 +298,7 @@ class Memory:
         if isinstance(address, Register):
             address = address + 0
         if not isinstance(address, Address):
-            raise BpfMisuseError(f"{address!r} is no address", expected="b.rN or b.rN + offset")
+            raise BpfMisuseError(f"{shown(address)} is no address", expected="b.rN or b.rN + offset")
         return Cell(self._size, self._signed, address)
 
     def __setitem__(self, address: Address | Register, value: Register | int) -> None:

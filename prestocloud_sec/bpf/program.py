@@ -27,6 +27,8 @@ from prestocloud_sec.bpf.isa import (
     decode,
     encode,
 )
+from prestocloud_sec.bpf.isa.operands import InstructionBase
+from prestocloud_sec.wire import items_of, shown
 
 if TYPE_CHECKING:
     from prestocloud_sec.arena import PacketArena
@@ -78,15 +80,17 @@ class ProgramType(IntEnum):
 
 
 def _frozen(mapping: object, key: type, value: type, where: str) -> MappingProxyType[Any, Any]:
-    if not isinstance(mapping, Mapping) or not all(
-        isinstance(k, key) and isinstance(v, value) for k, v in mapping.items()
-    ):
+    try:
+        given = dict(mapping) if isinstance(mapping, Mapping) else None
+    except Exception:  # whatever a foreign mapping raises
+        given = None
+    if given is None or not all(isinstance(k, key) and isinstance(v, value) for k, v in given.items()):
         raise BpfMisuseError(
-            f"{mapping!r} names nothing",
+            f"{shown(mapping)} names nothing",
             where=f"Symbols.{where}",
             expected=f"a mapping of {key.__name__} to {value.__name__}",
         )
-    return MappingProxyType(dict(mapping))
+    return MappingProxyType(given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ class Symbols:
         twice = self.labels.keys() & self.functions.keys()
         if twice:
             raise BpfMisuseError(
-                f"{min(twice)!r} is a label and a function", where="symbols", expected="one of the two"
+                f"{shown(min(twice))} is a label and a function", where="symbols", expected="one of the two"
             )
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -124,6 +128,18 @@ class Symbols:
     def map_names(self) -> tuple[str, ...]:
         """The names of the maps, each once, in the order of their first use."""
         return tuple(dict.fromkeys(self.maps[index] for index in sorted(self.maps)))
+
+
+def _instructions_of(given: Iterable[Instruction]) -> Iterator[Instruction]:
+    """Yield what a caller's iterable holds; the first that is no instruction ends it, however many there are."""
+    for index, instruction in enumerate(items_of(given, "Program", "instructions", error=BpfMisuseError)):
+        if not isinstance(instruction, InstructionBase):
+            raise BpfMisuseError(
+                f"{shown(instruction)} is no instruction",
+                where=f"Program, element {index}",
+                expected="an object of prestocloud_sec.bpf.isa",
+            )
+        yield instruction
 
 
 def target_slot(instruction: Instruction, slot: int) -> int | None:
@@ -202,11 +218,13 @@ class Program:
         symbols: Symbols | None = None,
     ) -> None:
         if not isinstance(instructions, Iterable):
-            raise BpfMisuseError(f"{instructions!r} is no program", where="Program", expected="instructions")
+            raise BpfMisuseError(f"{shown(instructions)} is no program", where="Program", expected="instructions")
         for given, kind in ((name, str), (license, str), (type, ProgramType), (symbols, Symbols)):
             if given is not None and not isinstance(given, kind):
-                raise BpfMisuseError(f"{given!r} does not go there", where="Program", expected=f"a {kind.__name__}")
-        decoded = tuple(instructions)
+                raise BpfMisuseError(
+                    f"{shown(given)} does not go there", where="Program", expected=f"a {kind.__name__}"
+                )
+        decoded = tuple(_instructions_of(instructions))
         starts: list[int] = []
         slot = 0
         self._bytes: bytes = encode(decoded)
@@ -239,7 +257,9 @@ class Program:
             for name, slot in getattr(symbols, what).items():
                 if slot not in self._by_slot and slot != len(self):
                     raise BpfMisuseError(
-                        f"{name!r} is at slot {slot!r}", where=f"symbols.{what}", expected="the slot of an instruction"
+                        f"{shown(name)} is at slot {shown(slot)}",
+                        where=f"symbols.{what}",
+                        expected="the slot of an instruction",
                     )
         positions = {name: position for position, name in enumerate(symbols.map_names)}
         for index, name in symbols.maps.items():
@@ -248,7 +268,7 @@ class Program:
                 case LoadImm64(kind=ImmKind.MAP_FD | ImmKind.MAP_VALUE_FD, value=value) if value == positions[name]:
                     continue
             raise BpfMisuseError(
-                f"instruction {index!r} refers to no map {name!r}",
+                f"instruction {shown(index)} refers to no map {shown(name)}",
                 where="symbols.maps",
                 expected=f"a load of map {positions[name]}, the position of its name",
             )
@@ -285,11 +305,19 @@ class Program:
             If there is no such instruction.
         """
         if not isinstance(index, int) or not 0 <= index < len(self._starts):
-            raise BpfMisuseError(f"no instruction {index}", expected=f"0..{len(self._starts) - 1}")
+            raise BpfMisuseError(f"no instruction {shown(index)}", expected=f"0..{len(self._starts) - 1}")
         return self._starts[index]
 
     def index_at(self, slot: int) -> int | None:
-        """Return the index of the instruction that starts at `slot`; None within a 64-bit load or outside."""
+        """Return the index of the instruction that starts at `slot`; None within a 64-bit load or outside.
+
+        Raises
+        ------
+        BpfMisuseError
+            If `slot` is no integer.
+        """
+        if not isinstance(slot, int):
+            raise BpfMisuseError(f"{shown(slot)} is no slot", where="Program.index_at", expected="an integer")
         return self._by_slot.get(slot)
 
     @property
@@ -360,9 +388,9 @@ class Program:
         title = "Program" + (f" {self.name!r}" if self.name else "") + (f" {self.type.name}" if self.type else "")
         from prestocloud_sec.bpf.disassembler import instruction_text
 
-        shown = "; ".join(map(instruction_text, self.instructions[:_SHOWN]))
+        first = "; ".join(map(instruction_text, self.instructions[:_SHOWN]))
         more = "; ..." if len(self.instructions) > _SHOWN else ""
-        return f"<{title}, {len(self)} slots: {shown}{more}>"
+        return f"<{title}, {len(self)} slots: {first}{more}>"
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(self.disassemble())}</pre>"

@@ -11,6 +11,7 @@ import re
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.isa import AluOp, AtomicOp, BranchOp
+from prestocloud_sec.wire import shown
 
 __all__ = [
     "ALU_SIGNS",
@@ -78,5 +79,5 @@ def is_symbol(name: str) -> bool:
 def check_syntax(syntax: str, *, auto: bool = False) -> None:
     """Refuse the name of a syntax that does not exist."""
     allowed = ("auto", *SYNTAXES) if auto else SYNTAXES
-    if syntax not in allowed:
-        raise BpfMisuseError(f"{syntax!r} is no syntax", where="syntax", expected=" or ".join(map(repr, allowed)))
+    if not isinstance(syntax, str) or syntax not in allowed:
+        raise BpfMisuseError(f"{shown(syntax)} is no syntax", where="syntax", expected=" or ".join(map(repr, allowed)))

@@ -125,7 +125,7 @@ def fields_of(instruction: ClassicInstruction) -> Fields:
     for at, name in enumerate(_names(row)):
         if name is not None and instruction.unused[at]:
             raise BpfMisuseError(
-                f"{instruction!r} uses the field {('jt', 'jf', 'k')[at]}", where="unused", expected="0 there"
+                f"{shown(instruction)} uses the field {('jt', 'jf', 'k')[at]}", where="unused", expected="0 there"
             )
         values.append(instruction.unused[at] if name is None else getattr(instruction, name))
     return (row.code, values[0], values[1], values[2])

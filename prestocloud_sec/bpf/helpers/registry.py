@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.helpers.prototypes import by_name
+from prestocloud_sec.bpf.vm.arguments import pairs_of
+from prestocloud_sec.wire import shown
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.vm.machine import Machine
@@ -70,13 +72,15 @@ def user_helpers(given: object) -> dict[int, Helper]:
     if not isinstance(given, Mapping):
         raise BpfMisuseError(f"{type(given).__name__} holds no helpers", where="helpers", expected="a mapping")
     found: dict[int, Helper] = {}
-    for key, function in given.items():
+    for key, function in pairs_of(given, "helpers"):
         row = by_name().get(key.removeprefix("bpf_")) if isinstance(key, str) else None
         number = row.number if row is not None else key
         if type(number) is not int or not -(1 << 31) <= number < 1 << 31:
-            raise BpfMisuseError(f"no helper {key!r}", where="helpers", expected="a number of 32 bits, or a known name")
+            raise BpfMisuseError(
+                f"no helper {shown(key)}", where="helpers", expected="a number of 32 bits, or a known name"
+            )
         if not callable(function):
-            raise BpfMisuseError(f"{type(function).__name__}", where=f"helpers[{key!r}]", expected="a function")
+            raise BpfMisuseError(f"{type(function).__name__}", where=f"helpers[{shown(key)}]", expected="a function")
         found[number] = function if getattr(function, "machine", False) else _of_registers(function)
     return found
 

@@ -16,7 +16,7 @@ from prestocloud_sec.bpf.errors import BpfMisuseError, DecodeError
 from prestocloud_sec.bpf.isa.instructions import Instruction
 from prestocloud_sec.bpf.isa.operands import REGISTERS, SLOT_SIZE, Imm
 from prestocloud_sec.bpf.isa.table import ROWS, Carries, Kind, Row
-from prestocloud_sec.wire import view_of
+from prestocloud_sec.wire import items_of, shown, view_of
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -226,7 +226,9 @@ def encode_one(instruction: Instruction) -> bytes:
     """
     kind = type(instruction)
     if kind not in _SHAPES:
-        raise BpfMisuseError(f"{instruction!r} is not an instruction", expected="an object of prestocloud_sec.bpf.isa")
+        raise BpfMisuseError(
+            f"{shown(instruction)} is not an instruction", expected="an object of prestocloud_sec.bpf.isa"
+        )
     names, mixed = _SHAPES[kind]
     immediate = isinstance(instruction.src, Imm) if mixed else None  # type: ignore[union-attr]
     row = _BY_SHAPE[kind, *(getattr(instruction, name) for name in names), immediate]
@@ -259,5 +261,7 @@ def encode(instructions: Iterable[Instruction]) -> bytes:
         If an element is not an instruction.
     """
     if not isinstance(instructions, Iterable):
-        raise BpfMisuseError(f"{instructions!r} is no program", where="encode", expected="an iterable of instructions")
-    return b"".join(map(encode_one, instructions))
+        raise BpfMisuseError(
+            f"{shown(instructions)} is no program", where="encode", expected="an iterable of instructions"
+        )
+    return b"".join(map(encode_one, items_of(instructions, "encode", "instructions", error=BpfMisuseError)))

@@ -8,6 +8,7 @@ from enum import IntEnum, StrEnum
 from typing import ClassVar, TypeAlias
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.wire import shown
 
 __all__ = [
     "FRAME_POINTER",
@@ -106,7 +107,7 @@ def _fits(value: object, low: int, high: int) -> bool:
 
 def _misfit(owner: object, name: str, low: int, high: int) -> BpfMisuseError:
     return BpfMisuseError(
-        f"{getattr(owner, name)!r} does not fit",
+        f"{shown(getattr(owner, name))} does not fit",
         where=f"{type(owner).__name__}.{name}",
         expected=f"an integer {low}..{high}",
     )
@@ -161,9 +162,9 @@ class InstructionBase:
 
     def _choice(self, name: str, *allowed: object) -> None:
         value = getattr(self, name)
-        if value not in allowed or type(value) is not type(allowed[0]):
+        if type(value) is not type(allowed[0]) or value not in allowed:
             raise BpfMisuseError(
-                f"{value!r} is not possible",
+                f"{shown(value)} is not possible",
                 where=f"{type(self).__name__}.{name}",
                 expected=" or ".join(map(repr, allowed)),
             )
@@ -172,7 +173,7 @@ class InstructionBase:
         value = getattr(self, name)
         if type(value) is not kind:
             raise BpfMisuseError(
-                f"{value!r} is a {type(value).__name__}",
+                f"{shown(value)} is a {type(value).__name__}",
                 where=f"{type(self).__name__}.{name}",
                 expected=f"a {kind.__name__}",
             )

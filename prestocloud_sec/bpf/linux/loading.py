@@ -175,7 +175,7 @@ def _refusal(request: LoadRequest, number: int, log: str) -> LoadError:
         number,
         "the kernel refuses the program" + (f": {said[-1].strip()}" if said else ""),
         log=log,
-        where=f"{request.type.name} program" + (f" {request.name!r}" if request.name else ""),
+        where=f"{request.type.name} program" + (f" {shown(request.name)}" if request.name else ""),
         hint="see prestocloud_sec.bpf.linux.require" if number == errno.EPERM and not said else None,
     )
 
@@ -226,7 +226,7 @@ def _map_of(maps: object, number: int, name: str | None, slot: int) -> KernelMap
     elif isinstance(maps, Sequence) and 0 <= number < len(maps):
         found = maps[number]
     if not isinstance(found, KernelMap):
-        wanted = f"map {name!r}" if name is not None else f"map {number}"
+        wanted = f"map {shown(name)}" if name is not None else f"map {number}"
         raise BpfMisuseError(
             f"there is no {wanted}" if found is None else f"{wanted} is {shown(found)}",
             where=f"load, instruction {slot}",

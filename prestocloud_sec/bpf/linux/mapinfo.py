@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from prestocloud_sec.bpf.errors import ENOTSUPP
 from prestocloud_sec.bpf.maps.kinds import MapType
+from prestocloud_sec.wire import shown
 
 __all__ = ["HINTS", "HOLDS_DESCRIPTORS", "KINDS", "PER_CPU", "MapInfo", "map_label"]
 
@@ -44,7 +45,7 @@ HINTS = {
 
 def map_label(kind: int, name: str) -> str:
     """Return what an error calls a map."""
-    return f"{MapType(kind).name if kind in KINDS else f'map of kind {kind}'}{f' {name!r}' if name else ''}"
+    return f"{MapType(kind).name if kind in KINDS else f'map of kind {kind}'}{f' {shown(name)}' if name else ''}"
 
 
 @dataclass(frozen=True, slots=True)

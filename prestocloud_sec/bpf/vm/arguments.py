@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
-from prestocloud_sec.wire import shown
+from prestocloud_sec.wire import items_of, shown
 
-__all__ = ["given_maps", "seconds", "whole"]
+__all__ = ["given_maps", "pairs_of", "seconds", "whole"]
 
 _U64 = (1 << 64) - 1
 
@@ -21,8 +21,8 @@ def whole(value: object, name: str, low: int, high: int) -> int:
     if isinstance(value, np.integer):
         value = int(value)
     if type(value) is not int or not low <= value <= high:
-        shown = value if type(value) is int and abs(value) <= _U64 else type(value).__name__
-        raise BpfMisuseError(f"{shown}", where=name, expected=f"an integer {low}..{high}")
+        told = value if type(value) is int and abs(value) <= _U64 else type(value).__name__
+        raise BpfMisuseError(f"{told}", where=name, expected=f"an integer {low}..{high}")
     return value
 
 
@@ -39,15 +39,30 @@ def given_maps(maps: object) -> dict[Any, Any]:
     """Return maps by position, number or name; BpfMisuseError if there is something that is no map."""
     if maps is None:
         return {}
+    pairs: Iterable[tuple[object, object]]
     if isinstance(maps, Mapping):
-        given = dict(maps)
+        pairs = pairs_of(maps, "maps")
     elif isinstance(maps, Sequence) and not isinstance(maps, str | bytes):
-        given = dict(enumerate(maps))
+        pairs = enumerate(items_of(maps, "maps", "a sequence of maps", error=BpfMisuseError))
     else:
         raise BpfMisuseError(
             f"{type(maps).__name__} holds no maps", where="maps", expected="a sequence, or a mapping by name or number"
         )
-    for key, value in given.items():
+    given: dict[Any, Any] = {}
+    for key, value in pairs:  # one by one: what is no map ends it, however many there are
+        if not isinstance(key, str | int | np.integer):
+            raise BpfMisuseError(f"{shown(key)} names no map", where="maps", expected="names or numbers")
         if not hasattr(value, "descriptor"):
             raise BpfMisuseError(f"{type(value).__name__} is no map", where=f"maps[{shown(key)}]", expected="a map")
+        given[key] = value
     return given
+
+
+def pairs_of(mapping: Mapping[Any, Any], name: str) -> Iterable[tuple[Any, Any]]:
+    """Return the pairs of a caller's mapping; BpfMisuseError if it does not give them."""
+    try:
+        return tuple(mapping.items())
+    except Exception as error:  # whatever a foreign mapping raises
+        raise BpfMisuseError(
+            f"{type(mapping).__name__} cannot be gone through", where=name, expected="a mapping"
+        ) from error

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.program import ProgramType
+from prestocloud_sec.bpf.vm.arguments import pairs_of
 from prestocloud_sec.wire import shown
 
 __all__ = ["SK_BUFF", "XDP_MD", "Context", "ContextKind", "Field", "Layout", "context_kind"]
@@ -145,8 +146,8 @@ class Context:
         """Whether a program may write to it."""
         return self.layout is None or self.layout.writable
 
-    def _field(self, name: str) -> Field:
-        field = self.layout.fields.get(name) if self.layout else None
+    def _field(self, name: object) -> Field:
+        field = self.layout.fields.get(name) if self.layout and isinstance(name, str) else None
         if field is None:
             known = ", ".join(self.layout.fields) if self.layout else "bytes, as this type has no layout here"
             raise BpfMisuseError(f"no field {shown(name)}", where="context", expected=known)
@@ -171,11 +172,10 @@ class Context:
         BpfMisuseError
             If there is no such field, or a value does not fit.
         """
-        self._view[:] = bytes(len(self._view))
-        if given is None:
-            return
-        if isinstance(given, Mapping):
-            for offset, data in self._members(given):
+        if given is None or isinstance(given, Mapping):
+            members = [] if given is None else list(self._members(given))
+            self._view[:] = bytes(len(self._view))
+            for offset, data in members:
                 self._view[offset : offset + len(data)] = data
             return
         data = octets_of(given)
@@ -183,11 +183,11 @@ class Context:
             raise BpfMisuseError(
                 f"{len(data)} bytes", where="context", expected=f"at most {len(self._view)}", hint="name fields instead"
             )
-        self._view[: len(data)] = data
+        self._view[:] = data.ljust(len(self._view), b"\0")
 
     def _members(self, given: Mapping[object, object]) -> Iterator[tuple[int, bytes]]:
-        for name, value in given.items():
-            field = self._field(str(name))
+        for name, value in pairs_of(given, "context"):
+            field = self._field(name)
             if type(value) is int and 0 <= value < 1 << 8 * field.size:
                 yield field.offset, value.to_bytes(field.size, sys.byteorder)
             elif isinstance(value, bytes) and len(value) == field.size:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.vm.fault import Fault, FaultKind
 from prestocloud_sec.bpf.vm.trace import Trace
-from prestocloud_sec.wire import shown
+from prestocloud_sec.wire import whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.arena import PacketArena
@@ -150,8 +150,7 @@ class BatchResult:
         BpfMisuseError
             If there is no such run.
         """
-        if not isinstance(index, int | np.integer) or not -len(self) <= index < len(self):
-            raise BpfMisuseError(f"no run {shown(index)}", where="BatchResult.fault", expected=f"0..{len(self) - 1}")
+        index = whole(index, "BatchResult.fault", -len(self), len(self) - 1, error=BpfMisuseError)
         number = int(self.faults[index])
         if not number:
             return None

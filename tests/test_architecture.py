@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "prestocloud_sec"
 
 FLOORS: dict[str, int] = {
-    **dict.fromkeys(("", "errors", "wire", "arena", "_jit", "_lazy"), 0),
+    **dict.fromkeys(("", "errors", "wire", "arena", "pcap", "_jit", "_lazy"), 0),
     **dict.fromkeys(("cjdns", "bpf", "tpm"), 1),
     **dict.fromkeys(("perimeter", "onboarding", "credentials", "authorization", "risk", "placement"), 2),
     **dict.fromkeys(("demo", "agent"), 3),

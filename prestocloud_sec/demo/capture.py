@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The conversation that the demo plays: a small capture file of IPv6 packets, its reader, and how it was made.
 
-The format is classic pcap (libpcap's ``savefile`` manual page): a 24-byte file header, then for each packet a 16-byte
-header and its bytes. Both byte orders are read, microsecond and nanosecond time stamps, link types Ethernet (1) and
-raw IP (101); only IPv6 packets are kept. ``make_conversation`` builds the shipped file byte for byte, so that nothing
+Of a pcap file (`prestocloud_sec.pcap`) with Ethernet frames or raw IP packets, the IPv6 packets are taken.
+``make_conversation`` builds the shipped file byte for byte, so that nothing
 in it has to be taken on trust: an edge device (2001:db8::e) and a gateway (2001:db8::6a) exchange ICMPv6 echoes, a
 CoAP-like reading over UDP, and a small HTTP request over TCP.
 """
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from prestocloud_sec.cjdns._layout import octets
 from prestocloud_sec.cjdns.ipv6 import IPv6Header, upper_layer_checksum
 from prestocloud_sec.errors import InputError, TruncatedError
+from prestocloud_sec.pcap import ETHERNET, RAW_IP, Capture
 from prestocloud_sec.wire import view_of
 
 if TYPE_CHECKING:
@@ -32,9 +32,6 @@ CAPTURE_EDGE = bytes.fromhex("20010db800000000000000000000000e")
 CAPTURE_GATEWAY = bytes.fromhex("20010db800000000000000000000006a")
 """Address of the gateway in the shipped capture."""
 
-_MAGICS = {0xA1B2C3D4: 1e-6, 0xA1B23C4D: 1e-9}
-_ETHERNET, _RAW = 1, 101
-_LARGEST_PACKET = 262_144
 _CHECKSUM_AT = {6: 16, 17: 6, 58: 2}
 
 
@@ -74,43 +71,23 @@ def read_pcap(data: BytesLike) -> Iterator[Packet]:
     TruncatedError
         If the file ends within a header or a packet.
     """
-    view = view_of(data, name="capture")
-    if len(view) < 24:
-        raise TruncatedError(f"{len(view)} bytes", where="pcap file header", expected="24 bytes")
-    for order in "<>":
-        (magic,) = struct.unpack_from(f"{order}I", view, 0)
-        if magic in _MAGICS:
-            break
-    else:
-        raise InputError("no pcap magic", where="pcap file header", offset=0, expected="a1b2c3d4 or a1b23c4d")
-    tick = _MAGICS[magic]
-    link_type = struct.unpack_from(f"{order}I", view, 20)[0] & 0xFFFF
-    if link_type not in (_ETHERNET, _RAW):
+    capture = Capture(data)  # type: ignore[arg-type]
+    if capture.link_type not in (ETHERNET, RAW_IP):
         raise InputError(
-            f"link type {link_type}", where="pcap file header", offset=20, expected="1 (Ethernet) or 101 (raw IP)"
+            f"link type {capture.link_type}",
+            where="pcap file header",
+            offset=20,
+            expected=f"{ETHERNET} (Ethernet) or {RAW_IP} (raw IP)",
         )
-    at = 24
-    while at < len(view):
-        if len(view) - at < 16:
-            raise TruncatedError(f"{len(view) - at} bytes left", where="pcap packet header", offset=at, expected="16")
-        seconds, fraction, captured, _original = struct.unpack_from(f"{order}IIII", view, at)
-        if captured > _LARGEST_PACKET:
-            raise InputError(
-                f"{captured} bytes", where="pcap packet length", offset=at + 8, expected=f"at most {_LARGEST_PACKET}"
-            )
-        at += 16
-        if captured > len(view) - at:
-            raise TruncatedError(f"{len(view) - at} bytes left", where="pcap packet", offset=at, expected=f"{captured}")
-        frame = view[at : at + captured]
-        at += captured
-        if link_type == _ETHERNET:
+    for time, frame in zip(capture.times.tolist(), capture.packets, strict=True):
+        if capture.link_type == ETHERNET:
             if bytes(frame[12:14]) != b"\x86\xdd":
                 continue
             frame = frame[14:]
         if len(frame) >= 40 and frame[0] >> 4 == 6:
             size = 40 + int.from_bytes(frame[4:6], "big")
             if size <= len(frame):
-                yield Packet(seconds + fraction * tick, bytes(frame[:size]))
+                yield Packet(time / 1e9, bytes(frame[:size]))
 
 
 def conversation() -> list[Packet]:
@@ -200,7 +177,7 @@ def make_conversation() -> bytes:
     response = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     packets += [(p[8:24] == CAPTURE_EDGE, p) for p in _Tcp().exchange(request, response, 1200)]
     edge_mac, gateway_mac = bytes.fromhex("02000000000e"), bytes.fromhex("02000000006a")
-    file = bytearray(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, _ETHERNET))
+    file = bytearray(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, ETHERNET))
     for number, (outward, packet) in enumerate(packets):
         macs = gateway_mac + edge_mac if outward else edge_mac + gateway_mac
         frame = macs + b"\x86\xdd" + packet

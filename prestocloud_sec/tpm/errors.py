@@ -52,6 +52,7 @@ __all__ = [
     "ReplayError",
     "RetryError",
     "SessionMemoryError",
+    "SessionStateError",
     "Tpm12Error",
     "TpmFormatError",
     "TpmInputError",
@@ -67,6 +68,7 @@ __all__ = [
     "TransportRefusedError",
     "TransportTimeoutError",
     "TransportUriError",
+    "UnwrapError",
     "VerificationError",
 ]
 
@@ -330,3 +332,11 @@ class ReplayError(TransportError):
 
 class TransportUriError(TpmInputError):
     """A text that names no transport, or gives it options that it does not have."""
+
+
+class SessionStateError(TpmMisuseError):
+    """A session has ended, has lost the TPM's nonce, or has a command under way."""
+
+
+class UnwrapError(VerificationError):
+    """Protected bytes do not open: they were changed, or are for another key, object or purpose."""

@@ -14,7 +14,7 @@ from numba import types
 from prestocloud_sec._jit import kernel
 from prestocloud_sec.bpf._raw_kernel import load64
 from prestocloud_sec.bpf.helpers.native_access_kernel import decline, readable
-from prestocloud_sec.bpf.maps.layout import Descriptor
+from prestocloud_sec.bpf.maps.layout import DELETE, LOOKUP, UPDATE, Descriptor
 from prestocloud_sec.bpf.maps.native_kernel import delete, lookup, update
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.layout import State
@@ -23,7 +23,7 @@ __all__ = ["h_map_delete_elem", "h_map_lookup_elem", "h_map_lookup_percpu_elem",
 
 _U = types.uint64
 _U32 = _U(0xFFFFFFFF)
-_LOOKUP, _UPDATE, _DELETE = _U(1), _U(2), _U(4)
+_LOOKUP, _UPDATE, _DELETE = _U(LOOKUP), _U(UPDATE), _U(DELETE)
 
 
 @kernel()

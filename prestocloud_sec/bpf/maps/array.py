@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prestocloud_sec.bpf.maps.base import DELETE, ITERATE, LOOKUP, UPDATE, no_room, signed
+from prestocloud_sec.bpf.maps.base import no_room
 from prestocloud_sec.bpf.maps.codec import BytesCodec, Codec, codec_of
 from prestocloud_sec.bpf.maps.keyed import KeyedMap
 from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
-from prestocloud_sec.bpf.maps.layout import Descriptor
+from prestocloud_sec.bpf.maps.layout import DELETE, ITERATE, LOOKUP, UPDATE, Descriptor
+from prestocloud_sec.bpf.maps.native import NativeMap
 from prestocloud_sec.bpf.maps.storage import WINDOW
+from prestocloud_sec.bpf.words import signed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +27,8 @@ __all__ = ["INDEX", "ORDER", "ArrayMap", "Indexed", "PerCpuArray", "index_codec"
 
 INDEX = np.dtype("=u4")
 """What keys of arrays are."""
+ORDER = sys.byteorder
+"""The byte order of such keys."""
 
 
 def index_codec(key: Any) -> Codec:
@@ -57,10 +62,7 @@ class Indexed(KeyedMap):
         return (index + 1).to_bytes(4, ORDER) if index + 1 < self.max_entries else -errno.ENOENT
 
 
-ORDER: Any = "little" if INDEX.newbyteorder("<") == INDEX else "big"
-
-
-class ArrayMap(Indexed):
+class ArrayMap(Indexed, NativeMap):
     """An array of values.
 
     Parameters
@@ -163,23 +165,6 @@ class ArrayMap(Indexed):
         table["key"] = np.arange(self.max_entries)
         table["value"] = values
         return table
-
-    def program_lookup(self, key: bytes, cpu: int = 0) -> int | None:
-        """Return the offset of the value in `values` that a program on a processor sees, or None."""
-        if self.flags & MapFlag.WRONLY_PROG:
-            return None
-        with self._lock:
-            self._put(key)
-            offset = int(self._kernels.lookup(self._at, self._key_at, cpu))
-        return offset if 0 <= offset < WINDOW else None
-
-    def program_update(self, key: bytes, value: bytes, flags: int, cpu: int = 0) -> int:
-        """Store a value; return 0 or a negative errno."""
-        if self.program_reads_only:
-            return -errno.EPERM
-        with self._lock:
-            self._put(key, value)
-            return int(self._kernels.update(self._at, self._key_at, self._value_at, signed(flags), cpu))
 
     def iterate(self, cpu: int = 0) -> Iterator[tuple[int, int]]:
         """Yield the offsets of key (in `index_keys`) and value of each element."""

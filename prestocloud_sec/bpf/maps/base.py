@@ -13,40 +13,24 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from prestocloud_sec.bpf.errors import ENOTSUPP, BpfMisuseError, MapError, MissingKeyError
 from prestocloud_sec.bpf.maps.codec import Codec, codec_of
-from prestocloud_sec.bpf.maps.hooks import Hooks
-from prestocloud_sec.bpf.maps.kinds import ANY, LOCK, MapFlag, MapType, check_creation
-from prestocloud_sec.bpf.maps.layout import DESCRIPTOR_WORDS, Descriptor
-from prestocloud_sec.bpf.maps.storage import WINDOW, stride_of, view, zeros
+from prestocloud_sec.bpf.maps.kinds import ANY, LOCK, MapFlag, check_creation
+from prestocloud_sec.bpf.maps.layout import DELETE, ITERATE, LOOKUP, UPDATE, Descriptor
+from prestocloud_sec.bpf.maps.storage import address_of, rounded
+from prestocloud_sec.bpf.maps.stored import Stored
+from prestocloud_sec.bpf.words import signed
 from prestocloud_sec.wire import shown, whole
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["DELETE", "ITERATE", "LOOKUP", "UPDATE", "Map", "address_of", "no_room", "processors", "signed"]
 
-LOOKUP, UPDATE, DELETE, ITERATE = 1, 2, 4, 8
-"""Bits of `Descriptor.NATIVE`."""
 _U32_MAX = 0xFFFF_FFFF
 _U64_MAX = (1 << 64) - 1
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.")
-
-
-def signed(number: int) -> int:
-    """Return the 64 bits of `number` as the signed number that kernels take."""
-    number &= _U64_MAX
-    return number - (1 << 64) if number >> 63 else number
-
-
-def address_of(array: NDArray[Any]) -> int:
-    """Return where an array lies in this process."""
-    return int(array.ctypes.data)
 
 
 def processors(cpus: int | None) -> int:
@@ -54,7 +38,7 @@ def processors(cpus: int | None) -> int:
     return os.cpu_count() or 1 if cpus is None else whole(cpus, "cpus", 1, 4096, error=BpfMisuseError)
 
 
-class Map(Hooks):
+class Map(Stored):
     """One BPF map.
 
     Parameters
@@ -87,6 +71,8 @@ class Map(Hooks):
         Bytes from one stored value, and key, to the next.
     program_reads_only : bool
         Whether programs may not write.
+    frozen : bool
+        Whether user space may not write any more (`freeze`).
 
     Raises
     ------
@@ -95,10 +81,6 @@ class Map(Hooks):
     BpfMisuseError
         If an argument is of the wrong type, or a number that a map cannot have.
     """
-
-    type: ClassVar[MapType]
-    _row_extra: ClassVar[int] = 0
-    """Bytes behind each stored key that kernels use."""
 
     def __init__(
         self,
@@ -119,76 +101,9 @@ class Map(Hooks):
         self.name = _name(name)
         check_creation(self.type, self.key_size, self.value_size, self.max_entries, int(self.flags))
         self.cpus = processors(cpus) if self.per_cpu else 1
-        self.value_stride = stride_of(self.value_size)
-        self.key_stride = stride_of(self.key_size + self._row_extra)
         self.program_reads_only = bool(self.flags & MapFlag.RDONLY_PROG)
         self.frozen = False
-        self.values: NDArray[np.uint8] | None = None
-        self.keys: NDArray[np.uint8] | None = None
-        self.descriptor: NDArray[np.int64] = np.zeros(DESCRIPTOR_WORDS, np.int64)
-        self._at = address_of(self.descriptor)
-        self._words = view(self.descriptor)
-        self._block = self.value_size if not self.per_cpu else self.cpus * _rounded(self.value_size)
-        """Bytes of a value as system calls have it."""
-        self._scratch = zeros(_rounded(self.key_size) + self._block)
-        self._scratch_view = view(self._scratch)
-        self._key_at = address_of(self._scratch)
-        self._value_at = self._key_at + _rounded(self.key_size)
-        self._lock = threading.RLock()
-        self._describe()
-
-    # --- Storage.
-
-    def _describe(self) -> None:
-        words = self._words
-        words[Descriptor.TYPE] = int(self.type)
-        words[Descriptor.KEY_SIZE] = self.key_size
-        words[Descriptor.VALUE_SIZE] = self.value_size
-        words[Descriptor.MAX_ENTRIES] = self.max_entries
-        words[Descriptor.FLAGS] = int(self.flags)
-        words[Descriptor.STRIDE] = self.value_stride
-        words[Descriptor.KEY_STRIDE] = self.key_stride
-        words[Descriptor.CPUS] = self.cpus
-
-    def _keep_values(self, slots: int) -> None:
-        """Make storage for the values of so many slots."""
-        self._all_values = zeros(slots * self.cpus * self.value_stride)
-        self._value_view = view(self._all_values)
-        self.values = self._all_values[:WINDOW]
-        self._words[Descriptor.VALUES_AT] = address_of(self._all_values)
-
-    def _keep_keys(self, slots: int) -> None:
-        """Make storage for the keys of so many slots."""
-        self.keys = zeros(slots * self.key_stride)
-        self._key_view = view(self.keys)
-        self._words[Descriptor.KEYS_AT] = address_of(self.keys)
-
-    def _natively(self, operations: int) -> None:
-        """Say what kernels can do; not what the flags keep programs from."""
-        if self.flags & MapFlag.RDONLY_PROG:
-            operations &= ~(UPDATE | DELETE)
-        if self.flags & MapFlag.WRONLY_PROG:
-            operations &= ~(LOOKUP | ITERATE)
-        self._words[Descriptor.NATIVE] = operations
-
-    def _value(self, slot: int) -> bytes:
-        """Return the value of a slot as system calls have it: that of each processor, rounded up to 8 bytes."""
-        stride, size = self.value_stride, self.value_size
-        if not self.per_cpu:
-            start = slot * stride
-            return bytes(self._value_view[start : start + size])
-        start, wide = slot * self.cpus * stride, _rounded(size)
-        return b"".join(
-            bytes(self._value_view[place : place + size]).ljust(wide, b"\0")
-            for place in range(start, start + self.cpus * stride, stride)
-        )
-
-    def _put(self, key: bytes, value: bytes = b"") -> None:
-        """Lay key and value where kernels find them; the lock has to be held."""
-        self._scratch_view[: len(key)] = key
-        if value:
-            start = self._value_at - self._key_at
-            self._scratch_view[start : start + len(value)] = value
+        self._set_up()
 
     # --- User space.
 
@@ -318,7 +233,7 @@ class Map(Hooks):
             raise BpfMisuseError(
                 f"{len(parts)} values", where="value", expected=f"one for each of {self.cpus} processors"
             )
-        wide = _rounded(self.value_size)
+        wide = rounded(self.value_size)
         encode = self.value_codec.encode
         return b"".join(encode(part, f"value[{cpu}]").ljust(wide, b"\0") for cpu, part in enumerate(parts))
 
@@ -327,13 +242,6 @@ class Map(Hooks):
             return self.value_codec.decode(data)
         rows = np.frombuffer(self._cut(data), np.uint8).reshape(self.cpus, self.value_size)
         return self.value_codec.decode_many(rows)
-
-    def _cut(self, data: bytes) -> bytes:
-        """Return a value as system calls have it without what rounds each processor's part up."""
-        wide = _rounded(self.value_size)
-        if not self.per_cpu or wide == self.value_size:
-            return data
-        return b"".join(data[start : start + self.value_size] for start in range(0, len(data), wide))
 
     def _may_read(self) -> None:
         if self.flags & MapFlag.WRONLY:
@@ -382,10 +290,6 @@ _EXPECTED = {
     errno.E2BIG: "room in the map, and an index below max_entries",
     errno.ENOSPC: "room in the map",
 }
-
-
-def _rounded(size: int) -> int:
-    return (size + 7) & ~7
 
 
 def _flag_names(flags: MapFlag) -> str:

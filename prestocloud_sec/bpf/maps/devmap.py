@@ -139,18 +139,41 @@ class _TargetArray(_Targets, Indexed):
         return 0
 
 
-def _refuse_device(interfaces: Container[int] | None, number: int, descriptor: int, program: Program | None) -> int:
-    """Return 0 if an interface and its program may be stored, else -EINVAL."""
-    wrong = (
-        (not number and (descriptor > 0 or program is not None))
-        or (number and interfaces is not None and number not in interfaces)
-        or descriptor > 0
-        or (program is not None and program.type != ProgramType.XDP)
-    )
-    return -errno.EINVAL if wrong else 0
+class _Devices(_Targets):
+    """What maps of interfaces have in common."""
+
+    broadcasts = True
+    _number = "ifindex"
+
+    def __init__(
+        self,
+        max_entries: int,
+        flags: int = 0,
+        *,
+        value: Any = 4,
+        key: Any = INDEX,
+        name: str = "",
+        interfaces: Container[int] | None = None,
+    ) -> None:
+        super().__init__(value, max_entries, flags, key=key, name=name)
+        self._interfaces = interfaces
+
+    def _refuse(self, index: int, number: int, descriptor: int, program: Program | None) -> int:  # noqa: ARG002
+        wrong = (
+            (not number and (descriptor > 0 or program is not None))
+            or (number and self._interfaces is not None and number not in self._interfaces)
+            or descriptor > 0
+            or (program is not None and program.type != ProgramType.XDP)
+        )
+        return -errno.EINVAL if wrong else 0
+
+    def target(self, key: int) -> int | None:
+        """Return the interface of a key, or None."""
+        slot = self._slots.get(key)
+        return None if slot is None else int.from_bytes(self._value(slot)[:4], sys.byteorder)
 
 
-class DevMap(_TargetArray):
+class DevMap(_Devices, _TargetArray):
     """Interfaces by index; to store 0 is to remove.
 
     Parameters
@@ -171,32 +194,9 @@ class DevMap(_TargetArray):
     """
 
     type = MapType.DEVMAP
-    broadcasts = True
-    _number = "ifindex"
-
-    def __init__(
-        self,
-        max_entries: int,
-        flags: int = 0,
-        *,
-        value: Any = 4,
-        key: Any = INDEX,
-        name: str = "",
-        interfaces: Container[int] | None = None,
-    ) -> None:
-        super().__init__(value, max_entries, flags, key=key, name=name)
-        self._interfaces = interfaces
-
-    def _refuse(self, index: int, number: int, descriptor: int, program: Program | None) -> int:  # noqa: ARG002
-        return _refuse_device(self._interfaces, number, descriptor, program)
-
-    def target(self, key: int) -> int | None:
-        """Return the interface of a key, or None."""
-        slot = self._slots.get(key)
-        return None if slot is None else int.from_bytes(self._value(slot)[:4], sys.byteorder)
 
 
-class DevMapHash(_Targets):
+class DevMapHash(_Devices):
     """Interfaces by any number of 32 bits.
 
     Parameters
@@ -213,8 +213,6 @@ class DevMapHash(_Targets):
     """
 
     type = MapType.DEVMAP_HASH
-    broadcasts = True
-    _number = "ifindex"
 
     def __init__(
         self,
@@ -226,8 +224,7 @@ class DevMapHash(_Targets):
         name: str = "",
         interfaces: Container[int] | None = None,
     ) -> None:
-        super().__init__(value, max_entries, flags, key=key, name=name)
-        self._interfaces = interfaces
+        super().__init__(max_entries, flags, value=value, key=key, name=name, interfaces=interfaces)
         self._mask = power_of_two(self.max_entries) - 1
         self._free: list[int] = []
         self._fresh = 0
@@ -243,7 +240,7 @@ class DevMapHash(_Targets):
         old = self._slots.get(index)
         if old is not None and flags & NOEXIST:
             return -errno.EEXIST
-        refused = _refuse_device(self._interfaces, number, descriptor, program)
+        refused = self._refuse(index, number, descriptor, program)
         if refused:
             return refused
         if old is None:
@@ -281,11 +278,6 @@ class DevMapHash(_Targets):
     def _pairs(self) -> list[tuple[bytes, Any]]:
         with self._lock:
             return [(index.to_bytes(4, ORDER), self._value(self._slots[index])) for index in self._order()]
-
-    def target(self, key: int) -> int | None:
-        """Return the interface of a key, or None."""
-        slot = self._slots.get(key)
-        return None if slot is None else int.from_bytes(self._value(slot)[:4], sys.byteorder)
 
 
 class CpuMap(_TargetArray):

@@ -7,25 +7,24 @@ import errno
 import secrets
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from prestocloud_sec.bpf.maps.base import DELETE, ITERATE, LOOKUP, UPDATE, address_of, no_room, signed
+from prestocloud_sec.bpf.maps.base import no_room
 from prestocloud_sec.bpf.maps.hash_layout import HashWord
-from prestocloud_sec.bpf.maps.keyed import KeyedMap
 from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
-from prestocloud_sec.bpf.maps.storage import WINDOW, power_of_two, zeros
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from prestocloud_sec.bpf.maps.layout import DELETE, ITERATE, LOOKUP, UPDATE
+from prestocloud_sec.bpf.maps.native import RowMap
+from prestocloud_sec.bpf.maps.storage import WINDOW, address_of, power_of_two, rounded, zeros
+from prestocloud_sec.bpf.words import signed
 
 __all__ = ["HashMap", "PerCpuHashMap"]
 
 _MOST_SLOTS = (1 << 32) - 2
 
 
-class HashMap(KeyedMap):
+class HashMap(RowMap):
     """Values by key.
 
     Storage for `max_entries` is set aside at once, and costs memory as it is used. With the flag ``NO_PREALLOC`` a map
@@ -83,7 +82,7 @@ class HashMap(KeyedMap):
         words[HashWord.SLOTS] = slots
         words[HashWord.SPARE] = slots if spares else -1
         if not self.flags & MapFlag.ZERO_SEED:
-            count = 1 + 2 * ((self.key_size + 7) // 8)
+            count = 1 + 2 * (rounded(self.key_size) // 8)
             self._seeds = np.frombuffer(secrets.token_bytes(8 * count), np.uint64).copy()
             words[HashWord.SEEDS_AT] = address_of(self._seeds)
 
@@ -106,60 +105,10 @@ class HashMap(KeyedMap):
         self._put(key, value)
         return int(self._kernels.store(self._at, self._key_at, self._value_at, signed(flags), -1))
 
-    def _remove(self, key: bytes) -> int:
-        self._put(key)
-        return int(self._kernels.delete(self._at, self._key_at))
-
     def _following(self, key: bytes | None) -> bytes | int:
         slot = -1 if key is None else self._slot(key)
         slot = int(self._kernels.step(self._at, slot))
         return -errno.ENOENT if slot < 0 else self._stored_key(slot)
-
-    def _stored_key(self, slot: int) -> bytes:
-        start = slot * self.key_stride
-        return bytes(self._key_view[start : start + self.key_size])
-
-    def _slots(self) -> NDArray[np.int64]:
-        """Return the slots in use, in the map's order."""
-        slots = np.zeros(len(self), np.int64)
-        return slots[: int(self._kernels.collect(self._at, slots))]
-
-    def _pairs(self) -> list[tuple[bytes, bytes]]:
-        with self._lock:
-            return [(self._stored_key(slot), self._value(slot)) for slot in self._slots().tolist()]
-
-    def to_numpy(self) -> NDArray[Any]:
-        """Return a copy of all elements: fields ``key`` and ``value``, as for every `Map`."""
-        self._may_read()
-        with self._lock:
-            slots = self._slots()
-            keys = self.keys.reshape(-1, self.key_stride)[slots, : self.key_size]  # type: ignore[union-attr]
-            rows = self.values.reshape(-1, self.cpus, self.value_stride)[slots, :, : self.value_size]  # type: ignore[union-attr]
-        return self._table(keys, rows)
-
-    def program_lookup(self, key: bytes, cpu: int = 0) -> int | None:
-        """Return the offset of the value in `values` that a program on a processor sees, or None."""
-        if self.flags & MapFlag.WRONLY_PROG:
-            return None
-        with self._lock:
-            self._put(key)
-            offset = int(self._kernels.lookup(self._at, self._key_at, cpu))
-        return None if offset < 0 else offset
-
-    def program_update(self, key: bytes, value: bytes, flags: int, cpu: int = 0) -> int:
-        """Store a value; return 0 or a negative errno."""
-        if self.program_reads_only:
-            return -errno.EPERM
-        with self._lock:
-            self._put(key, value)
-            return int(self._kernels.update(self._at, self._key_at, self._value_at, signed(flags), cpu))
-
-    def program_delete(self, key: bytes) -> int:
-        """Remove a key; return 0 or a negative errno."""
-        if self.program_reads_only:
-            return -errno.EPERM
-        with self._lock:
-            return self._remove(key)
 
     def iterate(self, cpu: int = 0) -> Iterator[tuple[int, int]]:
         """Yield the offsets of key and value of each element, as ``for_each_map_elem`` goes over them."""

@@ -89,7 +89,10 @@ def bucket_of(at: Any, key_at: Any) -> Any:
 
 @kernel()
 def find(at: Any, key_at: Any) -> Any:
-    """Return the slot of a key, or -1."""
+    """Return the slot of a key, or -1.
+
+    The common sizes have loops of their own: keys stay in registers, and a comparison is one load.
+    """
     size = word(at, Descriptor.KEY_SIZE)
     chain = word(at, HashWord.CHAIN_AT)
     keys = word(at, Descriptor.KEYS_AT)

@@ -18,7 +18,9 @@ __all__ = [
     "EXIST",
     "LOCK",
     "NOEXIST",
+    "PAGE",
     "RULES",
+    "Limit",
     "MapFlag",
     "MapType",
     "Rules",
@@ -105,6 +107,8 @@ MOST_STACK_FRAMES = 127
 """``kernel.perf_event_max_stack``, unless an administrator changed it."""
 HASH_ELEMENT = 48
 """Bytes that the kernel keeps with each element of a hash map."""
+LARGEST_PREFIX = 256
+"""Bytes of the longest prefix of a trie (``LPM_DATA_SIZE_MAX``)."""
 LPM_NODE = 40
 """Bytes that the kernel keeps with each node of a trie."""
 MOST_BUCKETS = 1 << 27
@@ -112,6 +116,15 @@ MOST_BUCKETS = 1 << 27
 MOST_PROCESSORS = 8192
 """``NR_CPUS`` of the kernels that distributions ship for servers; a kernel built for fewer refuses more."""
 PAGE = 4096
+"""Bytes of a page of memory; ring buffers and perf buffers are made of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The greatest number that is allowed, and the errno for a greater one."""
+
+    most: int
+    errno: int = errno.E2BIG
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,37 +141,52 @@ class Rules:
         Sizes of a value that are allowed; empty for all above 0.
     required : MapFlag
         Flags that must be given.
+    most_value : Limit
+        Of the size of a value, in bytes.
+    most_entries : Limit
+        Of the number of elements.
     """
 
     flags: MapFlag
     key: tuple[int, int] = (4, 4)
     value: tuple[int, ...] = ()
     required: MapFlag = _NO_FLAGS
+    most_value: Limit = Limit(_U32_MAX)
+    most_entries: Limit = Limit(_U32_MAX)
 
 
 _ANY_KEY = (1, _U32_MAX)
 _NO_KEY = (0, 0)
+_BUCKETS = Limit(MOST_BUCKETS)
+_OF_EACH_CPU = Limit(LARGEST_PER_CPU)
+_ONE_ALLOCATION = Limit(LARGEST_ALLOCATION)
+_ONE_NODE = Limit(LARGEST_ALLOCATION - LARGEST_PREFIX - LPM_NODE, errno.EINVAL)
 
 RULES: dict[MapType, Rules] = {
-    MapType.HASH: Rules(_HASH & ~_F.NO_COMMON_LRU, _ANY_KEY),
-    MapType.PERCPU_HASH: Rules(_HASH & ~_F.NO_COMMON_LRU, _ANY_KEY),
-    MapType.LRU_HASH: Rules(_HASH, _ANY_KEY),
-    MapType.LRU_PERCPU_HASH: Rules(_HASH, _ANY_KEY),
-    MapType.HASH_OF_MAPS: Rules(_HASH & ~_F.NO_COMMON_LRU, _ANY_KEY, (4,)),
-    MapType.ARRAY: Rules(_ARRAY | _F.MMAPABLE | _F.INNER_MAP),
-    MapType.PERCPU_ARRAY: Rules(_ARRAY),
+    MapType.HASH: Rules(_HASH & ~_F.NO_COMMON_LRU, _ANY_KEY, most_entries=_BUCKETS),
+    MapType.PERCPU_HASH: Rules(_HASH & ~_F.NO_COMMON_LRU, _ANY_KEY, most_value=_OF_EACH_CPU, most_entries=_BUCKETS),
+    MapType.LRU_HASH: Rules(_HASH, _ANY_KEY, most_entries=_BUCKETS),
+    MapType.LRU_PERCPU_HASH: Rules(_HASH, _ANY_KEY, most_value=_OF_EACH_CPU, most_entries=_BUCKETS),
+    MapType.HASH_OF_MAPS: Rules(_HASH & ~_F.NO_COMMON_LRU, _ANY_KEY, (4,), most_entries=_BUCKETS),
+    MapType.ARRAY: Rules(_ARRAY | _F.MMAPABLE | _F.INNER_MAP, most_value=Limit(0x7FFF_FFFF)),
+    MapType.PERCPU_ARRAY: Rules(_ARRAY, most_value=_OF_EACH_CPU),
     MapType.PROG_ARRAY: Rules(_F.NUMA_NODE | _USER, value=(4,)),
     MapType.PERF_EVENT_ARRAY: Rules(_F.NUMA_NODE | _USER | _F.PRESERVE_ELEMS, value=(4,)),
     MapType.CGROUP_ARRAY: Rules(_F.NUMA_NODE | _USER, value=(4,)),
     MapType.ARRAY_OF_MAPS: Rules(_F.NUMA_NODE | _USER, value=(4,)),
     MapType.STACK_TRACE: Rules(_F.NUMA_NODE | _USER | _F.STACK_BUILD_ID),
-    MapType.LPM_TRIE: Rules(_F.NO_PREALLOC | _F.NUMA_NODE | _ACCESS, (5, 260), required=_F.NO_PREALLOC),
+    MapType.LPM_TRIE: Rules(
+        _F.NO_PREALLOC | _F.NUMA_NODE | _ACCESS,
+        (5, 4 + LARGEST_PREFIX),
+        required=_F.NO_PREALLOC,
+        most_value=_ONE_NODE,
+    ),
     MapType.DEVMAP: Rules(_F.NUMA_NODE | _USER, value=(4, 8)),
-    MapType.DEVMAP_HASH: Rules(_F.NUMA_NODE | _USER, value=(4, 8)),
-    MapType.CPUMAP: Rules(_F.NUMA_NODE, value=(4, 8)),
-    MapType.QUEUE: Rules(_F.NUMA_NODE | _ACCESS, _NO_KEY),
-    MapType.STACK: Rules(_F.NUMA_NODE | _ACCESS, _NO_KEY),
-    MapType.BLOOM_FILTER: Rules(_F.NUMA_NODE | _F.ZERO_SEED | _ACCESS, _NO_KEY),
+    MapType.DEVMAP_HASH: Rules(_F.NUMA_NODE | _USER, value=(4, 8), most_entries=Limit(1 << 31, errno.EINVAL)),
+    MapType.CPUMAP: Rules(_F.NUMA_NODE, value=(4, 8), most_entries=Limit(MOST_PROCESSORS)),
+    MapType.QUEUE: Rules(_F.NUMA_NODE | _ACCESS, _NO_KEY, most_value=_ONE_ALLOCATION),
+    MapType.STACK: Rules(_F.NUMA_NODE | _ACCESS, _NO_KEY, most_value=_ONE_ALLOCATION),
+    MapType.BLOOM_FILTER: Rules(_F.NUMA_NODE | _F.ZERO_SEED | _ACCESS, _NO_KEY, most_value=_ONE_ALLOCATION),
     MapType.RINGBUF: Rules(_F.NUMA_NODE, _NO_KEY, (0,)),
 }
 """The rules of every type that can be created here."""
@@ -170,7 +198,6 @@ _HASHES = {
     MapType.LRU_PERCPU_HASH,
     MapType.HASH_OF_MAPS,
 }
-_PER_CPU = {MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH}
 _LRU = {MapType.LRU_HASH, MapType.LRU_PERCPU_HASH}
 
 
@@ -216,32 +243,20 @@ def check_creation(kind: MapType, key_size: int, value_size: int, max_entries: i
         raise _refused(invalid, kind, "value of 0 bytes", "1 or more")
     if max_entries == 0:
         raise _refused(invalid, kind, "room for no entries", "max_entries of 1 or more")
-    _check_sizes(kind, key_size, value_size, max_entries, flags)
+    if value_size > rules.most_value.most:
+        raise _refused(rules.most_value.errno, kind, f"value of {value_size} bytes", f"{rules.most_value.most} at most")
+    if max_entries > rules.most_entries.most:
+        raise _refused(rules.most_entries.errno, kind, f"{max_entries} entries", f"{rules.most_entries.most} at most")
+    _check_shape(kind, key_size, value_size, max_entries, flags)
 
 
-def _check_sizes(kind: MapType, key_size: int, value_size: int, max_entries: int, flags: int) -> None:
-    """Check what is too large, or not of the right shape."""
-    big, invalid = errno.E2BIG, errno.EINVAL
-    if kind in _HASHES:
-        if key_size + value_size >= LARGEST_ALLOCATION - HASH_ELEMENT:
-            raise _refused(big, kind, f"elements of {key_size + value_size} bytes", "4 MiB at most")
-        if max_entries > MOST_BUCKETS:
-            raise _refused(big, kind, f"{max_entries} entries", f"{MOST_BUCKETS} at most")
-    if kind in _PER_CPU and value_size > LARGEST_PER_CPU:
-        raise _refused(big, kind, f"value of {value_size} bytes", f"{LARGEST_PER_CPU} at most, for each processor")
-    if kind is MapType.ARRAY and value_size > 0x7FFF_FFFF:
-        raise _refused(big, kind, f"value of {value_size} bytes", "2 GiB at most")
-    if kind is MapType.LPM_TRIE and value_size > LARGEST_ALLOCATION - 256 - LPM_NODE:
-        raise _refused(invalid, kind, f"value of {value_size} bytes", "4 MiB at most")
-    if kind in {MapType.QUEUE, MapType.STACK, MapType.BLOOM_FILTER} and value_size > LARGEST_ALLOCATION:
-        raise _refused(big, kind, f"value of {value_size} bytes", "4 MiB at most")
+def _check_shape(kind: MapType, key_size: int, value_size: int, max_entries: int, flags: int) -> None:
+    """Check what depends on more than one number."""
+    if kind in _HASHES and key_size + value_size >= LARGEST_ALLOCATION - HASH_ELEMENT:
+        raise _refused(errno.E2BIG, kind, f"elements of {key_size + value_size} bytes", "4 MiB at most")
     if kind is MapType.STACK_TRACE:
         entry = 32 if flags & _F.STACK_BUILD_ID else 8
         if value_size < 8 or value_size % entry or value_size // entry > MOST_STACK_FRAMES:
-            raise _refused(invalid, kind, f"value of {value_size} bytes", f"{entry} for each of 1 to 127 frames")
+            raise _refused(errno.EINVAL, kind, f"value of {value_size} bytes", f"{entry} for each of 1 to 127 frames")
     if kind is MapType.RINGBUF and (max_entries & (max_entries - 1) or max_entries % PAGE):
-        raise _refused(invalid, kind, f"{max_entries} bytes", f"a power of two, {PAGE} or more")
-    if kind is MapType.DEVMAP_HASH and max_entries > 1 << 31:
-        raise _refused(invalid, kind, f"{max_entries} entries", "2**31 at most")
-    if kind is MapType.CPUMAP and max_entries > MOST_PROCESSORS:
-        raise _refused(big, kind, f"{max_entries} entries", f"{MOST_PROCESSORS} processors at most")
+        raise _refused(errno.EINVAL, kind, f"{max_entries} bytes", f"a power of two, {PAGE} or more")

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["DESCRIPTOR_WORDS", "Descriptor"]
+__all__ = ["DELETE", "DESCRIPTOR_WORDS", "ITERATE", "LOOKUP", "UPDATE", "Descriptor"]
+
+LOOKUP, UPDATE, DELETE, ITERATE = 1, 2, 4, 8
+"""Bits of `Descriptor.NATIVE`."""
 
 
 class Descriptor(IntEnum):
@@ -22,6 +25,7 @@ class Descriptor(IntEnum):
     """Bytes of a key, and of a value, as the map was made with."""
     MAX_ENTRIES = 3
     FLAGS = 4
+    """`MapFlag` bits that the map was made with."""
     STRIDE = 5
     """Bytes from one value to the next: a power of two, `VALUE_SIZE` or more, at least 8."""
     KEY_STRIDE = 6
@@ -32,7 +36,7 @@ class Descriptor(IntEnum):
     CPUS = 9
     """Values of each element: 1, or for per-CPU maps the processors; that of processor c in slot s is s * CPUS + c."""
     NATIVE = 10
-    """Which operations kernels can do without Python: 1 lookup, 2 update, 4 delete, 8 iterate."""
+    """Which operations kernels can do without Python: bits `LOOKUP`, `UPDATE`, `DELETE`, `ITERATE`."""
     COUNT = 11
     """Elements that exist; for arrays `MAX_ENTRIES`."""
     PRIVATE = 12

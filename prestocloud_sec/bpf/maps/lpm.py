@@ -5,27 +5,23 @@ from __future__ import annotations
 
 import errno
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from prestocloud_sec.bpf.maps.base import DELETE, LOOKUP, UPDATE, address_of, signed
 from prestocloud_sec.bpf.maps.codec import BytesCodec, codec_of
-from prestocloud_sec.bpf.maps.keyed import KeyedMap
 from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
+from prestocloud_sec.bpf.maps.layout import DELETE, LOOKUP, UPDATE
 from prestocloud_sec.bpf.maps.lpm_layout import LpmWord
+from prestocloud_sec.bpf.maps.native import RowMap
 from prestocloud_sec.bpf.maps.prefix import PrefixCodec
-from prestocloud_sec.bpf.maps.storage import WINDOW, zeros
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from prestocloud_sec.bpf.maps.storage import WINDOW, address_of, zeros
+from prestocloud_sec.bpf.words import signed
 
 __all__ = ["LpmTrie"]
 
 _SHORTEST, _LONGEST = 5, 260
 
 
-class LpmTrie(KeyedMap):
+class LpmTrie(RowMap):
     """Values by prefix; a lookup finds the longest stored prefix that a key begins with.
 
     Parameters
@@ -101,36 +97,11 @@ class LpmTrie(KeyedMap):
         self._put(key, value)
         return int(self._kernels.store(self._at, self._key_at, self._value_at, signed(flags), 0))
 
-    def _remove(self, key: bytes) -> int:
-        self._put(key)
-        return int(self._kernels.delete(self._at, self._key_at))
-
     def _following(self, key: bytes | None) -> bytes | int:
         if key is not None:
             self._put(key)
         node = int(self._kernels.following(self._at, self._key_at, key is not None))
         return -errno.ENOENT if node < 0 else self._stored_key(node)
-
-    def _stored_key(self, node: int) -> bytes:
-        start = node * self.key_stride
-        return bytes(self._key_view[start : start + self.key_size])
-
-    def _slots(self) -> NDArray[np.int64]:
-        slots = np.zeros(len(self), np.int64)
-        return slots[: int(self._kernels.collect(self._at, slots))]
-
-    def _pairs(self) -> list[tuple[bytes, bytes]]:
-        with self._lock:
-            return [(self._stored_key(slot), self._value(slot)) for slot in self._slots().tolist()]
-
-    def to_numpy(self) -> NDArray[Any]:
-        """Return a copy of all elements: fields ``key`` and ``value``, as for every `Map`."""
-        self._may_read()
-        with self._lock:
-            slots = self._slots()
-            keys = self.keys.reshape(-1, self.key_stride)[slots, : self.key_size]  # type: ignore[union-attr]
-            values = self.values.reshape(-1, self.value_stride)[slots, : self.value_size]  # type: ignore[union-attr]
-        return self._table(keys, values)
 
     def pop(self, key: Any, *default: Any) -> Any:
         """Remove a stored prefix and return its value; where it is not stored, `default` if given.
@@ -146,26 +117,3 @@ class LpmTrie(KeyedMap):
             value = self.lookup(key)
             self.delete(key)
         return value
-
-    def program_lookup(self, key: bytes, cpu: int = 0) -> int | None:
-        """Return the offset of the value in `values` of the longest prefix that agrees, or None."""
-        if self.flags & MapFlag.WRONLY_PROG:
-            return None
-        with self._lock:
-            self._put(key)
-            offset = int(self._kernels.lookup(self._at, self._key_at, cpu))
-        return None if offset < 0 else offset
-
-    def program_update(self, key: bytes, value: bytes, flags: int, cpu: int = 0) -> int:  # noqa: ARG002
-        """Store the value of a prefix; return 0 or a negative errno."""
-        if self.program_reads_only:
-            return -errno.EPERM
-        with self._lock:
-            return self._store(key, value, flags)
-
-    def program_delete(self, key: bytes) -> int:
-        """Remove a prefix; return 0 or a negative errno."""
-        if self.program_reads_only:
-            return -errno.EPERM
-        with self._lock:
-            return self._remove(key)

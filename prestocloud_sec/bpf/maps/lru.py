@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from prestocloud_sec.bpf.maps.base import address_of, processors
+from prestocloud_sec.bpf.maps.base import processors
 from prestocloud_sec.bpf.maps.hash import HashMap
 from prestocloud_sec.bpf.maps.hash_layout import HashWord
 from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
 from prestocloud_sec.bpf.maps.layout import Descriptor
 from prestocloud_sec.bpf.maps.lru_layout import FIRST_LIST_WORD, LOCAL_TARGET, OWN_TARGET, LruWord
-from prestocloud_sec.bpf.maps.storage import zeros
+from prestocloud_sec.bpf.maps.storage import address_of, zeros
 
 __all__ = ["LruHashMap", "LruPerCpuHashMap"]
 

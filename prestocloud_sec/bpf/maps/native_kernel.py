@@ -3,6 +3,7 @@
 
 All addresses are of this process (int64): the map's descriptor, a key of `Descriptor.KEY_SIZE` bytes, a value of
 `Descriptor.VALUE_SIZE`. Whether a map can do an operation here says `Descriptor.NATIVE`; do not call it otherwise.
+The kinds are told apart by branches, not by a table: a kernel that is called by address cannot be inlined.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from typing import Any
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.maps.holders import Holder
 from prestocloud_sec.bpf.maps.kinds import PAGE, MapType
+from prestocloud_sec.bpf.maps.storage import rounded
 from prestocloud_sec.wire import whole
 
 __all__ = ["CURRENT_CPU", "PerfBuffer", "PerfEventArray"]
@@ -63,11 +64,15 @@ class PerfBuffer:
 
     def write(self, data: bytes) -> int:
         """Append a record; return 0, or -ENOSPC if it is lost, -E2BIG if no record can be as long."""
-        payload = (len(data) + 4 + 7) & ~7
+        payload = rounded(len(data) + _SIZE.size)
         size = _HEADER.size + payload
         if size > _MOST:
             return -errno.E2BIG
-        record = _HEADER.pack(RECORD_SAMPLE, 0, size) + _SIZE.pack(payload - 4) + data.ljust(payload - 4, b"\0")
+        record = (
+            _HEADER.pack(RECORD_SAMPLE, 0, size)
+            + _SIZE.pack(payload - _SIZE.size)
+            + data.ljust(payload - _SIZE.size, b"\0")
+        )
         with self._lock:
             if self._used + size > self.room:
                 self.lost += 1

@@ -24,7 +24,7 @@ from prestocloud_sec.bpf.errors import ENOTSUPP, BpfMisuseError
 from prestocloud_sec.bpf.maps.base import Map
 from prestocloud_sec.bpf.maps.codec import plain_bytes
 from prestocloud_sec.bpf.maps.kinds import PAGE, MapType
-from prestocloud_sec.bpf.maps.storage import view, zeros
+from prestocloud_sec.bpf.maps.storage import rounded, view, zeros
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -121,7 +121,7 @@ class RingBuffer(Map):
         size &= (1 << 64) - 1
         if size > _LARGEST:
             return None
-        length = (size + HEADER + 7) & ~7
+        length = rounded(size + HEADER)
         if length > self.max_entries:
             return None
         with self._lock:
@@ -130,7 +130,7 @@ class RingBuffer(Map):
                 header = self._headers[(self._pending_position & self._mask) >> 2]
                 if header & BUSY:
                     break
-                self._pending_position += ((header & _LENGTH) + HEADER + 7) & ~7
+                self._pending_position += rounded((header & _LENGTH) + HEADER)
             following = position + length
             if following - self.consumer_position > self._mask or following - self._pending_position > self._mask:
                 return None
@@ -217,7 +217,7 @@ class RingBuffer(Map):
                     return None
                 size = header & _LENGTH
                 content = bytes(self._view[start + HEADER : start + HEADER + size])
-                self.consumer_position += (size + HEADER + 7) & ~7
+                self.consumer_position += rounded(size + HEADER)
                 if not header & DISCARDED:
                     return content
         return None

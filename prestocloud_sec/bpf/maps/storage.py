@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["WINDOW", "power_of_two", "stride_of", "view", "zeros"]
+__all__ = ["WINDOW", "address_of", "power_of_two", "rounded", "stride_of", "view", "zeros"]
 
 WINDOW = 1 << 32
 """Bytes of a map's values that a program can address."""
@@ -38,6 +38,15 @@ def power_of_two(number: int) -> int:
     return 1 << max(number - 1, 0).bit_length()
 
 
+def rounded(size: int) -> int:
+    """Return the least multiple of 8 that is not below `size`.
+
+    >>> rounded(8), rounded(9)
+    (8, 16)
+    """
+    return (size + 7) & ~7
+
+
 def stride_of(size: int) -> int:
     """Return the distance of elements of `size` bytes: a power of two, 8 or more."""
     return max(power_of_two(size), 8)
@@ -52,12 +61,17 @@ def zeros(size: int) -> NDArray[np.uint8]:
         ENOMEM, if the system does not give them.
     """
     if size <= _LARGE:
-        return np.zeros((size + 7) // 8, np.uint64).view(np.uint8)[:size]
+        return np.zeros(rounded(size) // 8, np.uint64).view(np.uint8)[:size]
     try:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE
         return np.frombuffer(mmap.mmap(-1, size, flags=flags), np.uint8)
     except (MemoryError, OSError, OverflowError, ValueError) as error:
         raise MapError(errno.ENOMEM, f"no memory for {size} bytes", where="map") from error
+
+
+def address_of(array: NDArray[Any]) -> int:
+    """Return where an array lies in this process."""
+    return int(array.ctypes.data)
 
 
 def view(array: NDArray[Any]) -> memoryview:

@@ -79,6 +79,7 @@ def test_commands_of_the_pages_run() -> None:
     for command in COMMANDS:
         done = subprocess.run(
             [sys.executable, "-m", "prestocloud_sec", *shlex.split(command, comments=True)[1:]],
+            cwd=ROOT,
             env=os.environ | {"COLUMNS": "100"},
             stdin=subprocess.DEVNULL,
             capture_output=True,

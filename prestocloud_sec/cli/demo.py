@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 
-@click.command()
+@click.command(short_help="Run an edge device, a relay, a gateway and packet filters.")
 @click.option("--trace", is_flag=True, help="Print every packet's journey, layer by layer.")
 @json_option
 @click.pass_context

@@ -74,7 +74,9 @@ def curve_number(curve: EllipticCurve) -> int:
     for number in _CURVES:
         if curve_of(number).name == name:
             return number
-    raise TpmMisuseError(f"{shown(name)} is no curve that TPMs have", where="curve", expected=", ".join(_CURVES.values()))
+    raise TpmMisuseError(
+        f"{shown(name)} is no curve that TPMs have", where="curve", expected=", ".join(_CURVES.values())
+    )
 
 
 def public_key_of(public: TPMT_PUBLIC) -> PublicKey:
@@ -123,4 +125,6 @@ def _ecc(public: TPMT_PUBLIC) -> EllipticCurvePublicKey:
     try:
         return EllipticCurvePublicNumbers(x, y, curve).public_key()
     except ValueError as error:
-        raise VerificationError("the point is not on the curve", where="unique", expected=f"one on {curve.name}") from error
+        raise VerificationError(
+            "the point is not on the curve", where="unique", expected=f"one on {curve.name}"
+        ) from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Secrets that are shared with a key of a TPM: salts of sessions, and the seeds that protect credentials and duplicates.
+"""Secrets that are shared with a key of a TPM: salts of sessions, seeds of credentials and of duplicates.
 
 Source: TPM 2.0 Library, Part 1, annexes B (RSA) and C (ECC): B.10 and C.6 (secret sharing).
 
@@ -35,10 +35,12 @@ if TYPE_CHECKING:
 
     SoftwareKey: TypeAlias = RSAPrivateKey | EllipticCurvePrivateKey
 
-__all__ = ["Purpose", "Salt", "make_salt", "recover_secret", "share_secret"]
+__all__ = ["Purpose", "Salt", "draw_private_key", "make_salt", "recover_secret", "share_secret"]
 
 _ALG_RSA = 0x0001
 _DECRYPT = 1 << 17  # TPMA_OBJECT
+_TRIALS = 1000
+"""An honest source fails so often with probability below 2**-1000: half of all numbers, at least, are keys."""
 
 
 class Purpose(Enum):
@@ -93,9 +95,7 @@ def make_salt(public: TPMT_PUBLIC, *, random: Random = secrets.token_bytes) -> S
     return Salt(*share_secret(public, Purpose.SALT, random=random))
 
 
-def share_secret(
-    public: TPMT_PUBLIC, purpose: Purpose, *, random: Random = secrets.token_bytes
-) -> tuple[bytes, bytes]:
+def share_secret(public: TPMT_PUBLIC, purpose: Purpose, *, random: Random = secrets.token_bytes) -> tuple[bytes, bytes]:
     """Draw a secret that only the holder of a private key can find out.
 
     Parameters
@@ -127,14 +127,33 @@ def share_secret(
         return secret, _oaep(key.encrypt, secret, algorithm, label)
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    # 64 bits more than the order has make the remainder as good as uniform (FIPS 186-5, A.2.1).
-    order = _order(key.curve)
-    wide = int.from_bytes(drawn(random, (key.curve.key_size + 7) // 8 + 8), "big")
-    ephemeral = ec.derive_private_key(wide % (order - 1) + 1, key.curve)
+    ephemeral = draw_private_key(key.curve, random)
     z = ephemeral.exchange(ec.ECDH(), key)
     point = _coordinates(ephemeral.public_key())
     secret = kdfe(algorithm, z, label, point[0], _coordinates(key)[0])
     return secret, b"".join(len(part).to_bytes(2, "big") + part for part in point)
+
+
+def draw_private_key(curve: EllipticCurve, random: Random) -> EllipticCurvePrivateKey:
+    """Draw a private key, by trial (FIPS 186-5, A.2.2).
+
+    Raises
+    ------
+    TpmMisuseError
+        If `random` returns something else than what it is asked for, or never a number that fits.
+    """
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    bits = curve.key_size
+    for _ in range(_TRIALS):
+        number = int.from_bytes(drawn(random, (bits + 7) // 8), "big") >> -bits % 8
+        try:
+            return ec.derive_private_key(number, curve)
+        except ValueError:  # zero, or not below the order
+            continue
+    raise TpmMisuseError(
+        f"no private key in {_TRIALS} draws", where="random", expected="a source that does not repeat itself"
+    )
 
 
 def recover_secret(private: SoftwareKey, public: TPMT_PUBLIC, purpose: Purpose, encrypted: BytesLike) -> bytes:
@@ -223,4 +242,6 @@ def _point(raw: bytes, curve: EllipticCurve) -> Any:
     try:
         return EllipticCurvePublicNumbers(x, y, curve).public_key()
     except ValueError as error:
-        raise TpmFormatError("not on the curve", where="ephemeral point", expected=f"a point of {curve.name}") from error
+        raise TpmFormatError(
+            "not on the curve", where="ephemeral point", expected=f"a point of {curve.name}"
+        ) from error

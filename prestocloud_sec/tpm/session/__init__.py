@@ -8,8 +8,11 @@ use are functions of their own in `prestocloud_sec.tpm.session.formulas`.
 from __future__ import annotations
 
 from prestocloud_sec.tpm.session.auth_value import AuthValue, AuthValueLike, auth_value
+from prestocloud_sec.tpm.session.authorize import MOST_SESSIONS, authorize
+from prestocloud_sec.tpm.session.base import PASSWORD, PasswordAuthorization, Session, SessionState, Use
+from prestocloud_sec.tpm.session.changes import auth_after
 from prestocloud_sec.tpm.session.cipher import ParameterCipher
-from prestocloud_sec.tpm.session.exchange import Exchange, auth_after, authorize
+from prestocloud_sec.tpm.session.exchange import Exchange
 from prestocloud_sec.tpm.session.formulas import (
     audit_extend,
     command_hmac,
@@ -18,18 +21,11 @@ from prestocloud_sec.tpm.session.formulas import (
     rp_hash,
     session_key,
 )
-from prestocloud_sec.tpm.session.sessions import (
-    PASSWORD,
-    Binding,
-    HmacSession,
-    PasswordAuthorization,
-    PolicySession,
-    Session,
-    SessionState,
-    Use,
-)
+from prestocloud_sec.tpm.session.sessions import Binding, HmacSession, PolicySession
+from prestocloud_sec.tpm.session.start import SessionKind, SessionStart
 
 __all__ = [
+    "MOST_SESSIONS",
     "PASSWORD",
     "AuthValue",
     "AuthValueLike",
@@ -40,6 +36,8 @@ __all__ = [
     "PasswordAuthorization",
     "PolicySession",
     "Session",
+    "SessionKind",
+    "SessionStart",
     "SessionState",
     "Use",
     "audit_extend",

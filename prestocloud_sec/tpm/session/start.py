@@ -145,9 +145,7 @@ class SessionStart(KeepsSecrets):
         if len(nonce) != len(self.nonce_caller):
             raise TpmFormatError(f"{len(nonce)} bytes", where="nonceTPM", expected=f"{len(self.nonce_caller)}")
         bind = None if self._binding is None else self._binding.value
-        key = session_key(
-            self._hash, nonce_tpm=nonce, nonce_caller=self.nonce_caller, bind=bind, salt=self._secret
-        )
+        key = session_key(self._hash, nonce_tpm=nonce, nonce_caller=self.nonce_caller, bind=bind, salt=self._secret)
         wipe(self._secret)
         self._secret = None
         common: dict[str, Any] = {

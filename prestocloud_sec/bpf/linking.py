@@ -64,6 +64,10 @@ class Named:
         """Make the error for a number that does not fit."""
         return BpfMisuseError(f"{shown(self.name)} is {number} slots away", expected=expected)
 
+    def instead(self) -> Instruction | None:
+        """Return the instruction that a name which nothing defines stands for, if there is one."""
+        return None
+
     def unknown(self, known: Iterable[str]) -> PrestoCloudError:
         """Make the error for a name that nothing defines."""
         expected = ", ".join(map(shown, itertools.islice(known, 8))) or "a label"
@@ -121,15 +125,19 @@ class Draft:
                 instructions.append(statement)
                 continue
             name = statement.name
+            if statement.refers is not Reference.MAP and name not in self.labels:
+                other = statement.instead()
+                if other is None:
+                    raise statement.unknown(self.labels)
+                instructions.append(other)
+                continue
             if statement.refers is Reference.MAP:
                 maps[index] = name
                 number = numbers.setdefault(name, len(numbers))
-            elif name in self.labels:
+            else:
                 number = self.labels[name] - slot - 1
                 if statement.refers is Reference.FUNCTION:
                     called.add(name)
-            else:
-                raise statement.unknown(self.labels)
             instructions.append(statement.build(number))
         places = {name: slot for name, slot in self.labels.items() if name not in called}
         functions = {name: slot for name, slot in self.labels.items() if name in called}

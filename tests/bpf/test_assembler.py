@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from prestocloud_sec.bpf import Program, Symbols, assemble, disassemble
 from prestocloud_sec.bpf.disassembler import instruction_text
 from prestocloud_sec.bpf.errors import AssemblyError, BpfMisuseError
-from prestocloud_sec.bpf.isa import CallLocal, Exit, ImmKind, Instruction, Jump, LoadImm64, decode
+from prestocloud_sec.bpf.helpers import prototypes
+from prestocloud_sec.bpf.isa import CallHelper, CallLocal, Exit, ImmKind, Instruction, Jump, LoadImm64, decode
 from prestocloud_sec.testing.bpf_isa import instructions, programs
 
 LLVM = Path(__file__).parent / "llvm"
@@ -229,6 +230,19 @@ def test_spellings(text: str, encoded: str) -> None:
     assert assemble(text).to_bytes().hex() == encoded
 
 
+class TestHelpersByName:
+    def test_each_helper_is_called_by_its_name_in_c(self) -> None:
+        for row in prototypes().values():
+            for text in (f"call bpf_{row.name}\nexit", f"call bpf_{row.name}#{row.number}\nexit"):
+                assert assemble(text).instructions == (CallHelper(row.number), Exit())
+
+    def test_a_function_of_that_name_comes_first(self) -> None:
+        program = assemble("call bpf_redirect\nexit\nbpf_redirect:\nr0 = 1\nexit")
+        assert program.instructions[0] == CallLocal(1)
+        assert program.symbols.functions == {"bpf_redirect": 2}
+        assert program.run().value == 1
+
+
 class TestLines:
     def test_comments_and_blanks(self) -> None:
         text = "# first\n\r\n\t r0 = 1 ; why\r\n// all of it\nr0+=2//no\n;\n  exit# done\n"
@@ -308,7 +322,10 @@ REFUSED = [
     ("goto +40000", 1, 6, "does not fit", "-32768..32767"),
     ("goto nowhere", 1, 6, "there is no label 'nowhere'", "colon"),
     ("done: exit\ngoto doen", 2, 6, "there is no label 'doen'", "did you mean 'done'?"),
-    ("call nothing", 1, 6, "there is no function 'nothing'", ""),
+    ("call nothing", 1, 6, "there is no function 'nothing'", "a helper, as a number or bpf_..."),
+    ("call bpf_redirekt", 1, 6, "there is no function 'bpf_redirekt'", "did you mean 'bpf_redirect'?"),
+    ("call local bpf_redirect", 1, 12, "there is no function 'bpf_redirect'", "colon"),
+    ("goto bpf_redirect", 1, 6, "there is no label 'bpf_redirect'", "colon"),
     ("a: exit\n\n a: exit", 3, 2, "'a' is already defined", "line 1"),
     ("r1: exit", 1, 1, "unexpected 'r1'", "a name"),
     ("gotoo +1", 1, 1, "unexpected 'gotoo'", "did you mean 'goto"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from prestocloud_sec.bpf.assembler.text import Cursor, Token, shown, suggestion
 from prestocloud_sec.bpf.errors import AssemblyError
@@ -34,6 +35,33 @@ class _NamedInText(Named):
         kind = "function" if self.refers is Reference.FUNCTION else "label"
         hint = suggestion(self.name, known) or "a name and a colon before an instruction define it"
         return self._error(f"there is no {kind} {shown(self.name)}", hint=hint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Called(_NamedInText):
+    """A name that is called: a function of the program, or, where there is none of that name, a helper."""
+
+    def instead(self) -> Instruction | None:
+        """Return the call of the helper with this name."""
+        number = _helpers().get(self.name)
+        return None if number is None else CallHelper(number)
+
+    def unknown(self, known: Iterable[str]) -> AssemblyError:
+        """Make the error for a name that is neither."""
+        hint = suggestion(self.name, (*known, *_helpers()))
+        return self._error(
+            f"there is no function {shown(self.name)}",
+            expected="a function of the program, or a helper, as a number or bpf_...",
+            hint=hint or "a name and a colon before an instruction define a function",
+        )
+
+
+@cache
+def _helpers() -> dict[str, int]:
+    """Return the numbers of the kernel's helpers by their names in C."""
+    from prestocloud_sec.bpf.helpers.prototypes import by_name
+
+    return {f"bpf_{name}": row.number for name, row in by_name().items()}
 
 
 def named(
@@ -72,8 +100,9 @@ def call(line: Cursor) -> Statement:
     """Read what follows ``call``, in the forms of either syntax.
 
     ``call 7``, ``call helper 7``, ``call name#7``: a helper. ``call pc+3``, ``call name``, ``call local name``: a
-    function of the program. ``call kfunc 7``, ``call runtime 7``, with ``, 2`` for an index of BTF descriptors: a
-    kernel function. ``call r3``, ``call helper r3``: what a register holds.
+    function of the program. ``call bpf_redirect``: a helper of the kernel, where no function has that name.
+    ``call kfunc 7``, ``call runtime 7``, with ``, 2`` for an index of BTF descriptors: a kernel function. ``call r3``,
+    ``call helper r3``: what a register holds.
     """
     line.accept("%")
     if line.at_register():
@@ -101,7 +130,7 @@ def call(line: Cursor) -> Statement:
             raise line.error(word, f"there is no helper {name}", expected="a number of 32 bits")
         return CallHelper(int(number_text))
     token = line.symbol("the number of a helper, or the name of a function")
-    return named(line, token, Reference.FUNCTION, CallLocal)
+    return _Called(CallLocal, Reference.FUNCTION, token.text, token=token, line=line)
 
 
 def call_register(line: Cursor) -> Statement:

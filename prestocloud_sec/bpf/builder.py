@@ -12,6 +12,7 @@ from typing import overload
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.isa import (
+    ALWAYS_FETCH,
     REGISTERS,
     AddressSpaceCast,
     Alu,
@@ -32,7 +33,6 @@ from prestocloud_sec.bpf.isa import (
     MayGoto,
     StoreRelease,
     Swap,
-    SwapKind,
 )
 from prestocloud_sec.bpf.linking import Draft, Named, Reference, Statement
 from prestocloud_sec.bpf.operands import (
@@ -46,12 +46,10 @@ from prestocloud_sec.bpf.operands import (
     immediate,
 )
 from prestocloud_sec.bpf.program import Program, ProgramType
-from prestocloud_sec.bpf.syntax import is_symbol
+from prestocloud_sec.bpf.syntax import SWAPS, is_symbol
 from prestocloud_sec.wire import shown
 
 __all__ = ["Builder"]
-
-_SWAPS = {f"{kind}{width}": (kind, width) for kind in SwapKind for width in (16, 32, 64)}
 
 
 class _RegisterOf:
@@ -242,9 +240,9 @@ class Builder:
 
     def swap(self, kind: str, register: Register) -> None:
         """Swap bytes in place: `kind` is ``le``, ``be`` or ``bswap`` with 16, 32 or 64, as in ``be16``."""
-        if not isinstance(kind, str) or kind not in _SWAPS:
-            raise BpfMisuseError(f"{shown(kind)} is no swap", where="swap", expected=" or ".join(_SWAPS))
-        self.emit(Swap(*_SWAPS[kind], _whole(register)))
+        if not isinstance(kind, str) or kind not in SWAPS:
+            raise BpfMisuseError(f"{shown(kind)} is no swap", where="swap", expected=" or ".join(SWAPS))
+        self.emit(Swap(*SWAPS[kind], _whole(register)))
 
     def cast(self, dst: Register, src: Register, *, target: int, source: int) -> None:
         """Cast an address between the kernel's space (0) and an arena's (1)."""
@@ -267,7 +265,7 @@ class Builder:
         if not isinstance(op, str) or op not in set(AtomicOp):
             raise BpfMisuseError(f"{shown(op)} is no atomic operation", where="atomic", expected=", ".join(AtomicOp))
         operation = AtomicOp(op)
-        always = operation in {AtomicOp.XCHG, AtomicOp.CMPXCHG}
+        always = operation in ALWAYS_FETCH
         at = _unsigned(cell).address
         self.emit(Atomic(operation, always or fetch, cell.size, at.base, at.offset, _sized(src, cell.size)))
 

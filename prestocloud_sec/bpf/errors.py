@@ -12,6 +12,7 @@ import errno as _errno
 from prestocloud_sec.errors import InputError, MisuseError
 
 __all__ = [
+    "ENOTSUPP",
     "AssemblyError",
     "BpfError",
     "BpfMisuseError",
@@ -41,6 +42,11 @@ def errno_symbol(number: int) -> str:
     ('ENOENT', 'EOPNOTSUPP', 'ENOTSUPP')
     """
     return _KERNEL_NAMES.get(number) or _errno.errorcode.get(number, f"E{number}")
+
+
+def _place(**parts: object) -> str | None:
+    """Return where something is, as messages say it: the parts that are known, each behind its name."""
+    return ", ".join(f"{name} {part}" for name, part in parts.items() if part is not None) or None
 
 
 class BpfError(InputError):
@@ -78,9 +84,7 @@ class DecodeError(ProgramError):
     ) -> None:
         self.instruction = instruction
         self.field = field
-        parts = [f"instruction {instruction}"] if instruction is not None else []
-        parts += [f"field {field}"] if field is not None else []
-        super().__init__(what, where=", ".join(parts) or None, expected=expected, hint=hint)
+        super().__init__(what, where=_place(instruction=instruction, field=field), expected=expected, hint=hint)
 
 
 class JumpTargetError(DecodeError):
@@ -107,9 +111,7 @@ class AssemblyError(BpfError):
     ) -> None:
         self.line = line
         self.column = column
-        parts = [f"line {line}"] if line is not None else []
-        parts += [f"column {column}"] if column is not None else []
-        super().__init__(what, where=", ".join(parts) or None, expected=expected, hint=hint)
+        super().__init__(what, where=_place(line=line, column=column), expected=expected, hint=hint)
 
 
 class ClassicError(ProgramError):
@@ -141,12 +143,35 @@ class ClassicError(ProgramError):
         self.field = field
         self.errno = errno
         self.symbol = errno_symbol(errno)
-        parts = [f"instruction {instruction}"] if instruction is not None else []
-        parts += [f"field {field}"] if field is not None else []
-        super().__init__(what, where=", ".join(parts) or None, expected=expected, hint=hint)
+        super().__init__(what, where=_place(instruction=instruction, field=field), expected=expected, hint=hint)
 
 
-class MapError(BpfError):
+class _ErrnoError(BpfError):
+    """What a kernel says with an errno.
+
+    Attributes
+    ----------
+    errno : int
+        The positive number, as in ``errno.h`` (524 for ENOTSUPP).
+    symbol : str
+        Its name.
+    """
+
+    def __init__(
+        self,
+        errno: int,
+        what: str,
+        *,
+        where: str | None = None,
+        expected: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.errno = errno
+        self.symbol = errno_symbol(errno)
+        super().__init__(f"{what} [{self.symbol}]", where=where, expected=expected, hint=hint)
+
+
+class MapError(_ErrnoError):
     """A map operation that the kernel refuses with the same errno.
 
     Attributes
@@ -157,21 +182,8 @@ class MapError(BpfError):
         Its name.
     """
 
-    def __init__(
-        self,
-        errno: int,
-        what: str,
-        *,
-        where: str | None = None,
-        expected: str | None = None,
-        hint: str | None = None,
-    ) -> None:
-        self.errno = errno
-        self.symbol = errno_symbol(errno)
-        super().__init__(f"{what} [{self.symbol}]", where=where, expected=expected, hint=hint)
 
-
-class KernelError(BpfError):
+class KernelError(_ErrnoError):
     """The running kernel refused a call.
 
     Attributes
@@ -181,19 +193,6 @@ class KernelError(BpfError):
     symbol : str
         Its name.
     """
-
-    def __init__(
-        self,
-        errno: int,
-        what: str,
-        *,
-        where: str | None = None,
-        expected: str | None = None,
-        hint: str | None = None,
-    ) -> None:
-        self.errno = errno
-        self.symbol = errno_symbol(errno)
-        super().__init__(f"{what} [{self.symbol}]", where=where, expected=expected, hint=hint)
 
 
 class LoadError(KernelError):
@@ -254,7 +253,5 @@ class FaultError(BpfError):
         self.instruction = instruction
         self.region = region
         self.size = size
-        parts = [f"instruction {instruction}"] if instruction is not None else []
-        parts += [f"region {region}"] if region is not None else []
-        super().__init__(what, where=", ".join(parts) or None, expected=expected, hint=hint)
+        super().__init__(what, where=_place(instruction=instruction, region=region), expected=expected, hint=hint)
         self.offset = offset

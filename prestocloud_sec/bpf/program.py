@@ -9,10 +9,7 @@ takes two. Jump offsets count slots (RFC 9669, section 4.3), and the kernel's me
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import IntEnum
-from types import MappingProxyType
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, JumpTargetError
@@ -28,6 +25,8 @@ from prestocloud_sec.bpf.isa import (
     encode,
 )
 from prestocloud_sec.bpf.isa.operands import InstructionBase
+from prestocloud_sec.bpf.program_type import ProgramType
+from prestocloud_sec.bpf.symbols import Symbols
 from prestocloud_sec.wire import items_of, shown
 
 if TYPE_CHECKING:
@@ -39,107 +38,6 @@ __all__ = ["Program", "ProgramType", "Symbols", "target_slot"]
 
 _SHOWN = 4
 """Instructions that the short form of a program shows."""
-
-
-class ProgramType(IntEnum):
-    """Program types by the kernel's number (Linux ``include/uapi/linux/bpf.h``, ``enum bpf_prog_type``)."""
-
-    UNSPEC = 0
-    SOCKET_FILTER = 1
-    KPROBE = 2
-    SCHED_CLS = 3
-    SCHED_ACT = 4
-    TRACEPOINT = 5
-    XDP = 6
-    PERF_EVENT = 7
-    CGROUP_SKB = 8
-    CGROUP_SOCK = 9
-    LWT_IN = 10
-    LWT_OUT = 11
-    LWT_XMIT = 12
-    SOCK_OPS = 13
-    SK_SKB = 14
-    CGROUP_DEVICE = 15
-    SK_MSG = 16
-    RAW_TRACEPOINT = 17
-    CGROUP_SOCK_ADDR = 18
-    LWT_SEG6LOCAL = 19
-    LIRC_MODE2 = 20
-    SK_REUSEPORT = 21
-    FLOW_DISSECTOR = 22
-    CGROUP_SYSCTL = 23
-    RAW_TRACEPOINT_WRITABLE = 24
-    CGROUP_SOCKOPT = 25
-    TRACING = 26
-    STRUCT_OPS = 27
-    EXT = 28
-    LSM = 29
-    SK_LOOKUP = 30
-    SYSCALL = 31
-    NETFILTER = 32
-
-
-def _frozen(mapping: object, key: type, value: type, where: str) -> MappingProxyType[Any, Any]:
-    try:
-        given = dict(mapping) if isinstance(mapping, Mapping) else None
-    except Exception:  # whatever a foreign mapping raises
-        given = None
-    if given is None or not all(isinstance(k, key) and isinstance(v, value) for k, v in given.items()):
-        raise BpfMisuseError(
-            f"{shown(mapping)} names nothing",
-            where=f"Symbols.{where}",
-            expected=f"a mapping of {key.__name__} to {value.__name__}",
-        )
-    return MappingProxyType(given)
-
-
-@dataclass(frozen=True, slots=True)
-class Symbols:
-    """Names that bytes do not carry.
-
-    Attributes
-    ----------
-    labels : mapping of str to int
-        Name of a place, and its slot.
-    functions : mapping of str to int
-        Name of a local function, and the slot it starts at.
-    maps : mapping of int to str
-        Index of a 64-bit load, and the name of the map it refers to. The load's number is then a placeholder: the
-        position of the name among the program's map names.
-    """
-
-    labels: Mapping[str, int] = field(default_factory=dict)
-    functions: Mapping[str, int] = field(default_factory=dict)
-    maps: Mapping[int, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name, key, value in (("labels", str, int), ("functions", str, int), ("maps", int, str)):
-            object.__setattr__(self, name, _frozen(getattr(self, name), key, value, name))
-        twice = self.labels.keys() & self.functions.keys()
-        if twice:
-            raise BpfMisuseError(
-                f"{shown(min(twice))} is a label and a function", where="symbols", expected="one of the two"
-            )
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (Symbols, (dict(self.labels), dict(self.functions), dict(self.maps)))
-
-    @property
-    def map_names(self) -> tuple[str, ...]:
-        """The names of the maps, each once, in the order of their first use."""
-        return tuple(dict.fromkeys(self.maps[index] for index in sorted(self.maps)))
-
-
-def _instructions_of(given: Iterable[Instruction]) -> Iterator[Instruction]:
-    """Yield what a caller's iterable holds; the first that is no instruction ends it, however many there are."""
-    for index, instruction in enumerate(items_of(given, "Program", "instructions", error=BpfMisuseError)):
-        if not isinstance(instruction, InstructionBase):
-            raise BpfMisuseError(
-                f"{shown(instruction)} is no instruction",
-                where=f"Program, element {index}",
-                expected="an object of prestocloud_sec.bpf.isa",
-            )
-        yield instruction
 
 
 def target_slot(instruction: Instruction, slot: int) -> int | None:
@@ -155,6 +53,24 @@ def target_slot(instruction: Instruction, slot: int) -> int | None:
             return slot + 1 + instruction.value
         case _:
             return None
+
+
+def _instructions_of(given: Iterable[Instruction]) -> Iterator[Instruction]:
+    """Yield what a caller's iterable holds; the first that is no instruction ends it, however many there are."""
+    for index, instruction in enumerate(items_of(given, "Program", "instructions", error=BpfMisuseError)):
+        if not isinstance(instruction, InstructionBase):
+            raise BpfMisuseError(
+                f"{shown(instruction)} is no instruction",
+                where=f"Program, element {index}",
+                expected="an object of prestocloud_sec.bpf.isa",
+            )
+        yield instruction
+
+
+def _target_field(instruction: Instruction) -> str:
+    """Return which field of an instruction holds its distance (RFC 9669, sections 4.3 and 5.4)."""
+    far = isinstance(instruction, CallLocal | LoadImm64) or (isinstance(instruction, Jump) and instruction.wide)
+    return "imm" if far else "off"
 
 
 class Program:
@@ -344,7 +260,7 @@ class Program:
             raise JumpTargetError(
                 f"it leads to slot {target}, " + ("within a 64-bit load" if inside else "outside the program"),
                 instruction=slot,
-                field="imm" if getattr(self.instructions[index], "wide", True) else "off",
+                field=_target_field(self.instructions[index]),
                 expected=f"the slot of an instruction, 0..{len(self) - 1}",
             )
         return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
-from prestocloud_sec.bpf.isa import AluOp, AtomicOp, BranchOp
+from prestocloud_sec.bpf.isa import AluOp, AtomicOp, BranchOp, SwapKind
 from prestocloud_sec.wire import shown
 
 __all__ = [
@@ -19,14 +19,17 @@ __all__ = [
     "BRANCH_SIGNS",
     "SIGNED_TYPES",
     "SIZE_SUFFIXES",
+    "SWAPS",
     "SYNTAXES",
     "TYPES",
     "WORD",
     "check_syntax",
+    "displacement",
     "is_symbol",
 ]
 
 SYNTAXES = ("kernel", "mnemonic")
+"""What both are called."""
 
 ALU_SIGNS: dict[AluOp, str] = {
     AluOp.ADD: "+=",
@@ -66,9 +69,23 @@ SIGNED_TYPES: dict[int, str] = {1: "s8", 2: "s16", 4: "s32"}
 SIZE_SUFFIXES: dict[int, str] = {1: "b", 2: "h", 4: "w", 8: "dw"}
 """Ends of mnemonics by size in bytes."""
 
+SWAPS: dict[str, tuple[SwapKind, int]] = {
+    f"{kind}{width}": (kind, width) for kind in SwapKind for width in (16, 32, 64)
+}
+"""Byte swaps and their widths in bits, by the word for them: ``le16`` to ``bswap64``."""
+
 WORD = r"[A-Za-z_.$][A-Za-z0-9_.$]*"
 _SYMBOL = re.compile(WORD, re.ASCII)
 _REGISTER = re.compile(r"[rw][0-9]+", re.ASCII)
+
+
+def displacement(offset: int, blank: str = "") -> str:
+    """Write a distance with its sign apart.
+
+    >>> displacement(4, " "), displacement(-4)
+    ('+ 4', '-4')
+    """
+    return f"{'-' if offset < 0 else '+'}{blank}{abs(offset)}"
 
 
 def is_symbol(name: str) -> bool:

@@ -39,6 +39,7 @@ from prestocloud_sec.bpf.isa import (
     LegacyLoad,
     Load,
     LoadImm64,
+    MayGoto,
     decode,
     encode,
 )
@@ -340,7 +341,16 @@ class TestProgram:
 
     @pytest.mark.parametrize(
         ("instruction", "field"),
-        [(Jump(5), "off"), (Jump(-2), "off"), (Jump(1, wide=True), "imm"), (CallLocal(1), "imm"), (Jump(2), "off")],
+        [
+            (Jump(5), "off"),
+            (Jump(-2), "off"),
+            (Jump(1, wide=True), "imm"),
+            (Branch(BranchOp.EQ, 64, 0, Imm(1), 5), "off"),
+            (MayGoto(5), "off"),
+            (CallLocal(1), "imm"),
+            (LoadImm64(1, ImmKind.FUNCTION, 9), "imm"),
+            (Jump(2), "off"),
+        ],
     )
     def test_targets_that_are_none(self, instruction: Instruction, field: str) -> None:
         program = Program(

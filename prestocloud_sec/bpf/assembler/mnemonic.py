@@ -13,6 +13,7 @@ from functools import partial
 from prestocloud_sec.bpf.assembler.statement import call, exit_, may_goto, named, to_place
 from prestocloud_sec.bpf.assembler.text import Cursor, suggestion
 from prestocloud_sec.bpf.isa import (
+    ALWAYS_FETCH,
     AddressSpaceCast,
     Alu,
     AluOp,
@@ -162,8 +163,7 @@ def _lock(line: Cursor) -> Statement:
     base, offset = _address(line)
     _comma(line)
     op = AtomicOp(name)
-    always = op in {AtomicOp.XCHG, AtomicOp.CMPXCHG}
-    return Atomic(op, fetch or always, bits // 8, base, offset, _register(line))
+    return Atomic(op, fetch or op in ALWAYS_FETCH, bits // 8, base, offset, _register(line))
 
 
 _ATOMICS = tuple(str(op) for op in AtomicOp)

@@ -23,16 +23,14 @@ from prestocloud_sec.bpf.isa import (
     LoadAcquire,
     LoadImm64,
     Swap,
-    SwapKind,
 )
 from prestocloud_sec.bpf.linking import Reference, Statement
-from prestocloud_sec.bpf.syntax import ATOMIC_SIGNS, SIGNED_TYPES, TYPES
+from prestocloud_sec.bpf.syntax import ATOMIC_SIGNS, SIGNED_TYPES, SWAPS, TYPES
 
 __all__ = ["Head", "address", "constant", "extended", "loaded", "named_value", "same", "size_of_type", "sizes"]
 
 _SIZES = {name: size for size, name in TYPES.items()}
 _SIGNED_SIZES = {name: size for size, name in SIGNED_TYPES.items()}
-_SWAPS = {f"{kind}{width}": (kind, width) for kind in SwapKind for width in (16, 32, 64)}
 _FETCHES = {
     f"{prefix}_fetch_{op}": (op, size)
     for op in ATOMIC_SIGNS
@@ -181,7 +179,7 @@ def named_value(head: Head) -> Statement:
 
 
 def _swap(head: Head, word: Token) -> Instruction:
-    kind, width = _SWAPS[word.text]
+    kind, width = SWAPS[word.text]
     same(head, head.line.register(head.letter)[0], "bytes are swapped in place")
     return Swap(kind, width, head.whole())
 
@@ -251,7 +249,7 @@ def _cast(head: Head, _word: Token) -> Instruction:
 
 
 _OPERATIONS: dict[str, Callable[[Head, Token], Statement]] = {
-    **dict.fromkeys(_SWAPS, _swap),
+    **dict.fromkeys(SWAPS, _swap),
     **dict.fromkeys(_FETCHES, _fetch),
     **dict.fromkeys(_EXCHANGES, _exchange),
     "load_acquire": _load_acquire,

@@ -19,7 +19,7 @@ from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
 
-from prestocloud_sec.bpf.program import ProgramType
+from prestocloud_sec.bpf.program_type import ProgramType
 
 __all__ = ["Argument", "Prototype", "Returns", "by_name", "prototype", "prototypes"]
 

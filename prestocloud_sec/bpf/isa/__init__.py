@@ -37,6 +37,7 @@ from prestocloud_sec.bpf.isa.instructions import (
     Swap,
 )
 from prestocloud_sec.bpf.isa.operands import (
+    ALWAYS_FETCH,
     FRAME_POINTER,
     REGISTERS,
     SLOT_SIZE,
@@ -50,6 +51,7 @@ from prestocloud_sec.bpf.isa.operands import (
 )
 
 __all__ = [
+    "ALWAYS_FETCH",
     "FRAME_POINTER",
     "REGISTERS",
     "SLOT_SIZE",

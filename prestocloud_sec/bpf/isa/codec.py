@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from prestocloud_sec.bpf.errors import BpfMisuseError, DecodeError
 from prestocloud_sec.bpf.isa.instructions import Instruction
 from prestocloud_sec.bpf.isa.operands import REGISTERS, SLOT_SIZE, Imm
-from prestocloud_sec.bpf.isa.table import ROWS, Carries, Kind, Row
+from prestocloud_sec.bpf.isa.table import OPERAND, ROWS, Carries, Kind, Row
 from prestocloud_sec.wire import items_of, shown, view_of
 
 if TYPE_CHECKING:
@@ -194,7 +194,6 @@ def _second_imm(view: memoryview, row: Row, index: int) -> int:
     return int.from_bytes(slot[4:], "little")
 
 
-_OPERAND = Carries("src", Kind.OPERAND)
 _SHAPES: dict[type, tuple[tuple[str, ...], bool]] = {}
 """For each class: the attributes whose values tell its rows apart, and whether ``src`` may be an immediate."""
 _BY_SHAPE: dict[tuple[object, ...], Row] = {}
@@ -205,11 +204,11 @@ def _index_rows() -> None:
     for row in ROWS:
         by_class.setdefault(row.make, []).append(row)
     for kind, rows in by_class.items():
-        mixed = any(row.imm == _OPERAND for row in rows)
+        mixed = any(row.imm == OPERAND for row in rows)
         names = tuple(sorted(set.intersection(*(set(row.fixed) for row in rows))))
         _SHAPES[kind] = (names, mixed)
         for row in rows:
-            immediate = row.imm == _OPERAND if mixed else None
+            immediate = row.imm == OPERAND if mixed else None
             _BY_SHAPE[kind, *(row.fixed[name] for name in names), immediate] = row
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
 from prestocloud_sec.bpf.isa.operands import (
+    ALWAYS_FETCH,
     REGISTERS,
     AluOp,
     AtomicOp,
@@ -189,7 +190,7 @@ class Atomic(InstructionBase):
 
     def __post_init__(self) -> None:
         self._member("op", AtomicOp)
-        self._choice("fetch", *((True,) if self.op in {AtomicOp.XCHG, AtomicOp.CMPXCHG} else (False, True)))
+        self._choice("fetch", *((True,) if self.op in ALWAYS_FETCH else (False, True)))
         self._choice("size", 4, 8)
         self._register("base")
         self._signed("offset", 16)

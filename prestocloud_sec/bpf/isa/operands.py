@@ -11,6 +11,7 @@ from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.wire import shown
 
 __all__ = [
+    "ALWAYS_FETCH",
     "FRAME_POINTER",
     "REGISTERS",
     "SLOT_SIZE",
@@ -79,6 +80,10 @@ class AtomicOp(StrEnum):
     XOR = "xor"
     XCHG = "xchg"
     CMPXCHG = "cmpxchg"
+
+
+ALWAYS_FETCH = frozenset({AtomicOp.XCHG, AtomicOp.CMPXCHG})
+"""Those that return the old value, whether asked or not."""
 
 
 class SwapKind(StrEnum):

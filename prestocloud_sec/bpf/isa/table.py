@@ -39,9 +39,9 @@ from prestocloud_sec.bpf.isa.instructions import (
     StoreRelease,
     Swap,
 )
-from prestocloud_sec.bpf.isa.operands import AluOp, AtomicOp, BranchOp, ImmKind, SwapKind
+from prestocloud_sec.bpf.isa.operands import ALWAYS_FETCH, AluOp, AtomicOp, BranchOp, ImmKind, SwapKind
 
-__all__ = ["ROWS", "Carries", "Kind", "Row"]
+__all__ = ["OPERAND", "ROWS", "Carries", "Kind", "Row"]
 
 
 class Kind(Enum):
@@ -104,7 +104,7 @@ _DST = Carries("dst", Kind.REGISTER)
 _SRC = Carries("src", Kind.REGISTER)
 _BASE = Carries("base", Kind.REGISTER)
 _OFFSET = Carries("offset", Kind.SIGNED)
-_OPERAND = Carries("src", Kind.OPERAND)
+OPERAND = Carries("src", Kind.OPERAND)
 
 # Classes, source bit, sizes and modes: RFC 9669, sections 3.2, 4.1 and 5.1.
 _LD, _LDX, _ST, _STX, _ALU, _JMP, _JMP32, _ALU64 = range(8)
@@ -165,7 +165,7 @@ def _alu_rows() -> Iterator[Row]:
     for bits, group in ((32, _ALU), (64, _ALU64)):
         for op, (code, off) in _ALU_CODES.items():
             fixed = {"op": op, "bits": bits}
-            yield Row(group | code, Alu, fixed, dst=_DST, off=off, imm=_OPERAND)
+            yield Row(group | code, Alu, fixed, dst=_DST, off=off, imm=OPERAND)
             yield Row(group | code | _REGISTER_SOURCE, Alu, fixed, dst=_DST, src=_SRC, off=off)
         yield Row(group | _NEG, Negate, {"bits": bits}, dst=_DST)
         for width in (8, 16, 32)[: bits // 32 + 1]:
@@ -196,7 +196,7 @@ def _memory_rows() -> Iterator[Row]:
             if not (signed and size == 8):
                 fixed = {"size": size, "signed": signed}
                 yield Row(_LDX | mode | bits, Load, fixed, dst=_DST, src=_BASE, off=_OFFSET)
-        yield Row(_ST | _MEM | bits, Store, {"size": size}, dst=_BASE, off=_OFFSET, imm=_OPERAND)
+        yield Row(_ST | _MEM | bits, Store, {"size": size}, dst=_BASE, off=_OFFSET, imm=OPERAND)
         yield Row(_STX | _MEM | bits, Store, {"size": size}, dst=_BASE, src=_SRC, off=_OFFSET)
 
 
@@ -205,7 +205,7 @@ def _atomic_rows() -> Iterator[Row]:
         opcode = _STX | _ATOMIC | bits
         if size >= 4:
             for op, code in _ATOMIC_CODES.items():
-                for fetch in (True,) if op in {AtomicOp.XCHG, AtomicOp.CMPXCHG} else (False, True):
+                for fetch in (True,) if op in ALWAYS_FETCH else (False, True):
                     fixed = {"op": op, "fetch": fetch, "size": size}
                     imm = code | _FETCH if fetch else code
                     yield Row(opcode, Atomic, fixed, dst=_BASE, src=_SRC, off=_OFFSET, imm=imm)
@@ -242,7 +242,7 @@ def _jump_rows() -> Iterator[Row]:
     for bits, group in ((64, _JMP), (32, _JMP32)):
         for op, code in _BRANCH_CODES.items():
             fixed = {"op": op, "bits": bits}
-            yield Row(group | code, Branch, fixed, dst=_DST, off=_OFFSET, imm=_OPERAND)
+            yield Row(group | code, Branch, fixed, dst=_DST, off=_OFFSET, imm=OPERAND)
             yield Row(group | code | _REGISTER_SOURCE, Branch, fixed, dst=_DST, src=_SRC, off=_OFFSET)
     yield Row(_JMP | _JCOND, MayGoto, off=_OFFSET)
     yield Row(_JMP | _EXIT, Exit)

@@ -15,7 +15,8 @@ from prestocloud_sec.bpf.errors import BpfMisuseError, KernelError
 from prestocloud_sec.bpf.linux.attr import PROGRAM_INFO, Attr, Command, content, make_buffer
 from prestocloud_sec.bpf.linux.loading import LoadRequest, load
 from prestocloud_sec.bpf.linux.syscall import KernelObject, bpf, read_info
-from prestocloud_sec.bpf.program import Program, ProgramType
+from prestocloud_sec.bpf.program import Program
+from prestocloud_sec.bpf.program_type import SKB_TYPES, ProgramType
 from prestocloud_sec.wire import view_of, whole
 
 if TYPE_CHECKING:
@@ -24,21 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KernelProgram", "KernelRun", "ProgramInfo"]
 
-_SKB = frozenset(
-    {
-        ProgramType.SOCKET_FILTER,
-        ProgramType.SCHED_CLS,
-        ProgramType.SCHED_ACT,
-        ProgramType.CGROUP_SKB,
-        ProgramType.LWT_IN,
-        ProgramType.LWT_OUT,
-        ProgramType.LWT_XMIT,
-        ProgramType.LWT_SEG6LOCAL,
-        ProgramType.SK_SKB,
-    }
-)
-"""The types whose context is a ``__sk_buff``."""
-_TAKES_PACKETS = _SKB | {ProgramType.XDP, ProgramType.FLOW_DISSECTOR, ProgramType.NETFILTER}
+_TAKES_PACKETS = SKB_TYPES | {ProgramType.XDP, ProgramType.FLOW_DISSECTOR, ProgramType.NETFILTER}
 """The types that are run over a packet; the others are refused where they are given memory for one."""
 
 _GROWTH = 1 << 16
@@ -312,7 +299,7 @@ class KernelProgram(KernelObject):
     def _memory(self, packet: bytes, ctx: bytes | None, live: bool) -> _Memory:
         """Return memory for a run: what this type of program may be given, and no more."""
         # A context that is to be written asks XDP for one that is right, and is refused for raw tracepoints.
-        writes_ctx = self._type in _SKB or (ctx is not None and self._type is ProgramType.XDP)
+        writes_ctx = self._type in SKB_TYPES or (ctx is not None and self._type is ProgramType.XDP)
         return _Memory(
             packet,
             ctx,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
-from prestocloud_sec.bpf.program import ProgramType
+from prestocloud_sec.bpf.program_type import SKB_TYPES, ProgramType
 from prestocloud_sec.bpf.vm.arguments import pairs_of
 from prestocloud_sec.wire import shown
 
@@ -76,20 +76,7 @@ SK_BUFF = Layout(
     writable=True,
 )
 
-_SKB_TYPES = frozenset(
-    {
-        ProgramType.SOCKET_FILTER,
-        ProgramType.SCHED_CLS,
-        ProgramType.SCHED_ACT,
-        ProgramType.CGROUP_SKB,
-        ProgramType.LWT_IN,
-        ProgramType.LWT_OUT,
-        ProgramType.LWT_XMIT,
-        ProgramType.LWT_SEG6LOCAL,
-        ProgramType.SK_SKB,
-        ProgramType.FLOW_DISSECTOR,
-    }
-)
+_SKB_TYPES = SKB_TYPES | {ProgramType.FLOW_DISSECTOR}
 LINK_LAYER_TYPES = frozenset(
     {ProgramType.SOCKET_FILTER, ProgramType.SCHED_CLS, ProgramType.SCHED_ACT, ProgramType.XDP, ProgramType.SK_SKB}
 )

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of places, functions and maps: what the text of a program says and its bytes do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.wire import shown
+
+__all__ = ["Symbols"]
+
+
+def _frozen(mapping: object, key: type, value: type, where: str) -> MappingProxyType[Any, Any]:
+    try:
+        given = dict(mapping) if isinstance(mapping, Mapping) else None
+    except Exception:  # whatever a foreign mapping raises
+        given = None
+    if given is None or not all(isinstance(k, key) and isinstance(v, value) for k, v in given.items()):
+        raise BpfMisuseError(
+            f"{shown(mapping)} names nothing",
+            where=f"Symbols.{where}",
+            expected=f"a mapping of {key.__name__} to {value.__name__}",
+        )
+    return MappingProxyType(given)
+
+
+@dataclass(frozen=True, slots=True)
+class Symbols:
+    """Names that bytes do not carry.
+
+    Attributes
+    ----------
+    labels : mapping of str to int
+        Name of a place, and its slot.
+    functions : mapping of str to int
+        Name of a local function, and the slot it starts at.
+    maps : mapping of int to str
+        Index of a 64-bit load, and the name of the map it refers to. The load's number is then a placeholder: the
+        position of the name among the program's map names.
+    """
+
+    labels: Mapping[str, int] = field(default_factory=dict)
+    functions: Mapping[str, int] = field(default_factory=dict)
+    maps: Mapping[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, key, value in (("labels", str, int), ("functions", str, int), ("maps", int, str)):
+            object.__setattr__(self, name, _frozen(getattr(self, name), key, value, name))
+        twice = self.labels.keys() & self.functions.keys()
+        if twice:
+            raise BpfMisuseError(
+                f"{shown(min(twice))} is a label and a function", where="symbols", expected="one of the two"
+            )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Symbols, (dict(self.labels), dict(self.functions), dict(self.maps)))
+
+    @property
+    def map_names(self) -> tuple[str, ...]:
+        """The names of the maps, each once, in the order of their first use."""
+        return tuple(dict.fromkeys(self.maps[index] for index in sorted(self.maps)))

@@ -9,7 +9,7 @@ from prestocloud_sec.bpf.isa import Alu, AluOp, Branch, BranchOp, Extend, Imm, N
 from prestocloud_sec.bpf.vm.compiler.runtime import LITTLE
 
 if TYPE_CHECKING:
-    from prestocloud_sec.bpf.vm.compiler.emit import _Function
+    from prestocloud_sec.bpf.vm.compiler.function import Function
 
 __all__ = ["alu", "condition", "extend", "negate", "swap"]
 
@@ -38,7 +38,7 @@ _COMPARISONS = {
 }
 
 
-def _read(f: _Function, source: int | Imm, bits: int) -> str:
+def _read(f: Function, source: int | Imm, bits: int) -> str:
     """Return an operand of 32 or 64 bits."""
     if isinstance(source, Imm):
         return str(source.value)
@@ -46,11 +46,11 @@ def _read(f: _Function, source: int | Imm, bits: int) -> str:
     return f.op(f"trunc i64 {value} to i32") if bits == 32 else value
 
 
-def _write(f: _Function, register: int, value: str, bits: int) -> None:
+def _write(f: Function, register: int, value: str, bits: int) -> None:
     f.put(register, f.op(f"zext i32 {value} to i64") if bits == 32 else value)
 
 
-def alu(f: _Function, i: Alu) -> None:
+def alu(f: Function, i: Alu) -> None:
     """Two-operand arithmetic."""
     plain = _PLAIN.get(i.op)
     if plain is not None:
@@ -73,7 +73,7 @@ def alu(f: _Function, i: Alu) -> None:
     _write(f, i.dst, value, i.bits)
 
 
-def _plain(f: _Function, i: Alu, word: str) -> None:
+def _plain(f: Function, i: Alu, word: str) -> None:
     """Write what is one instruction of LLVM too, in one go: programs consist of these."""
     n = f.count = f.count + 1
     dst, src = i.dst, i.src
@@ -94,7 +94,7 @@ def _plain(f: _Function, i: Alu, word: str) -> None:
     )
 
 
-def _divide(f: _Function, op: AluOp, kind: str, old: str, divisor: str) -> str:
+def _divide(f: Function, op: AluOp, kind: str, old: str, divisor: str) -> str:
     """Divide with a divisor that never traps: 0 and (signed) -1 are replaced by 1, their results chosen afterwards."""
     zero = f.op(f"icmp eq {kind} {divisor}, 0")
     modulo = op in {AluOp.MOD, AluOp.SMOD}
@@ -111,18 +111,18 @@ def _divide(f: _Function, op: AluOp, kind: str, old: str, divisor: str) -> str:
     return f.op(f"select i1 {zero}, {kind} {old if modulo else '0'}, {kind} {value}")
 
 
-def negate(f: _Function, i: Negate) -> None:
+def negate(f: Function, i: Negate) -> None:
     """Change the sign."""
     _write(f, i.dst, f.op(f"sub i{i.bits} 0, {_read(f, i.dst, i.bits)}"), i.bits)
 
 
-def extend(f: _Function, i: Extend) -> None:
+def extend(f: Function, i: Extend) -> None:
     """Sign-extend the low bits."""
     low = f.op(f"trunc i64 {f.get(i.src)} to i{i.width}")
     _write(f, i.dst, f.op(f"sext i{i.width} {low} to i{i.bits}"), i.bits)
 
 
-def swap(f: _Function, i: Swap) -> None:
+def swap(f: Function, i: Swap) -> None:
     """Swap or cut off bytes."""
     value = f.get(i.dst)
     swaps = i.kind is SwapKind.BSWAP or (i.kind is SwapKind.BE) is LITTLE
@@ -136,7 +136,7 @@ def swap(f: _Function, i: Swap) -> None:
     f.put(i.dst, f.op(f"zext {kind} {low} to i64"))
 
 
-def condition(f: _Function, i: Branch) -> str:
+def condition(f: Function, i: Branch) -> str:
     """Return a branch's condition as an i1."""
     kind = f"i{i.bits}"
     a, b = _read(f, i.dst, i.bits), _read(f, i.src, i.bits)

@@ -22,9 +22,10 @@ from prestocloud_sec.bpf.maps.kinds import MapType
 from prestocloud_sec.bpf.maps.layout import Descriptor
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.compiler import cache as disk
-from prestocloud_sec.bpf.vm.compiler.emit import FOR_EACH, LOOP, TAIL_CALL, Plan, module_text
+from prestocloud_sec.bpf.vm.compiler.emit import module_text
 from prestocloud_sec.bpf.vm.compiler.llvm import MIDDLE, Code, compile_object, host_name, level_for, load_object
 from prestocloud_sec.bpf.vm.compiler.lookups import KEY_SIZES, MapFacts
+from prestocloud_sec.bpf.vm.compiler.plan import FOR_EACH, LOOP, TAIL_CALL, Plan
 from prestocloud_sec.bpf.vm.compiler.provenance import PACKET, SCALAR, UNKNOWN, Environment, Kind, Origin, origins
 from prestocloud_sec.bpf.vm.compiler.runtime import ENDED, PACKET_WORD, SERVICE, Service
 from prestocloud_sec.bpf.vm.context import ContextKind

@@ -199,6 +199,11 @@ class Session(KeepsSecrets):
             what, hint = _WHY_NOT[self._state]
             raise SessionStateError(what, where=repr(self), hint=hint)
 
+    def check_waiting(self) -> None:
+        """Raise SessionStateError if no command is under way: the session was wiped in the meantime."""
+        if self._state is not SessionState.WAITING:
+            raise SessionStateError("has ended while a command was under way", where=repr(self), hint="start another")
+
     def draw_nonce(self) -> bytes:
         """Return a new nonce; what was drawn last cannot come again."""
         try:

@@ -111,7 +111,7 @@ class Exchange(KeepsSecrets):
             If the area is not that of these sessions, or the first parameter not what was to be encrypted. Nothing has
             changed.
         SessionStateError
-            If a response was accepted already, or the command given up.
+            If a response was accepted already, the command given up, or a session wiped.
         TpmMisuseError
             If an argument is not bytes-like.
         """
@@ -130,6 +130,7 @@ class Exchange(KeepsSecrets):
                     raise malformed(number, offset, "an empty nonce, attributes 01, an empty HMAC")
                 offset += _PASSWORD_WIDTH
             else:
+                place.session.check_waiting()
                 algorithm = place.session.algorithm
                 if algorithm not in rp_hashes:
                     rp_hashes[algorithm] = algorithm.new(b"\0\0\0\0" + self._head + received).digest()

@@ -8,9 +8,13 @@ are in `prestocloud_sec.tpm.spec`, under the names that the TCG gave them.
 
 from __future__ import annotations
 
+import typing
 from typing import TYPE_CHECKING
 
 from prestocloud_sec._lazy import lazy
+
+if typing.TYPE_CHECKING:
+    from prestocloud_sec.tpm.spec import *  # noqa: F403
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm.errors import TpmFormatError as TpmFormatError
@@ -30,4 +34,13 @@ _HOMES: dict[str, str] = {
 __all__ = list(_HOMES)
 
 if not TYPE_CHECKING:
-    __getattr__, __dir__ = lazy(__name__, _HOMES)
+    _named, __dir__ = lazy(__name__, _HOMES)
+
+    def __getattr__(name: str) -> object:
+        """Find a public name, or a type of the specification (all of them start with ``TPM``)."""
+        if name.startswith("TPM"):
+            from prestocloud_sec.tpm import spec
+
+            if name in spec.__all__:
+                return getattr(spec, name)
+        return _named(name)

@@ -29,6 +29,7 @@ from prestocloud_sec.tpm.codec.fields import (
     Scalar,
     layout_of,
 )
+from prestocloud_sec.tpm.errors import TpmMisuseError
 from prestocloud_sec.tpm.spec.declare import Declared
 
 __all__ = ["Text", "write_decoder", "write_encoder", "write_maker"]
@@ -268,7 +269,7 @@ class _Decoding:
             case Array():
                 value = self.array(kind)
             case Choice():
-                raise NotImplementedError
+                raise TpmMisuseError("a union in a union", hint="declare the selector and the union in one structure")
         return value, value
 
     def scalar(self, kind: Scalar, *, asked: bool) -> tuple[str, str]:
@@ -453,7 +454,7 @@ class _Encoding:
                 self.pack()
                 self.parts.append(self.elements(kind.element, inner))
             case Choice():
-                raise NotImplementedError
+                raise TpmMisuseError("a union in a union", hint="declare the selector and the union in one structure")
 
     def elements(self, kind: Kind, values: str) -> str:
         match kind:
@@ -470,7 +471,7 @@ class _Encoding:
                 empty = self.text.name("B", b"", lambda: b"\0\0")
                 return f"b''.join([{empty} if e is None else {pack}(len(e.encode())) + e.encode() for e in {values}])"
             case _:
-                raise NotImplementedError
+                raise TpmMisuseError("a union in a union", hint="declare the selector and the union in one structure")
 
     def local(self, value: str) -> str:
         """Give a name to an expression, and return it."""

@@ -7,8 +7,9 @@ Names are those of the TCG, so that whoever knows the specification finds everyt
 
 from __future__ import annotations
 
-from prestocloud_sec.tpm.spec import attributes, constants, declare, interfaces, structures
+from prestocloud_sec.tpm.spec import attributes, commands, constants, declare, interfaces, structures
 from prestocloud_sec.tpm.spec.attributes import *  # noqa: F403
+from prestocloud_sec.tpm.spec.commands import *  # noqa: F403
 from prestocloud_sec.tpm.spec.constants import *  # noqa: F403
 from prestocloud_sec.tpm.spec.declare import Attributes, AuthRole, Command, SessionUse, Structure
 from prestocloud_sec.tpm.spec.interfaces import *  # noqa: F403
@@ -21,11 +22,13 @@ __all__ = [
     "SessionUse",
     "Structure",
     "attributes",
+    "commands",
     "constants",
     "declare",
     "interfaces",
     "structures",
     *attributes.__all__,
+    *commands.__all__,
     *constants.__all__,
     *interfaces.__all__,
     *structures.__all__,

@@ -40,6 +40,7 @@ __all__ = [
     "MAP_VALUES",
     "MASK",
     "MAX_FRAMES",
+    "MAX_LOOPS",
     "MAX_MAPS",
     "MAX_TAIL_CALLS",
     "MAY_GOTO_LOOPS",
@@ -51,11 +52,14 @@ __all__ = [
     "REGION_SHIFT",
     "REGION_WORDS",
     "SIZE",
+    "SKF_LL_OFF",
+    "SKF_NET_OFF",
     "STACK",
     "STATE_WORDS",
     "WHOLE",
     "WRITABLE",
     "State",
+    "place_of",
     "stack_top",
 ]
 
@@ -115,8 +119,13 @@ MAX_FRAMES = 8
 """Functions that can be active at once (Linux ``MAX_CALL_FRAMES``), callbacks included."""
 MAX_TAIL_CALLS = 33
 """Tail calls of one run (Linux ``MAX_TAIL_CALL_CNT``); further ones fail, and the program goes on behind them."""
-MAY_GOTO_LOOPS = 8 * 1024 * 1024
-"""How often one run passes ``may_goto`` before it jumps (Linux ``BPF_MAX_LOOPS``; the kernel also looks at a clock)."""
+MAX_LOOPS = 8 * 1024 * 1024
+"""Turns of the helper ``loop`` (Linux ``BPF_MAX_LOOPS``)."""
+MAY_GOTO_LOOPS = MAX_LOOPS
+"""How often one run passes ``may_goto`` before it jumps; the kernel also looks at a clock."""
+SKF_NET_OFF, SKF_LL_OFF = -0x10_0000, -0x20_0000
+"""Offsets of classic loads from which on they count from the network and from the link-layer header (Linux
+``include/uapi/linux/filter.h``)."""
 
 MAP_HANDLES = 0xFFFF_8000_0000_0000
 """What a 64-bit load of a map gives: this plus the map's number in the machine. Nothing lies there."""
@@ -131,6 +140,33 @@ def stack_top(frame: int) -> int:
     '0x200000200'
     """
     return (STACK + frame << REGION_SHIFT) + FRAME_SIZE
+
+
+def place_of(address: int) -> tuple[str, int] | None:
+    """Return the region of an address and the offset in it, or None where no region can be.
+
+    Whether there is such a region in a machine, and how large it is, is not asked. Offsets in the packet count from its
+    first byte as it arrives.
+
+    >>> place_of(PACKET_DATA + 12), place_of(stack_top(1) - 8), place_of(0)
+    (('packet', 12), ('stack frame 1', 504), None)
+    """
+    number, offset = address >> REGION_SHIFT, address & (1 << REGION_SHIFT) - 1
+    if number < STACK + MAX_FRAMES and offset >> REGION_SHIFT - 1:  # no packet, context or frame is so large
+        number, offset = number + 1, offset - (1 << REGION_SHIFT)
+    if number == PACKET:
+        return None if address < PACKET_BUFFER else ("packet", address - PACKET_DATA)
+    if number == CONTEXT:
+        return "context", offset
+    for start, count, name in (
+        (STACK, MAX_FRAMES, "stack frame"),
+        (MAP_VALUES, MAX_MAPS, "values of map"),
+        (MAP_KEYS, MAX_MAPS, "keys of map"),
+        (DYNAMIC, DYNAMIC_REGIONS, "record"),
+    ):
+        if start <= number < start + count:
+            return f"{name} {number - start}", offset
+    return None
 
 
 class State(IntEnum):

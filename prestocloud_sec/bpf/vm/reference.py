@@ -56,7 +56,7 @@ from prestocloud_sec.bpf.vm.layout import (
 )
 from prestocloud_sec.bpf.vm.machine import PORTION, Machine
 from prestocloud_sec.bpf.vm.memory import Trap
-from prestocloud_sec.bpf.vm.trace import Step, Trace
+from prestocloud_sec.bpf.vm.trace import Step, Trace, step_text
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.program import Program
@@ -92,6 +92,7 @@ class _Run:
         self.memory = machine.memory
         self.trace = trace
         self.touched: list[tuple[str, int, int]] = []
+        self.texts: dict[tuple[int, int], str] = {}
         state = machine.state
         self.state = state
         self.registers = [int(state[State.R0 + number]) & _U64 for number in range(11)]
@@ -134,6 +135,8 @@ class _Run:
                 if self.blamed is None:
                     self.blamed = index
                     self.state[State.PROGRAM] = self.number
+                    if self.trace is not None:
+                        self.trace.stopped = Step(index, self.number, len(self.frames), self.text(index), (), ())
                 raise
             if self.trace is not None:
                 self.record(self.trace, index, before, place)
@@ -148,17 +151,23 @@ class _Run:
             trace.complete = False
             self.touched.clear()
             return
-        from prestocloud_sec.bpf.disassembler import instruction_text
-
         number, depth, position = place
+        called = isinstance(self.machine.programs[number].instructions[index], CallHelper)
         changed = tuple(
             (register, value)
             for register, (old, value) in enumerate(zip(before, self.registers, strict=True))
-            if old != value
+            if old != value or (called and register == 0)
         )
-        text = instruction_text(self.machine.programs[number].instructions[index])
-        trace.add(Step(index, number, depth, text, changed, tuple(self.touched)), position)
+        trace.add(Step(index, number, depth, self.text(index, number), changed, tuple(self.touched)), position)
         self.touched.clear()
+
+    def text(self, index: int, number: int | None = None) -> str:
+        """Return an instruction of a program as a trace shows it."""
+        place = (self.number if number is None else number, index)
+        found = self.texts.get(place)
+        if found is None:
+            found = self.texts[place] = step_text(self.machine.programs[place[0]], index)
+        return found
 
     def charge(self, cost: int) -> None:
         """Count instructions; trap where there are more than allowed."""

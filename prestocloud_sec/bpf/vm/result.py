@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.vm.fault import Fault, FaultKind
+from prestocloud_sec.bpf.vm.layout import place_of
 from prestocloud_sec.bpf.vm.trace import Trace
 from prestocloud_sec.wire import whole
 
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["BatchResult", "Redirect", "Result"]
 
 _SHOWN = 16
+_TOLD = {
+    FaultKind.LIMIT: "the limit of counted instructions is used up",
+    FaultKind.TIME: "the time is up",
+    FaultKind.DEPTH: "more than eight functions are active",
+    FaultKind.HELPER: "a helper does not exist here, or raised an error",
+    FaultKind.MAP: "no such map",
+    FaultKind.CALL: "the call leads to no function of the program",
+    FaultKind.ARGUMENT: "a bad argument",
+}
+"""What a batch can tell of faults that touched no memory."""
 _U32 = 0xFFFF_FFFF
 
 
@@ -145,6 +156,9 @@ class BatchResult:
     def fault(self, index: int) -> Fault | None:
         """Return the fault of one run, or None.
 
+        Offsets in the packet count from its first byte as it arrived. What the number of the fault does not tell, such
+        as which helper raised what, `prestocloud_sec.bpf.vm.run` tells of the same packet.
+
         Raises
         ------
         BpfMisuseError
@@ -157,14 +171,15 @@ class BatchResult:
         kind = FaultKind(number)
         at, size = int(self.addresses[index]), int(self.sizes[index])
         touched = kind in {FaultKind.READ, FaultKind.WRITE}
-        message = f"{kind.name.lower()} of {size} bytes at {at:#x}" if touched else kind.name.lower()
-        return Fault(
-            kind,
-            int(self.instructions[index]),
-            address=at if touched else None,
-            size=size if touched else None,
-            message=message,
-        )
+        if not touched:
+            return Fault(kind, int(self.instructions[index]), message=_TOLD[kind])
+        place = place_of(at)
+        region, offset = place or (None, None)
+        where = "no memory is there" if place is None else f"offset {offset} of the {region}"
+        if region == "packet" and not self.changed[index]:
+            where += f", which has {int(self.packets.lengths[index])} bytes"
+        told = f"{kind.name.lower()} of {size} byte{'' if size == 1 else 's'} at {at:#x}: {where}"
+        return Fault(kind, int(self.instructions[index]), "", at, size, region, offset, told)
 
     def __repr__(self) -> str:
         return (

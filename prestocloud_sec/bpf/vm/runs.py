@@ -226,7 +226,10 @@ def _traced(machine: Machine) -> Result:
 
     steps = Trace()
     execute(machine, steps)
-    return machine.finish("reference", steps)
+    result = machine.finish("reference", steps)
+    if result.fault is not None:
+        steps.reason = result.fault.message
+    return result
 
 
 def run_batch(

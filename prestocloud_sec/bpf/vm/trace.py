@@ -6,8 +6,16 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["Step", "Trace"]
+from prestocloud_sec.bpf.isa import CallHelper
+from prestocloud_sec.bpf.syntax import is_symbol
+from prestocloud_sec.bpf.vm.layout import FRAME_SIZE, place_of
+
+if TYPE_CHECKING:
+    from prestocloud_sec.bpf.program import Program
+
+__all__ = ["Step", "Trace", "step_text"]
 
 MOST_STEPS = 100_000
 """Steps that a trace keeps, where nobody says otherwise."""
@@ -29,9 +37,9 @@ class Step:
     depth : int
         Active functions below it.
     text : str
-        The instruction in the kernel's syntax.
+        The instruction in the kernel's syntax, with the names that its program has for maps, and those of helpers.
     registers : tuple of (int, int)
-        Registers that changed, with their new values.
+        Registers that changed, with their new values; after the call of a helper r0 in any case.
     touched : tuple of (str, int, int)
         Accesses to memory: ``read`` or ``write``, address, size.
     """
@@ -46,8 +54,33 @@ class Step:
     def changes(self) -> str:
         """Return registers and memory as one text."""
         registers = [f"r{number}={value:#x}" for number, value in self.registers]
-        memory = [f"{what} {size} at {address:#x}" for what, address, size in self.touched]
+        memory = [f"{what} {size} at {_place(address, self.depth)}" for what, address, size in self.touched]
         return ", ".join([*registers, *memory])
+
+
+def _place(address: int, depth: int) -> str:
+    """Return an address as a program would have come by it."""
+    found = place_of(address)
+    if found is None:
+        return f"{address:#x}"
+    name, offset = found
+    if f"stack frame {depth}" == name:
+        name, offset = "r10", offset - FRAME_SIZE
+    return f"{address:#x} ({name} {'-' if offset < 0 else '+'} {abs(offset)})"
+
+
+def step_text(program: Program, index: int) -> str:
+    """Return an instruction as a trace shows it."""
+    from prestocloud_sec.bpf.disassembler import instruction_text
+    from prestocloud_sec.bpf.helpers.prototypes import prototype
+
+    instruction = program.instructions[index]
+    if isinstance(instruction, CallHelper):
+        row = prototype(instruction.number)
+        if row is not None:
+            return f"call bpf_{row.name}#{instruction.number}"
+    name = program.symbols.maps.get(index)
+    return instruction_text(instruction, map_name=name if name is not None and is_symbol(name) else None)
 
 
 class Trace:
@@ -57,13 +90,25 @@ class Trace:
     ----------
     most : int
         Steps that are kept; of longer runs, the first.
+
+    Attributes
+    ----------
+    steps : list of Step
+        Those that were carried out.
+    complete : bool
+        Whether every step was kept.
+    stopped : Step or None
+        The one that ended in a fault, without what it changed.
+    reason : str
+        What the fault was.
     """
 
     def __init__(self, most: int = MOST_STEPS) -> None:
         self.steps: list[Step] = []
         self.most = most
         self.complete = True
-        """Whether every step was kept."""
+        self.stopped: Step | None = None
+        self.reason = ""
 
     @property
     def full(self) -> bool:
@@ -84,15 +129,24 @@ class Trace:
         return self.steps[index]
 
     def __str__(self) -> str:
-        width = max((len(step.text) for step in self.steps), default=0)
-        lines = [
-            f"{'  ' * step.depth}{step.instruction:>5}: {step.text:<{width}}  {step.changes()}".rstrip()
-            for step in self.steps
-        ]
-        return "\n".join(lines if self.complete else [*lines, "..."])
+        shown = self._lines()
+        width = max((len(text) for _, text, _ in shown), default=0)
+        lines = [f"{place}: {text:<{width}}  {changes}".rstrip() for place, text, changes in shown]
+        if not self.complete:
+            lines.insert(len(self), "...")
+        return "\n".join(lines)
+
+    def _lines(self) -> list[tuple[str, str, str]]:
+        """Return place, instruction and changes of each step, and of the one that was stopped."""
+        lines = [(f"{'  ' * step.depth}{step.instruction:>5}", step.text, step.changes()) for step in self.steps]
+        if self.stopped is not None:
+            step = self.stopped
+            lines.append((f"{'  ' * step.depth}{step.instruction:>5}", step.text, f"stopped: {self.reason}"))
+        return lines
 
     def __repr__(self) -> str:
-        return f"<Trace: {len(self)} steps{'' if self.complete else ' and more'}>"
+        more = "" if self.complete else " and more"
+        return f"<Trace: {len(self)} steps{more}{', then a fault' if self.stopped is not None else ''}>"
 
     def _repr_html_(self) -> str:
         shown = self.steps[:_SHOWN]
@@ -102,6 +156,11 @@ class Trace:
             f"<td>{html.escape(step.changes())}</td></tr>"
             for step in shown
         )
+        if self.stopped is not None:
+            rows += (
+                f"<tr><td>{self.stopped.instruction}</td><td><code>{html.escape(self.stopped.text)}</code></td>"
+                f"<td>stopped: {html.escape(self.reason)}</td></tr>"
+            )
         whole = self.complete and len(shown) == len(self)
         more = "" if whole else f"<caption>the first {len(shown)} steps</caption>"
         return f"<table>{more}{head}{rows}</table>"

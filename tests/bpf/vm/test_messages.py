@@ -6,9 +6,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from prestocloud_sec.bpf import ArrayMap, ProgramType, assemble
+from prestocloud_sec.arena import PacketArena
+from prestocloud_sec.bpf import ArrayMap, HashMap, Program, ProgramType, Symbols, assemble
+from prestocloud_sec.bpf.isa import ImmKind, LoadImm64
+from prestocloud_sec.bpf.vm import reference
 from prestocloud_sec.bpf.vm.fault import Fault
+from prestocloud_sec.bpf.vm.layout import PACKET_DATA, place_of
+from prestocloud_sec.bpf.vm.machine import Machine
+from prestocloud_sec.bpf.vm.trace import Trace
 
 ENGINES = ["reference", "interpreter", "compiled"]
 each_engine = pytest.mark.parametrize("engine", ENGINES)
@@ -105,3 +113,107 @@ def test_so_is_one_that_takes_the_machine(engine: str) -> None:
 def test_what_is_no_helper_is_told_what_one_is(engine: str, helper: Any, kind: str) -> None:
     message = fault_of("call 1000\nexit", engine, helpers={1000: helper}).message
     assert message == f"helper 1000 raised {kind}; it is a function of r1 to r5 that returns an integer"
+
+
+@each_engine
+def test_faults_of_a_batch(engine: str) -> None:
+    arena = PacketArena.pack([b"abcde", b"abc", b""])
+    batch = assemble("r0 = *(u8 *)(r1 + 4)\nexit").run_batch(arena, engine=engine)
+    assert batch.fault(0) is None
+    short = batch.fault(1)
+    assert short is not None
+    assert (short.region, short.offset) == ("packet", 4)
+    assert short.message == "read of 1 byte at 0x10104: offset 4 of the packet, which has 3 bytes"
+    empty = batch.fault(2)
+    assert empty is not None
+    assert (empty.region, empty.message) == (None, "read of 1 byte at 0x4: no memory is there")
+
+
+@each_engine
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("again:\ngoto again", "the limit of counted instructions is used up"),
+        ("call 9999\nexit", "a helper does not exist here, or raised an error"),
+        ("r1 = 0\ncall 1\nexit", "no such map"),
+        ("f:\ncall f\nexit", "more than eight functions are active"),
+        ("*(u64 *)(r10 - 516) = 1\nexit", "write of 8 bytes at 0x1fffffffc: offset -4 of the stack frame 0"),
+        ("*(u64 *)(r10 - 4) = 1\nexit", "write of 8 bytes at 0x2000001fc: offset 508 of the stack frame 0"),
+    ],
+)
+def test_other_faults_of_a_batch(engine: str, text: str, told: str) -> None:
+    fault = assemble(text).run_batch(PacketArena.pack([b"x"]), engine=engine, limit=100).fault(0)
+    assert fault is not None
+    assert fault.message == told
+
+
+@given(st.integers(0, (1 << 64) - 1) | st.integers(0, 1 << 40) | st.integers(0, 8).map(lambda n: n << 32))
+def test_any_address_has_a_place_or_none(address: int) -> None:
+    found = place_of(address)
+    if found is not None:
+        name, offset = found
+        assert name.split()[0] in {"packet", "context", "stack", "values", "keys", "record"}
+        assert (address - offset) % (1 << 32) in {0, PACKET_DATA}
+
+
+class TestTraces:
+    LOOKUP = """
+        *(u32 *)(r10 - 4) = 7
+        r1 = map[seen]
+        r2 = r10
+        r2 += -4
+        call bpf_map_lookup_elem
+        r0 = *(u64 *)(r0 + 0)
+        exit
+    """
+
+    def test_a_trace_ends_with_what_was_stopped(self) -> None:
+        result = assemble(self.LOOKUP).run(maps={"seen": HashMap(4, 8, 10)}, trace=True)
+        trace = result.trace
+        assert trace is not None
+        assert result.fault is not None
+        assert [step.instruction for step in trace] == [0, 1, 2, 3, 4]
+        lines = str(trace).splitlines()
+        assert lines[0].endswith("*(u32 *)(r10 - 4) = 7       write 4 at 0x2000001fc (r10 - 4)")
+        assert "r1 = map[seen]" in lines[1]
+        assert "call bpf_map_lookup_elem#1  r0=0x0, r1=0x0, r2=0x0" in lines[4]
+        assert lines[5].split(": ", 1)[1].startswith("r0 = *(u64 *)(r0 + 0)       stopped: read of 8 bytes at 0x0")
+        assert lines[5].endswith(result.fault.message)
+        assert trace.stopped is not None
+        assert (trace.stopped.instruction, trace.stopped.depth) == (5, 0)
+        assert repr(trace) == "<Trace: 5 steps, then a fault>"
+        assert f"stopped: {result.fault.message}" in trace._repr_html_()
+
+    def test_one_that_ends_well_was_not_stopped(self) -> None:
+        trace = assemble("r0 = *(u8 *)(r1 + 1)\nexit").run(b"ab", trace=True).trace
+        assert trace is not None
+        assert (trace.stopped, repr(trace)) == (None, "<Trace: 2 steps>")
+        assert str(trace).splitlines()[0].endswith("r0=0x62, read 1 at 0x10101 (packet + 1)")
+
+    def test_the_instruction_of_a_callee_or_callback_is_the_one(self) -> None:
+        called = assemble("call f\nexit\nf:\nr2 = 1\nr0 = *(u8 *)(r10 + 0)\nexit").run(trace=True).trace
+        looped = assemble("r1 = 2\nr2 = f ll\nr3 = 0\nr4 = 0\ncall 181\nexit\nf:\nr0 = *(u8 *)(r10 + 0)\nexit")
+        again = looped.run(trace=True).trace
+        for trace, index in ((called, 3), (again, 6)):
+            assert trace is not None
+            assert trace.stopped is not None
+            assert (trace.stopped.instruction, trace.stopped.depth) == (index, 1)
+
+    def test_frames_of_others_are_told_by_their_number(self) -> None:
+        text = "r1 = r10\nr1 += -8\ncall f\nexit\nf:\n*(u64 *)(r1 + 0) = 7\nr0 = 0\nexit"
+        assert "write 8 at 0x2000001f8 (stack frame 0 + 504)" in str(assemble(text).run(trace=True).trace)
+
+    def test_names_that_are_no_words_are_not_printed(self) -> None:
+        program = Program(
+            [LoadImm64(1, ImmKind.MAP_FD, 0), *assemble("r0 = 0\nexit")], symbols=Symbols(maps={0: "a\x1b[2J"})
+        )
+        trace = program.run(maps=[ArrayMap(8, 1)], trace=True).trace
+        assert "r1 = map[id:0]" in str(trace)
+
+    def test_a_long_one_that_faults_says_both(self) -> None:
+        machine = Machine(assemble("r1 = 90\nagain:\nr1 -= 1\nif r1 != 0 goto again\nr0 = *(u8 *)(r1 + 0)\nexit"))
+        machine.start()
+        trace = Trace(50)
+        reference.execute(machine, trace)
+        assert str(trace).splitlines()[-2] == "..."
+        assert "r0 = *(u8 *)(r1 + 0)" in str(trace).splitlines()[-1]

@@ -16,7 +16,6 @@ from prestocloud_sec.tpm.spec.declare import Allowed, Number, Range
 
 __all__ = [
     "BYTE",
-    "HASHES",
     "INT8",
     "INT16",
     "INT32",
@@ -220,7 +219,7 @@ TPMI_RH_ACT = Annotated[int, Allowed(_TIMERS, rc=RC.VALUE)]
 
 # --- algorithms (9.27 to 9.37) ----------------------------------------------------------------------------------------
 
-HASHES = (
+_HASHES = (
     *(ALG.SHA1, ALG.SHA256, ALG.SHA384, ALG.SHA512, ALG.SM3_256, ALG.SHA3_256, ALG.SHA3_384, ALG.SHA3_512),
     *(ALG.SHA256_192, ALG.SHAKE256_192, ALG.SHAKE256_256, ALG.SHAKE256_512),
 )
@@ -230,7 +229,7 @@ _BLOCK_CIPHERS = (ALG.TDES, ALG.AES, ALG.SM4, ALG.CAMELLIA)
 _MODES = (ALG.CTR, ALG.OFB, ALG.CBC, ALG.CFB, ALG.ECB)
 _ASYM_SIGNING = (ALG.RSASSA, ALG.RSAPSS, ALG.ECDSA, ALG.ECDAA, ALG.SM2, ALG.ECSCHNORR, ALG.EDDSA, ALG.EDDSA_PH)
 
-TPMI_ALG_HASH = Annotated[TPM_ALG_ID, Allowed(*HASHES, null=ALG.NULL, rc=RC.HASH)]
+TPMI_ALG_HASH = Annotated[TPM_ALG_ID, Allowed(*_HASHES, null=ALG.NULL, rc=RC.HASH)]
 """A hash (9.27)."""
 TPMI_ALG_ASYM = Annotated[TPM_ALG_ID, Allowed(ALG.RSA, ALG.ECC, null=ALG.NULL, rc=RC.ASYMMETRIC)]
 """An asymmetric algorithm (9.28)."""
@@ -251,7 +250,7 @@ TPMI_ECC_KEY_EXCHANGE = Annotated[TPM_ALG_ID, Allowed(ALG.ECDH, ALG.ECMQV, ALG.S
 """A key exchange of two phases (9.34)."""
 TPMI_ST_COMMAND_TAG = Annotated[TPM_ST, Allowed(TPM_ST.NO_SESSIONS, TPM_ST.SESSIONS, rc=RC.BAD_TAG)]
 """The tag of a command (9.35)."""
-TPMI_ALG_MAC_SCHEME = Annotated[TPM_ALG_ID, Allowed(ALG.CMAC, *HASHES, null=ALG.NULL, rc=RC.SYMMETRIC)]
+TPMI_ALG_MAC_SCHEME = Annotated[TPM_ALG_ID, Allowed(ALG.CMAC, *_HASHES, null=ALG.NULL, rc=RC.SYMMETRIC)]
 """A MAC: CMAC, or the hash of an HMAC (9.36)."""
 TPMI_ALG_CIPHER_MODE = Annotated[TPM_ALG_ID, Allowed(*_MODES, null=ALG.NULL, rc=RC.MODE)]
 """A mode of a block cipher that encrypts (9.37)."""

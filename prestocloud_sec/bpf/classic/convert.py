@@ -23,6 +23,7 @@ from prestocloud_sec.bpf.classic.ancillary import Ancillary
 from prestocloud_sec.bpf.classic.checker import SECCOMP_DATA_SIZE
 from prestocloud_sec.bpf.classic.instructions import Condition, Operation, Register
 from prestocloud_sec.bpf.classic.private import PrivateHelper
+from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.isa import (
     FRAME_POINTER,
     Alu,
@@ -51,7 +52,6 @@ __all__ = ["convert"]
 
 _A, _X, _CONTEXT, _SCRATCH = 0, 7, 6, 8
 _ARG1, _ARG2, _ARG3 = 1, 2, 3
-_RANDOM, _CPU = 7, 8
 _REGISTERS = {Register.A: _A, Register.X: _X}
 _SIGN = 0x8000_0000
 
@@ -111,12 +111,12 @@ _ANCILLARY: dict[Ancillary, list[Piece]] = {
         _move(_ARG1, _CONTEXT, 64), CallHelper(PrivateHelper.SKB_GET_HATYPE.value), _move(_A, _A)
     ),
     Ancillary.RXHASH: [_field("hash")],
-    Ancillary.CPU: _call(_CPU),
+    Ancillary.CPU: _call(HelperId.GET_SMP_PROCESSOR_ID.value),
     Ancillary.ALU_XOR_X: [Alu(AluOp.XOR, 32, _A, _X)],
     Ancillary.VLAN_TAG: [_field("vlan_tci")],
     Ancillary.VLAN_TAG_PRESENT: [_field("vlan_present")],
     Ancillary.PAY_OFFSET: _call(PrivateHelper.SKB_GET_PAY_OFFSET.value),
-    Ancillary.RANDOM: _call(_RANDOM),
+    Ancillary.RANDOM: _call(HelperId.GET_PRANDOM_U32.value),
     Ancillary.VLAN_TPID: _host_order("vlan_proto"),
 }
 

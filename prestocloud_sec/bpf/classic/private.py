@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from prestocloud_sec.bpf.classic.metadata import PacketMetadata
 from prestocloud_sec.bpf.classic.netlink import find_attribute, find_nested
+from prestocloud_sec.bpf.helpers.ids import HelperId
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.vm.machine import Machine
@@ -24,7 +25,6 @@ __all__ = ["HELPERS", "PRIVATE", "PrivateHelper", "bound_helpers"]
 PRIVATE = 0x7000_0000
 """The first number of the private range."""
 _U32 = 0xFFFF_FFFF
-_RANDOM = 7
 _ETHERNET = 1
 
 
@@ -107,5 +107,5 @@ def bound_helpers(metadata: PacketMetadata) -> dict[int, Callable[..., Any]]:
         PrivateHelper.SKB_GET_NLATTR.value: attribute,
         PrivateHelper.SKB_GET_NLATTR_NEST.value: nested,
         PrivateHelper.SKB_GET_HATYPE.value: lambda *_: metadata.hatype,
-        _RANDOM: lambda *_: metadata.draw(),
+        HelperId.GET_PRANDOM_U32.value: lambda *_: metadata.draw(),
     }

@@ -3,6 +3,9 @@
 
 A 32-bit sum is one's complement: it is 0 only if everything added was 0, otherwise 1 to 2**32 - 1. The numbers below
 are what 16- or 32-bit words read as on this machine; one's complement sums do not care which order that is.
+
+The flags are those of Linux ``include/uapi/linux/bpf.h``, ``BPF_F_*`` of ``bpf_l4_csum_replace``; what they do, 6.18
+``net/core/filter.c`` (behaviour).
 """
 
 from __future__ import annotations
@@ -22,10 +25,15 @@ _U16, _U32 = 0xFFFF, 0xFFFF_FFFF
 _FIELD = 2
 
 SIZE_MASK = 0xF
+"""Bytes of what changes (``BPF_F_HDR_FIELD_MASK``)."""
 PSEUDO_HEADER = 0x10
+"""What changes is in the pseudo header too; the sum of a packet whose sum the card will check would change."""
 MARK_MANGLED_0 = 0x20
+"""0 means that there is no checksum, as in UDP."""
 MARK_ENFORCE = 0x40
+"""Write one nevertheless."""
 IPV6 = 0x80
+"""What changes is an IPv6 address."""
 
 
 def ones_sum(data: bytes, seed: int = 0) -> int:
@@ -38,8 +46,13 @@ def ones_sum(data: bytes, seed: int = 0) -> int:
     return _normal(sum(words) + seed)
 
 
+def _end_around(total: int, most: int) -> int:
+    """Return a one's complement sum as a number up to `most`, which stands for 0 unless nothing was added."""
+    return (total - 1) % most + 1 if total else 0
+
+
 def _normal(total: int) -> int:
-    return (total - 1) % _U32 + 1 if total else 0
+    return _end_around(total, _U32)
 
 
 def fold(total: int) -> int:
@@ -48,7 +61,7 @@ def fold(total: int) -> int:
     >>> hex(fold(0x0001_FFFF))
     '0x1'
     """
-    return (total - 1) % _U16 + 1 if total else 0
+    return _end_around(total, _U16)
 
 
 def _replace16(field: int, old: int, new: int) -> int:

@@ -3,14 +3,28 @@
 
 What an operation does, and which errno it gives, is the map's own business (`prestocloud_sec.bpf.maps`); here registers
 become keys and values, and places in a map's storage become addresses.
+
+Sources: Linux 6.18, ``kernel/bpf/helpers.c``, ``kernel/bpf/ringbuf.c``, ``kernel/trace/bpf_trace.c``
+(``bpf_perf_event_output``), and for redirects ``net/core/filter.c`` and ``kernel/bpf/devmap.c`` (behaviour).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prestocloud_sec.bpf.helpers.actions import (
+    ACTION_MASK,
+    BROADCAST,
+    EXCLUDE_INGRESS,
+    INGRESS,
+    TC_ACT_REDIRECT,
+    TC_ACT_SHOT,
+    XDP_ABORTED,
+    XDP_REDIRECT,
+)
 from prestocloud_sec.bpf.helpers.numbers import fail, u32
 from prestocloud_sec.bpf.helpers.registry import implements
+from prestocloud_sec.bpf.vm.context import ContextKind
 from prestocloud_sec.bpf.vm.layout import State
 
 if TYPE_CHECKING:
@@ -18,9 +32,8 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-XDP_ABORTED, XDP_REDIRECT = 0, 4
-ACTION_MASK = 3
-BROADCAST, EXCLUDE_INGRESS = 8, 16
+_INDEX_MASK, _LENGTH_MASK = 0xFFFF_FFFF, 0xFFFFF << 32
+"""Flags of ``perf_event_output`` (``BPF_F_INDEX_MASK``, ``BPF_F_CTXLEN_MASK``)."""
 
 
 @implements("map_lookup_elem")
@@ -115,8 +128,8 @@ def redirect_map(machine: Machine, handle: int, key: int, flags: int) -> int:
 @implements("redirect")
 def redirect(machine: Machine, interface: int, flags: int) -> int:
     """Say that the packet goes to an interface; which flags there are, and what to return, depends on the type."""
-    xdp = int(machine.state[State.CONTEXT_KIND]) == 1
-    allowed, refused, done = (0, XDP_ABORTED, XDP_REDIRECT) if xdp else (1, 2, 7)
+    xdp = int(machine.state[State.CONTEXT_KIND]) == ContextKind.XDP
+    allowed, refused, done = (0, XDP_ABORTED, XDP_REDIRECT) if xdp else (INGRESS, TC_ACT_SHOT, TC_ACT_REDIRECT)
     if flags & ~allowed:
         return refused
     machine.redirect_to(u32(interface), flags, None)
@@ -168,10 +181,9 @@ def perf_event_output(machine: Machine, context: int, handle: int, flags: int, d
     found = machine.map_of(handle)
     if not found.is_perf:
         raise machine.wrong_map(found, "a perf event array")
-    index_mask, length_mask = 0xFFFF_FFFF, 0xFFFFF << 32
-    if flags & ~(index_mask | length_mask):
+    if flags & ~(_INDEX_MASK | _LENGTH_MASK):
         return fail("EINVAL")
-    length = (flags & length_mask) >> 32
+    length = (flags & _LENGTH_MASK) >> 32
     tail = b""
     if length:
         packet = machine.packet_bytes(0, length)
@@ -179,4 +191,4 @@ def perf_event_output(machine: Machine, context: int, handle: int, flags: int, d
             return fail("EFAULT")
         tail = packet
     record = machine.memory.read(data, size) if size else b""
-    return int(found.output(machine.cpu, flags & index_mask, record + tail))
+    return int(found.output(machine.cpu, flags & _INDEX_MASK, record + tail))

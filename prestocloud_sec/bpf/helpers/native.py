@@ -6,9 +6,24 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from prestocloud_sec.bpf.helpers.ids import HelperId
+
 __all__ = ["NATIVE", "native_address"]
 
-NATIVE = frozenset({1, 2, 3, 5, 7, 8, 23, 26, 28, 195})
+NATIVE: frozenset[int] = frozenset(
+    {
+        HelperId.MAP_LOOKUP_ELEM,
+        HelperId.MAP_UPDATE_ELEM,
+        HelperId.MAP_DELETE_ELEM,
+        HelperId.KTIME_GET_NS,
+        HelperId.GET_PRANDOM_U32,
+        HelperId.GET_SMP_PROCESSOR_ID,
+        HelperId.REDIRECT,
+        HelperId.SKB_LOAD_BYTES,
+        HelperId.CSUM_DIFF,
+        HelperId.MAP_LOOKUP_PERCPU_ELEM,
+    }
+)
 """Numbers of these helpers."""
 
 

@@ -17,6 +17,8 @@ from numba import types
 
 from prestocloud_sec._jit import kernel
 from prestocloud_sec.bpf._raw_kernel import clear, load8, load32, load64, move, store64
+from prestocloud_sec.bpf.helpers.actions import INGRESS, TC_ACT_REDIRECT, TC_ACT_SHOT, XDP_ABORTED, XDP_REDIRECT
+from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.helpers.native_access_kernel import decline, readable, writable
 from prestocloud_sec.bpf.helpers.native_maps_kernel import (
     h_map_delete_elem,
@@ -25,13 +27,15 @@ from prestocloud_sec.bpf.helpers.native_maps_kernel import (
     h_map_update_elem,
 )
 from prestocloud_sec.bpf.vm import layout
-from prestocloud_sec.bpf.vm.layout import State
+from prestocloud_sec.bpf.vm.context import ContextKind
+from prestocloud_sec.bpf.vm.layout import SKF_LL_OFF, SKF_NET_OFF, State
 
 __all__ = ["ENTRIES", "SIGNATURE", "packet_word"]
 
 _U = types.uint64
 _U32 = _U(0xFFFFFFFF)
-_INT_MAX = 0x7FFFFFFF
+_XDP = _U(ContextKind.XDP)
+_KTIME_GET_NS, _SKB_LOAD_BYTES = int(HelperId.KTIME_GET_NS), int(HelperId.SKB_LOAD_BYTES)
 _EFAULT, _EINVAL = _U(-14 % (1 << 64)), _U(-22 % (1 << 64))
 
 
@@ -52,7 +56,7 @@ def packet_host(state_at: Any, offset: Any, size: Any) -> Any:
 def h_ktime_get_ns(state_at: Any) -> Any:
     """Return the time if the caller fixed it."""
     now = load64(state_at + 8 * State.NOW)
-    return now if now != _U(0) else decline(state_at, 5)
+    return now if now != _U(0) else decline(state_at, _KTIME_GET_NS)
 
 
 @kernel()
@@ -78,10 +82,10 @@ def h_get_smp_processor_id(state_at: Any) -> Any:
 @kernel()
 def h_redirect(state_at: Any, interface: Any, flags: Any) -> Any:
     """Say which interface the packet goes to."""
-    if load64(state_at + 8 * State.CONTEXT_KIND) == _U(1):
-        allowed, refused, done = _U(0), _U(0), _U(4)
+    if load64(state_at + 8 * State.CONTEXT_KIND) == _XDP:
+        allowed, refused, done = _U(0), _U(XDP_ABORTED), _U(XDP_REDIRECT)
     else:
-        allowed, refused, done = _U(1), _U(2), _U(7)
+        allowed, refused, done = _U(INGRESS), _U(TC_ACT_SHOT), _U(TC_ACT_REDIRECT)
     if flags & ~allowed != _U(0):
         return refused
     store64(state_at + 8 * State.REDIRECT, _U(1))
@@ -96,7 +100,7 @@ def h_skb_load_bytes(state_at: Any, offset: Any, to: Any, size: Any) -> Any:
     """Copy packet bytes to memory; zeros and an error where the packet does not have them."""
     size &= _U32
     if size == _U(0):
-        return decline(state_at, 26)
+        return decline(state_at, _SKB_LOAD_BYTES)
     target = writable(state_at, to, size)
     if target == 0:
         return _U(0)
@@ -117,16 +121,16 @@ def packet_word(state_at: Any, offset: Any, size: Any) -> Any:
     state_at : int64
         The state.
     offset : int64
-        From the start of the packet; from ``SKF_NET_OFF`` (-2**20) on from the network header, from ``SKF_LL_OFF``
-        (-2**21) on from the link-layer header.
+        From the start of the packet; from `SKF_NET_OFF` on from the network header, from `SKF_LL_OFF` on from the
+        link-layer header.
     size : int64
         1, 2 or 4.
     """
     if offset < 0:
-        if offset >= -0x100000:
-            offset += 0x100000 + types.int64(load64(state_at + 8 * State.NETWORK_OFFSET))
-        elif offset >= -0x200000 and types.int64(load64(state_at + 8 * State.MAC_OFFSET)) >= 0:
-            offset += 0x200000 + types.int64(load64(state_at + 8 * State.MAC_OFFSET))
+        if offset >= SKF_NET_OFF:
+            offset += types.int64(load64(state_at + 8 * State.NETWORK_OFFSET)) - SKF_NET_OFF
+        elif offset >= SKF_LL_OFF and types.int64(load64(state_at + 8 * State.MAC_OFFSET)) >= 0:
+            offset += types.int64(load64(state_at + 8 * State.MAC_OFFSET)) - SKF_LL_OFF
     host = packet_host(state_at, offset, size)
     if host == 0:
         return types.int64(-1)
@@ -225,16 +229,16 @@ def _csum_diff(state_at: Any, r1: Any, r2: Any, r3: Any, r4: Any, r5: Any) -> An
 
 
 ENTRIES: Mapping[int, Callable[..., Any]] = {
-    1: _map_lookup_elem,
-    2: _map_update_elem,
-    3: _map_delete_elem,
-    5: _ktime_get_ns,
-    7: _get_prandom_u32,
-    8: _get_smp_processor_id,
-    23: _redirect,
-    26: _skb_load_bytes,
-    28: _csum_diff,
-    195: _map_lookup_percpu_elem,
+    HelperId.MAP_LOOKUP_ELEM: _map_lookup_elem,
+    HelperId.MAP_UPDATE_ELEM: _map_update_elem,
+    HelperId.MAP_DELETE_ELEM: _map_delete_elem,
+    HelperId.KTIME_GET_NS: _ktime_get_ns,
+    HelperId.GET_PRANDOM_U32: _get_prandom_u32,
+    HelperId.GET_SMP_PROCESSOR_ID: _get_smp_processor_id,
+    HelperId.REDIRECT: _redirect,
+    HelperId.SKB_LOAD_BYTES: _skb_load_bytes,
+    HelperId.CSUM_DIFF: _csum_diff,
+    HelperId.MAP_LOOKUP_PERCPU_ELEM: _map_lookup_percpu_elem,
 }
 """Functions to compile (`prestocloud_sec.bpf.helpers.native`), by the helper's number."""
 SIGNATURE = types.uint64(types.int64, *[types.uint64] * 5)

@@ -13,6 +13,7 @@ from numba import types
 
 from prestocloud_sec._jit import kernel
 from prestocloud_sec.bpf._raw_kernel import load64
+from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.helpers.native_access_kernel import decline, readable
 from prestocloud_sec.bpf.maps.layout import DELETE, LOOKUP, UPDATE, Descriptor
 from prestocloud_sec.bpf.maps.native_kernel import delete, lookup, update
@@ -23,6 +24,8 @@ __all__ = ["h_map_delete_elem", "h_map_lookup_elem", "h_map_lookup_percpu_elem",
 
 _U = types.uint64
 _U32 = _U(0xFFFFFFFF)
+_MAP_LOOKUP_ELEM, _MAP_LOOKUP_PERCPU_ELEM = int(HelperId.MAP_LOOKUP_ELEM), int(HelperId.MAP_LOOKUP_PERCPU_ELEM)
+_MAP_UPDATE_ELEM, _MAP_DELETE_ELEM = int(HelperId.MAP_UPDATE_ELEM), int(HelperId.MAP_DELETE_ELEM)
 _LOOKUP, _UPDATE, _DELETE = _U(LOOKUP), _U(UPDATE), _U(DELETE)
 
 
@@ -64,7 +67,7 @@ def _find(state_at: Any, handle: Any, key: Any, cpu: Any, number: Any) -> Any:
 @kernel()
 def h_map_lookup_elem(state_at: Any, handle: Any, key: Any) -> Any:
     """Return the address of the value, or 0."""
-    return _find(state_at, handle, key, types.int64(load64(state_at + 8 * State.CPU)), 1)
+    return _find(state_at, handle, key, types.int64(load64(state_at + 8 * State.CPU)), _MAP_LOOKUP_ELEM)
 
 
 @kernel()
@@ -72,11 +75,11 @@ def h_map_lookup_percpu_elem(state_at: Any, handle: Any, key: Any, cpu: Any) -> 
     """Return the address of another processor's value, or 0."""
     descriptor = _descriptor_of(state_at, handle, _LOOKUP)
     if descriptor == 0:
-        return decline(state_at, 195)
+        return decline(state_at, _MAP_LOOKUP_PERCPU_ELEM)
     cpus = load64(descriptor + 8 * Descriptor.CPUS)
     if cpus == _U(1) or cpu & _U32 >= cpus:  # it may be no per-CPU map
-        return decline(state_at, 195)
-    return _find(state_at, handle, key, types.int64(cpu & _U32), 195)
+        return decline(state_at, _MAP_LOOKUP_PERCPU_ELEM)
+    return _find(state_at, handle, key, types.int64(cpu & _U32), _MAP_LOOKUP_PERCPU_ELEM)
 
 
 @kernel()
@@ -84,7 +87,7 @@ def h_map_update_elem(state_at: Any, handle: Any, key: Any, value: Any, flags: A
     """Store a value; 0 or a negative errno."""
     descriptor = _descriptor_of(state_at, handle, _UPDATE)
     if descriptor == 0 or _in_map(key) or _in_map(value):
-        return decline(state_at, 2)
+        return decline(state_at, _MAP_UPDATE_ELEM)
     key_at = readable(state_at, key, load64(descriptor + 8 * Descriptor.KEY_SIZE))
     if key_at == 0:
         return _U(0)
@@ -99,7 +102,7 @@ def h_map_delete_elem(state_at: Any, handle: Any, key: Any) -> Any:
     """Remove an element; 0 or a negative errno."""
     descriptor = _descriptor_of(state_at, handle, _DELETE)
     if descriptor == 0 or _in_map(key):
-        return decline(state_at, 3)
+        return decline(state_at, _MAP_DELETE_ELEM)
     key_at = readable(state_at, key, load64(descriptor + 8 * Descriptor.KEY_SIZE))
     if key_at == 0:
         return _U(0)

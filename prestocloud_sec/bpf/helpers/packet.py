@@ -7,10 +7,12 @@ same programs is compared in the tests.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.bpf.helpers.numbers import fail, s32, u32
 from prestocloud_sec.bpf.helpers.registry import implements
+from prestocloud_sec.bpf.vm.context import network_order
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.vm.machine import Machine
@@ -26,7 +28,9 @@ _ADDRESSES = 12
 """Bytes of the two link-layer addresses, behind which a VLAN tag stands."""
 _TAG = 4
 _MAC_HEADER, _NETWORK_HEADER = 0, 1
+"""``enum bpf_hdr_start_off``."""
 _MOST_SKB = 0xFFFF
+"""Bytes that an ``sk_buff`` can be made to have (``BPF_SKB_MAX_LEN``)."""
 
 
 def _load(machine: Machine, offset: int, to: int, size: int) -> int:
@@ -141,21 +145,21 @@ def xdp_store_bytes(machine: Machine, context: int, offset: int, start: int, siz
 @implements("skb_vlan_push")
 def skb_vlan_push(machine: Machine, context: int, protocol: int, tag: int) -> int:  # noqa: ARG001
     """Add a VLAN tag; `protocol` is in network order, and 802.1Q unless it says 802.1ad."""
-    wanted = int.from_bytes((protocol & _U16).to_bytes(2, "little"), "big")
+    wanted = network_order(protocol & _U16)
     if wanted not in _VLAN_PROTOCOLS:
         wanted = _VLAN_PROTOCOLS[0]
     if machine.context["vlan_present"]:
         failed = _tag_into_packet(machine)
         if failed:
             return failed
-    machine.context.update(vlan_present=1, vlan_tci=tag & _U16, vlan_proto=_network(wanted))
+    machine.context.update(vlan_present=1, vlan_tci=tag & _U16, vlan_proto=network_order(wanted))
     return 0
 
 
 def _tag_into_packet(machine: Machine) -> int:
     """Write the tag that stands in the context into the packet."""
     fields = machine.context
-    header = _network(fields["vlan_proto"]).to_bytes(2, "big") + int(fields["vlan_tci"]).to_bytes(2, "big")
+    header = network_order(fields["vlan_proto"]).to_bytes(2, "big") + int(fields["vlan_tci"]).to_bytes(2, "big")
     failed = machine.packet.insert(_ADDRESSES, header)
     if not failed:
         fields.update(protocol=fields["vlan_proto"], vlan_present=0, vlan_tci=0)
@@ -168,36 +172,30 @@ def skb_vlan_pop(machine: Machine, context: int) -> int:  # noqa: ARG001
     fields = machine.context
     if fields["vlan_present"]:
         fields.update(vlan_present=0, vlan_tci=0, vlan_proto=0)
-    elif _network(fields["protocol"]) not in _VLAN_PROTOCOLS:
+    elif network_order(fields["protocol"]) not in _VLAN_PROTOCOLS:
         return 0
     else:
-        failed, _, _ = _tag_out_of_packet(machine)
+        failed, _ = _tag_out_of_packet(machine)
         if failed:
             return failed
-    if _network(fields["protocol"]) not in _VLAN_PROTOCOLS:
+    if network_order(fields["protocol"]) not in _VLAN_PROTOCOLS:
         return 0
     proto = fields["protocol"]
-    failed, tag, _ = _tag_out_of_packet(machine)
+    failed, tag = _tag_out_of_packet(machine)
     if not failed:
         fields.update(vlan_present=1, vlan_tci=tag, vlan_proto=proto)
     return failed
 
 
-def _tag_out_of_packet(machine: Machine) -> tuple[int, int, int]:
-    """Cut the tag out of the packet; return 0 or an error, the tag, and the protocol behind it in network order."""
+def _tag_out_of_packet(machine: Machine) -> tuple[int, int]:
+    """Cut the tag out of the packet, so that the protocol behind it shows; return 0 or an error, and the tag."""
     data = machine.packet_bytes(_ADDRESSES, _TAG + 2)
     if data is None:
-        return fail("ENOMEM"), 0, 0
+        return fail("ENOMEM"), 0
     failed = machine.packet.cut(_ADDRESSES, _TAG)
-    behind = int.from_bytes(data[4:6], "little")
     if not failed:
-        machine.context.update(protocol=behind)
-    return failed, int.from_bytes(data[2:4], "big"), behind
-
-
-def _network(value: int) -> int:
-    """Swap the bytes of a 16-bit number (a field of the context holds them in network order)."""
-    return int.from_bytes(int(value & _U16).to_bytes(2, "little"), "big")
+        machine.context.update(protocol=int.from_bytes(data[4:6], sys.byteorder))
+    return failed, int.from_bytes(data[2:4], "big")
 
 
 @implements("get_hash_recalc")

@@ -38,14 +38,14 @@ def implements(name: str) -> Callable[[F], F]:
     row = by_name()[name]
     count = len(row.arguments)
 
-    def enter(function: F) -> F:
+    def decorate(function: F) -> F:
         def helper(machine: Machine, *registers: int) -> int:
             return function(machine, *registers[:count])
 
         _FOUND[row.number] = helper
         return function
 
-    return enter
+    return decorate
 
 
 def enter(number: int, helper: Helper) -> None:

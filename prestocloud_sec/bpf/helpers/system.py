@@ -2,6 +2,8 @@
 """Helpers about time, chance, processors and text.
 
 Time, random numbers and the processor's number come from the machine, so that a run can be repeated exactly.
+
+Sources: Linux 6.18, ``kernel/bpf/helpers.c``, ``kernel/trace/bpf_trace.c`` (behaviour).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 _TICKS_PER_SECOND = 250
+"""``CONFIG_HZ`` of the kernels that distributions ship."""
 _NANOSECONDS = 1_000_000_000
 _FIRST_JIFFIES = (1 << 32) - 300 * _TICKS_PER_SECOND
 """Linux starts its counter five minutes before 32 bits of it wrap."""

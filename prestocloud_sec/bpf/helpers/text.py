@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["FormatError", "format_text", "text_at"]
+__all__ = ["LONGEST", "FormatError", "format_text", "text_at"]
 
 _FORM = re.compile(
     rb"%(?:(?P<percent>%)|(?P<flags>[-0]?)(?P<width>[0-9]*)"

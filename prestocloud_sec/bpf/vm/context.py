@@ -21,15 +21,30 @@ from prestocloud_sec.bpf.program_type import SKB_TYPES, ProgramType
 from prestocloud_sec.bpf.vm.arguments import pairs_of
 from prestocloud_sec.wire import shown
 
-__all__ = ["SK_BUFF", "XDP_MD", "Context", "ContextKind", "Field", "Layout", "context_kind"]
+__all__ = [
+    "LINK_LAYER_TYPES",
+    "SK_BUFF",
+    "XDP_MD",
+    "Context",
+    "ContextKind",
+    "Field",
+    "Layout",
+    "context_kind",
+    "network_order",
+    "octets_of",
+    "protocol_of",
+]
 
 
 class ContextKind(IntEnum):
     """What `State.CONTEXT_KIND` says."""
 
     OPAQUE = 0
+    """Bytes of the caller's, or none."""
     XDP = 1
+    """``struct xdp_md``."""
     SKB = 2
+    """``struct __sk_buff``."""
 
 
 @dataclass(frozen=True, slots=True)

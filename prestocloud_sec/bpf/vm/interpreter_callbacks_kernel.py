@@ -36,7 +36,7 @@ __all__ = ["begin_for_each", "begin_loop", "go_on", "tail_call"]
 _U = types.uint64
 _REGISTERS = 8 * State.R0
 _U32 = _U(0xFFFFFFFF)
-_MAX_LOOPS = _U(8 * 1024 * 1024)
+_MAX_LOOPS = _U(layout.MAX_LOOPS)
 _EINVAL, _E2BIG = _U(-22 % (1 << 64)), _U(-7 % (1 << 64))
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "drop_arguments",
     "enter",
     "fail",
+    "is_function",
     "leave",
     "open_window",
     "pause",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.vm.layout import MAX_FRAMES
 
 __all__ = [
@@ -112,7 +113,8 @@ class Frame(IntEnum):
     """Address of the addresses of key and value of its elements."""
 
 
-LOCAL, NESTED, TAIL_CALL, FOR_EACH, LOOP = 0, 1, 12, 164, 181
+TAIL_CALL, FOR_EACH, LOOP = int(HelperId.TAIL_CALL), int(HelperId.FOR_EACH_MAP_ELEM), int(HelperId.LOOP)
+LOCAL, NESTED = 0, 1
 """Numbers of helpers that lead to other code, and of other kinds of frames."""
 OURS = 1
 """Instead of an address: the helper leads to other code, and is the interpreter's own work."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.vm.context import Context
     from prestocloud_sec.bpf.vm.memory import Memory
 
-__all__ = ["LARGEST", "Packet"]
+__all__ = ["FRAME_HEADER", "FRAME_ROOM", "LARGEST", "Packet"]
 
 LARGEST = 1 << 24
 """Bytes of the largest packet; the kernel's are at most 2**16, but other programs use buffers."""
@@ -32,6 +32,7 @@ FRAME_HEADER = 40
 _NO_HEADROOM = bytes(layout.HEADROOM)
 _ETHERNET = 14
 _MOST_META = 252
+"""Bytes of metadata at most (``xdp_metalen_invalid``)."""
 
 
 class Packet:

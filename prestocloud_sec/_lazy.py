@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 __all__ = ["lazy"]
 
 
-def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+def lazy(
+    package: str, homes: Mapping[str, str], modules: Collection[str] = ()
+) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """Return ``__getattr__`` and ``__dir__`` for `package`, which takes each name of `homes` from its module.
 
     What helps to define the package, and is not part of it, is left out of ``dir``.
@@ -25,17 +27,21 @@ def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object
         The package's ``__name__``.
     homes : mapping of str to str
         From public name to the module below the package that defines it.
+    modules : collection of str
+        Modules below the package that are names of it too, imported where they are first used.
     """
 
     def __getattr__(name: str) -> object:  # noqa: N807  (PEP 562)
         home = homes.get(name)
         if home is None:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            if name in modules:
+                return importlib.import_module(f"{package}.{name}")  # which makes it an attribute, too
+            raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=sys.modules[package])
         value = getattr(importlib.import_module(f"{package}.{home}"), name)
         setattr(sys.modules[package], name, value)
         return value
 
     def __dir__() -> list[str]:  # noqa: N807
-        return sorted({*homes, *(name for name in vars(sys.modules[package]) if name.startswith("__"))})
+        return sorted({*homes, *modules, *(name for name in vars(sys.modules[package]) if name.startswith("__"))})
 
     return __getattr__, __dir__

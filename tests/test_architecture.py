@@ -299,8 +299,18 @@ def test_lazy_packages_tell_type_checkers_the_same_as_everybody(package: str) ->
         for alias in statement.names
     }
     loaded = importlib.import_module(package)
-    assert told == loaded._HOMES
+    rooms = {name for name, module in told.items() if module == package}
+    assert rooms == set(getattr(loaded, "_ROOMS", ()))
+    assert {name: module for name, module in told.items() if name not in rooms} == loaded._HOMES
     for name in told:
         assert getattr(loaded, name) is not None
-    with pytest.raises(AttributeError):
+        assert name in dir(loaded)
+    with pytest.raises(AttributeError) as caught:
         _ = loaded.no_such_name
+    assert (caught.value.name, caught.value.obj) == ("no_such_name", loaded)  # of which Python makes suggestions
+
+
+def test_rooms_of_a_package_are_there_without_an_import() -> None:
+    probe = "from prestocloud_sec import bpf; print(bpf.isa.Exit(), bpf.errors.BpfError.__name__)"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "Exit() BpfError\n"

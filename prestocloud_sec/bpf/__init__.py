@@ -2,7 +2,8 @@
 """BPF as a library: programs, assembler and disassembler, classic BPF, maps, machines.
 
 The names that most users need are here; each is imported from its module where it is first used, so that importing this
-package stays cheap. A new public name is a row of `_HOMES` and an import for type checkers.
+package stays cheap; so are `classic`, `errors`, `helpers`, `isa`, `maps` and `vm`, which have names of
+their own. What knows of the running kernel is imported by itself: ``from prestocloud_sec.bpf import linux``. A new public name is a row of `_HOMES` and an import for type checkers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,12 @@ from typing import TYPE_CHECKING
 from prestocloud_sec._lazy import lazy
 
 if TYPE_CHECKING:
+    from prestocloud_sec.bpf import classic as classic
+    from prestocloud_sec.bpf import errors as errors
+    from prestocloud_sec.bpf import helpers as helpers
+    from prestocloud_sec.bpf import isa as isa
+    from prestocloud_sec.bpf import maps as maps
+    from prestocloud_sec.bpf import vm as vm
     from prestocloud_sec.bpf.assembler import assemble as assemble
     from prestocloud_sec.bpf.builder import Builder as Builder
     from prestocloud_sec.bpf.cfg import ControlFlowGraph as ControlFlowGraph
@@ -92,7 +99,9 @@ _HOMES: dict[str, str] = {
     "Symbols": "program",
 }
 
+_ROOMS = ("classic", "errors", "helpers", "isa", "maps", "vm")
+
 __all__ = list(_HOMES)
 
 if not TYPE_CHECKING:
-    __getattr__, __dir__ = lazy(__name__, _HOMES)
+    __getattr__, __dir__ = lazy(__name__, _HOMES, _ROOMS)

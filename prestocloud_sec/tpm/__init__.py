@@ -17,18 +17,38 @@ if typing.TYPE_CHECKING:
     from prestocloud_sec.tpm.spec import *  # noqa: F403
 
 if TYPE_CHECKING:
+    from prestocloud_sec.tpm.codec.frame import CommandFrame as CommandFrame
+    from prestocloud_sec.tpm.codec.frame import ResponseFrame as ResponseFrame
+    from prestocloud_sec.tpm.codec.streams import decode_stream as decode_stream
+    from prestocloud_sec.tpm.codec.tree import Decoded as Decoded
+    from prestocloud_sec.tpm.codec.tree import decode_command as decode_command
+    from prestocloud_sec.tpm.codec.tree import decode_response as decode_response
     from prestocloud_sec.tpm.errors import TpmFormatError as TpmFormatError
     from prestocloud_sec.tpm.errors import TpmInputError as TpmInputError
     from prestocloud_sec.tpm.errors import TpmMisuseError as TpmMisuseError
     from prestocloud_sec.tpm.errors import TpmResponseError as TpmResponseError
     from prestocloud_sec.tpm.errors import TransportError as TransportError
+    from prestocloud_sec.tpm.names import name_of as name_of
+    from prestocloud_sec.tpm.names import qualified_name as qualified_name
+    from prestocloud_sec.tpm.response_codes import ResponseCode as ResponseCode
+    from prestocloud_sec.tpm.response_codes import explain as explain
 
 _HOMES: dict[str, str] = {
+    "CommandFrame": "codec.frame",
+    "Decoded": "codec.tree",
+    "ResponseCode": "response_codes",
+    "ResponseFrame": "codec.frame",
     "TpmFormatError": "errors",
     "TpmInputError": "errors",
     "TpmMisuseError": "errors",
     "TpmResponseError": "errors",
     "TransportError": "errors",
+    "decode_command": "codec.tree",
+    "decode_response": "codec.tree",
+    "decode_stream": "codec.streams",
+    "explain": "response_codes",
+    "name_of": "names",
+    "qualified_name": "names",
 }
 
 __all__ = list(_HOMES)

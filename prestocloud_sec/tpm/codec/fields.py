@@ -190,7 +190,7 @@ class Field:
     kind : Kind
         What it is on the wire.
     text : str
-        The type as the declaration writes it.
+        Its type in the notation of Part 2: ``TPMI_ALG_HASH+``.
     secret : bool
         Whether texts leave its value out.
     is_handle : bool
@@ -259,9 +259,20 @@ def layout_of(cls: type[Declared]) -> Layout:
         marks = getattr(hint, "__metadata__", ())
         kind = _kind(hint, noted.selector)
         secret = SECRET in marks or (isinstance(kind, Blob) and kind.secret)
-        fields.append(Field(name, kind, text, secret, noted.is_handle, noted.auth))
+        fields.append(Field(name, kind, _notation(text), secret, noted.is_handle, noted.auth))
     title = cls.__qualname__
     return Layout(title, tuple(f for f in fields if f.is_handle), tuple(f for f in fields if not f.is_handle))
+
+
+_MARKS = (("OrNull[", "", "+"), ("OrNullIfAsked[", "+", ""), ("Secret[", "", ""))
+
+
+def _notation(text: str) -> str:
+    """Return the text of an annotation as Part 2 writes it."""
+    for head, before, after in _MARKS:
+        if text.startswith(head):
+            return before + _notation(text[len(head) : -1]) + after
+    return text[len("Annotated[") :].partition(",")[0] if text.startswith("Annotated[") else text
 
 
 def _kind(hint: Any, selector: str | None = None) -> Kind:

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Captured traffic of a TPM: found in what people have, and decoded message by message.
+
+What people have is hexadecimal text, the log of swtpm (``--log file=...,level=20``), a packet capture (pcap or pcapng,
+of swtpm's bare messages or of the framing of the simulators), or the bytes themselves. Every message says how long it
+is, so that any number of them can stand one after the other; a message after a command is its response.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from prestocloud_sec.tpm.codec.admit import octets
+from prestocloud_sec.tpm.codec.pcap import conversations, is_capture
+from prestocloud_sec.tpm.codec.tree import Decoded, decode_command, decode_response
+from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError, TpmTruncatedError
+from prestocloud_sec.tpm.spec.commands import COMMANDS
+from prestocloud_sec.wire import shown
+
+if TYPE_CHECKING:
+    from prestocloud_sec.wire import BytesLike
+
+__all__ = ["decode_stream", "messages_in", "split_messages"]
+
+_TAGS = (0x8001, 0x8002, 0x00C4)
+_LOG_HEAD = re.compile(rb"^\s*SWTPM_IO_(Read|Write): length (\d{1,9})\s*$", re.MULTILINE)
+_LOG_LINE = re.compile(rb"^ *(?:[0-9A-Fa-f]{2} ?)+ *$")
+_HEX = re.compile(rb"^(?:0[xX])?[0-9A-Fa-f]+$")
+_MOST = 1 << 26  # bytes of text or capture that are looked at
+
+
+def split_messages(data: BytesLike) -> list[bytes]:
+    """Return the messages that stand one after the other in `data`.
+
+    Raises
+    ------
+    TpmFormatError
+        If one has no tag of a TPM, or a size that is not there.
+    TpmMisuseError
+        If `data` is not bytes-like.
+    """
+    raw = octets(data, "data")
+    messages, at = [], 0
+    while at < len(raw):
+        if len(raw) - at < 10:
+            raise TpmTruncatedError(f"{len(raw) - at} bytes", where="message", offset=at, expected="10 or more")
+        tag, size = int.from_bytes(raw[at : at + 2], "big"), int.from_bytes(raw[at + 2 : at + 6], "big")
+        if tag not in _TAGS:
+            raise TpmFormatError(f"0x{tag:04x}", where="message.tag", offset=at, expected="8001, 8002 or 00c4")
+        if not 10 <= size <= len(raw) - at:
+            raise TpmTruncatedError(
+                f"a size of {size}", where="message.size", offset=at + 2, expected=f"10 to {len(raw) - at}"
+            )
+        messages.append(raw[at : at + size])
+        at += size
+    return messages
+
+
+def messages_in(data: BytesLike | str) -> list[bytes]:
+    """Return the messages in hexadecimal text, a log of swtpm, a packet capture, or bytes; which one it is shows.
+
+    Parameters
+    ----------
+    data : bytes-like or str
+        The contents of the file, or the text.
+
+    Raises
+    ------
+    TpmFormatError
+        If it is none of these, or a message in it is broken.
+    TpmMisuseError
+        If `data` is neither bytes-like nor text.
+    """
+    raw = data.encode("utf-8", "replace") if isinstance(data, str) else octets(data, "data")
+    if len(raw) > _MOST:
+        raise TpmMisuseError(f"{len(raw)} bytes", where="data", expected=f"{_MOST} at most", hint="cut it in pieces")
+    if not raw.strip():
+        raise TpmFormatError("nothing in it", where="data", expected="hex, a log of swtpm, a capture, or messages")
+    if is_capture(raw):
+        return [message for conversation in conversations(raw) for message in _split_network(conversation)]
+    if _LOG_HEAD.search(raw):
+        return list(_from_log(raw))
+    words = raw.translate(None, b":,-").split()
+    if all(_HEX.match(word) for word in words):
+        return split_messages(_from_hex(words))
+    return split_messages(raw)
+
+
+def decode_stream(data: BytesLike | str, *, lenient: bool = False) -> list[Decoded | TpmFormatError]:
+    """Decode every message that `messages_in` finds.
+
+    A message that cannot be decoded is in the list as the error that says why; the others are decoded all the same.
+
+    Parameters
+    ----------
+    data : bytes-like or str
+        The contents of the file, or the text.
+    lenient : bool
+        Whether numbers that no table has are kept as plain integers instead of refused.
+
+    Raises
+    ------
+    TpmFormatError
+        If no messages can be told apart in `data`.
+    TpmMisuseError
+        If `data` is neither bytes-like nor text.
+    """
+    decoded: list[Decoded | TpmFormatError] = []
+    pending: int | Decoded | None = None
+    answers = False
+    for message in messages_in(data):
+        code = int.from_bytes(message[6:10], "big")
+        is_response = answers or not _looks_like_command(message, code)
+        try:
+            if is_response:
+                decoded.append(decode_response(message, pending, lenient=lenient))
+            else:
+                pending = code  # where the command cannot be decoded its response may be
+                pending = decode_command(message, lenient=lenient)
+                decoded.append(pending)
+        except TpmFormatError as error:
+            decoded.append(error)
+        answers = not is_response
+        if is_response:
+            pending = None
+    return decoded
+
+
+def _looks_like_command(message: bytes, code: int) -> bool:
+    return code in COMMANDS or bool(code & 0x20000000) or message[:2] not in (b"\x80\x01", b"\x80\x02")
+
+
+def _from_hex(words: list[bytes]) -> bytes:
+    digits = b"".join(word[2:] if word[:2] in (b"0x", b"0X") else word for word in words)
+    if len(digits) % 2:
+        raise TpmFormatError("an odd number of hexadecimal digits", where="data", expected="two for each byte")
+    return bytes.fromhex(digits.decode("ascii"))
+
+
+def _from_log(raw: bytes) -> Iterator[bytes]:
+    """Yield the messages of a log: a head with the length, then lines of bytes."""
+    for head in _LOG_HEAD.finditer(raw):
+        wanted, found = int(head[2]), bytearray()
+        at = raw.find(b"\n", head.end(2)) + 1
+        while at and len(found) < wanted:
+            end = raw.find(b"\n", at)
+            line = raw[at : end if end >= 0 else len(raw)].rstrip(b"\r")
+            if not _LOG_LINE.match(line):
+                break
+            found += bytes.fromhex(line.decode("ascii"))
+            at = end + 1
+        if len(found) != wanted:
+            raise TpmTruncatedError(
+                f"{len(found)} bytes", where=f"log, {shown(head[0].decode('ascii').strip())}", expected=str(wanted)
+            )
+        yield from split_messages(found)
+
+
+def _split_network(conversation: bytes) -> list[bytes]:
+    """Return the messages of a conversation over TCP: bare, or in the framing of the simulators."""
+    messages, at = [], 0
+    while len(conversation) - at >= 10:
+        place = next((p for p in (_bare(conversation, at), _framed(conversation, at)) if p is not None), None)
+        if place is None:
+            at += 1  # a command to the platform, the zeros that end a framed response
+            continue
+        messages.append(conversation[place[0] : place[1]])
+        at = place[1]
+    return messages
+
+
+def _bare(data: bytes, at: int) -> tuple[int, int] | None:
+    size = int.from_bytes(data[at + 2 : at + 6], "big")
+    if int.from_bytes(data[at : at + 2], "big") in _TAGS[:2] and 10 <= size <= len(data) - at:
+        return at, at + size
+    return None
+
+
+def _framed(data: bytes, at: int) -> tuple[int, int] | None:
+    """Return the place of a message behind its framing: command 8, locality and size; or the size of a response."""
+    for skip, match in _FRAMES:
+        place = _bare(data, at + skip) if len(data) - at >= skip + 10 and match(data[at : at + skip]) else None
+        if place is not None and place[1] - place[0] == int.from_bytes(data[at + skip - 4 : at + skip], "big"):
+            return place
+    return None
+
+
+_FRAMES: tuple[tuple[int, Callable[[bytes], bool]], ...] = (
+    (9, lambda head: head[:4] == b"\0\0\0\x08"),
+    (4, lambda head: head[:2] == b"\0\0"),
+)

@@ -10,18 +10,9 @@ from collections.abc import Callable
 from operator import eq, ge, gt, le, lt, ne
 
 from prestocloud_sec.bpf.isa import AluOp, AtomicOp, BranchOp
+from prestocloud_sec.bpf.words import signed
 
 __all__ = ["ALU", "ATOMIC", "COMPARE", "signed"]
-
-
-def signed(value: int, bits: int) -> int:
-    """Return the low `bits` bits as a signed number.
-
-    >>> signed(0xFF, 8)
-    -1
-    """
-    value &= (1 << bits) - 1
-    return value - (1 << bits) if value >> bits - 1 else value
 
 
 def _quotient(a: int, b: int) -> int:

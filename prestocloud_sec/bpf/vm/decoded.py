@@ -51,6 +51,7 @@ from prestocloud_sec.bpf.isa import (
     SwapKind,
 )
 from prestocloud_sec.bpf.vm.layout import FRAME_SIZE, FUNCTION_HANDLES, READABLE, WRITABLE
+from prestocloud_sec.bpf.words import signed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -188,7 +189,7 @@ def decode(program: Program, map_address: MapAddress) -> Decoded:
         row = known.get(instruction) if target is None else None
         if row is None:
             made = _row(instruction, index, target, map_address)
-            row = (_word(*made[:4]), _signed(made[4]))
+            row = (_word(*made[:4]), signed(made[4]))
             if target is None:
                 known[instruction] = row
         words += row
@@ -203,12 +204,7 @@ Fields: TypeAlias = tuple[Operation, int, int, int, int]
 
 
 def _word(operation: Operation, dst: int, src: int, displacement: int) -> int:
-    return _signed(NUMBERS[operation] | dst << 19 | src << 27 | (displacement & 0xFFFFFFFF) << 32)
-
-
-def _signed(value: int) -> int:
-    value &= (1 << 64) - 1
-    return value - (1 << 64) if value >> 63 else value
+    return signed(NUMBERS[operation] | dst << 19 | src << 27 | (displacement & 0xFFFFFFFF) << 32)
 
 
 def _row(instruction: Instruction, index: int, target: int | None, map_address: MapAddress) -> Fields:
@@ -257,9 +253,9 @@ def _swap(i: Swap) -> Fields:
 
 
 def _load(i: Load | LoadAcquire) -> Fields:
-    signed = isinstance(i, Load) and i.signed
+    extends = isinstance(i, Load) and i.signed
     place = _place(i.base, i.offset, i.size)
-    return ("load", place, i.size, signed), i.dst, i.base, access_word(i.size, READABLE), i.offset
+    return ("load", place, i.size, extends), i.dst, i.base, access_word(i.size, READABLE), i.offset
 
 
 def _store(i: Store | StoreRelease) -> Fields:

@@ -37,6 +37,7 @@ from prestocloud_sec.bpf.vm.interpreter_layout import (
 from prestocloud_sec.bpf.vm.layout import FUNCTION_HANDLES, MAX_FRAMES, State
 from prestocloud_sec.bpf.vm.machine import PORTION, Machine
 from prestocloud_sec.bpf.vm.memory import Trap
+from prestocloud_sec.bpf.words import signed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,11 +57,6 @@ _PLACES = 1 << 12
 
 class _Ended(BaseException):
     """A classic load within a callback found nothing: the whole program ends, whatever Python is in between."""
-
-
-def _signed(word: int) -> int:
-    word &= _U64
-    return word - (1 << 64) if word >> 63 else word
 
 
 @lru_cache(maxsize=128)
@@ -192,7 +188,7 @@ class Interpreter:
             if not self._blamed:
                 words[State.FAULT_INSTRUCTION] = index
             return False
-        words[_R0] = _signed(value)
+        words[_R0] = signed(value)
         machine.state[_ARGUMENTS] = 0
         self.refresh(machine)
         return True
@@ -268,7 +264,7 @@ class Interpreter:
         self.desk[record + Frame.RETURN_AT] = 0
         self.desk[record + Frame.R6 : record + Frame.R6 + 4] = machine.state[_R0 + 6 : _R0 + 10]
         given = [*arguments, 0, 0, 0, 0, 0][:5]
-        machine.state[_ARGUMENTS] = [_signed(argument) for argument in given]
+        machine.state[_ARGUMENTS] = [signed(argument) for argument in given]
         words[State.DEPTH], words[_RESUME] = depth, function
         status = self._go(machine)
         if words[State.FAULT]:

@@ -8,11 +8,8 @@ numbers of maps and programs, the state and the region table (`prestocloud_sec.b
 the stack frames, and the helpers that are written in Python. An engine takes a machine that `start` has prepared, runs
 it, and leaves either `State.RESULT` or the words of a fault; `finish` reads those.
 
-Programs reached through a program array are numbered as maps are; when such an array was changed, `start` links anew,
-and `generation` tells engines that kept something about programs.
-
-The parts that stand on their own are `prestocloud_sec.bpf.vm.maptable` (maps) and `prestocloud_sec.bpf.vm.services`
-(what helpers use).
+The parts that stand on their own are `prestocloud_sec.bpf.vm.maptable` (maps), `prestocloud_sec.bpf.vm.services` (what
+helpers use) and `prestocloud_sec.bpf.vm.programtable` (programs).
 """
 
 from __future__ import annotations
@@ -25,22 +22,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prestocloud_sec.bpf.errors import BpfMisuseError, ProgramError
+from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.helpers.registry import user_helpers
-from prestocloud_sec.bpf.isa import ImmKind, LoadImm64
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.arguments import given_maps, seconds, whole
 from prestocloud_sec.bpf.vm.context import LINK_LAYER_TYPES, ContextKind, context_kind, octets_of, protocol_of
 from prestocloud_sec.bpf.vm.fault import Fault, FaultKind
-from prestocloud_sec.bpf.vm.layout import FUNCTION_HANDLES, MAP_HANDLES, State
+from prestocloud_sec.bpf.vm.layout import State
 from prestocloud_sec.bpf.vm.memory import Trap
 from prestocloud_sec.bpf.vm.messages import fault_message
 from prestocloud_sec.bpf.vm.packet import LARGEST
+from prestocloud_sec.bpf.vm.programtable import ProgramTable
 from prestocloud_sec.bpf.vm.result import Redirect, Result
-from prestocloud_sec.bpf.vm.runnable import check_runnable, functions_of
-from prestocloud_sec.bpf.vm.services import DEFAULT_SEED, Services, signed_word
-from prestocloud_sec.wire import shown, view_of
+from prestocloud_sec.bpf.vm.services import DEFAULT_SEED
+from prestocloud_sec.bpf.words import signed
+from prestocloud_sec.wire import view_of
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.helpers.registry import Helper
@@ -55,13 +52,18 @@ PORTION = 1 << 20
 _MOST = (1 << 62) - 1
 _U64 = (1 << 64) - 1
 _ETHERNET = 14
+_MOST_SHOWN = 8
+"""Names of maps that an error lists."""
 
 Maps = Sequence[Any] | Mapping[Any, Any] | None
 Caller = Callable[[int, Sequence[int]], int]
 
 
-class Machine(Services):
+class Machine(ProgramTable):
     """One program ready to run.
+
+    `Program.run` keeps one for each set of maps and options; who wants it for himself calls `start`, an engine's
+    ``execute``, and `finish`.
 
     Parameters
     ----------
@@ -103,6 +105,16 @@ class Machine(Services):
         If the program cannot be run; see `prestocloud_sec.bpf.vm.runnable`.
     BpfMisuseError
         If an argument is wrong.
+
+    Examples
+    --------
+    >>> from prestocloud_sec.bpf import assemble
+    >>> from prestocloud_sec.bpf.vm import reference
+    >>> machine = Machine(assemble("r0 = r2"  "\\n"  "exit"))
+    >>> machine.start(b"abc")
+    >>> reference.execute(machine)
+    >>> machine.finish().value
+    3
     """
 
     def __init__(
@@ -129,16 +141,12 @@ class Machine(Services):
             "cpu": cpu,
         }
         kind = context_kind(program.type)
-        super().__init__(kind, whole(cpu, "cpu", 0, 0xFFFF), None if now is None else whole(now, "now", 1, _MOST))
+        clock = None if now is None else whole(now, "now", 1, _MOST)
+        super().__init__(kind, whole(cpu, "cpu", 0, 0xFFFF), clock, given_maps(maps))
         self.limit = whole(limit, "limit", 1, _MOST)
         self.time_limit = seconds(time_limit)
         self.seed = None if seed is None else whole(seed, "seed", 0, _U64)
-        self._given = given_maps(maps)
         self._helpers = user_helpers(helpers)
-        self.programs: list[Program] = []
-        self.functions: list[frozenset[int]] = []
-        self._program_numbers: dict[int, int] = {}
-        self._linked: dict[int, int] = {}
         self.caller: Caller | None = None
         """What runs a callback, while an engine that can runs."""
         self.failure: BaseException | None = None
@@ -155,96 +163,12 @@ class Machine(Services):
         self.link()
         self._template = self._fixed_state(kind)
 
-    @property
-    def program(self) -> Program:
-        """The program that runs begin with."""
-        return self.programs[0]
-
     def twin(self) -> Machine:
         """Return another machine for the same program, maps and options: what runs on one, the other does not see."""
         return Machine(self.program, **self._arguments)
 
     def __repr__(self) -> str:
         return f"<Machine of {self.program!r}, {len(self.maps)} maps>"
-
-    # --- Numbers of programs and maps.
-
-    def _add_program(self, program: Program) -> int:
-        known = self._program_numbers.get(id(program))
-        if known is not None:
-            return known
-        check_runnable(program)
-        for instruction in program.instructions:
-            if isinstance(instruction, LoadImm64) and instruction.kind not in {ImmKind.INTEGER, ImmKind.FUNCTION}:
-                self._map_for(program, instruction)
-        number = self._program_numbers[id(program)] = len(self.programs)
-        self.programs.append(program)
-        self.functions.append(functions_of(program))
-        self.generation += 1
-        return number
-
-    def _map_for(self, program: Program, load: LoadImm64) -> int:
-        """Return the number of the map that a load refers to."""
-        name = None
-        if program.symbols.maps and load.kind in {ImmKind.MAP_FD, ImmKind.MAP_VALUE_FD}:
-            names = program.symbols.map_names
-            name = names[load.value] if 0 <= load.value < len(names) else None
-        for key in (name, load.value):
-            found = None if key is None else self._given.get(key)
-            if found is not None:
-                return self.number_of(found)
-        wanted = f"the map {shown(name)}" if name is not None else f"map {load.value}"
-        raise ProgramError(
-            f"it refers to {wanted}, which was not given", where="maps", hint="give maps= by position, number or name"
-        )
-
-    def program_number(self, program: Program) -> int:
-        """Return the number of a program that a program array holds."""
-        return self._add_program(program)
-
-    def link(self) -> None:
-        """Give a number to every program that tail calls can reach.
-
-        Raises
-        ------
-        ProgramError
-            If one of them cannot be run, or is of another type than the machine's program.
-        """
-        at = 0
-        while at < len(self.maps):
-            found = self.maps[at]
-            if found.holds_programs and self._linked.get(at) != found.generation:
-                generation = found.generation
-                for program in found.programs():
-                    self._check_type(program)
-                    self._add_program(program)
-                self._linked[at] = generation
-            at += 1
-
-    def _check_type(self, program: Program) -> None:
-        """Refuse a program that sees another context, as the kernel's ``bpf_prog_map_compatible`` does."""
-        if program.type != self.program.type:
-            shown = ["no type" if type_ is None else type_.name for type_ in (program.type, self.program.type)]
-            raise ProgramError(
-                f"a tail call leads to a program of {shown[0]}", where="maps", expected=f"programs of {shown[1]}"
-            )
-
-    def load_value(self, number: int, index: int) -> int:
-        """Return what a 64-bit load gives: instruction `index` of program `number`."""
-        program = self.programs[number]
-        load = program.instructions[index]
-        if not isinstance(load, LoadImm64):
-            raise BpfMisuseError(f"instruction {index} is no 64-bit load", where="Machine.load_value")
-        match load.kind:
-            case ImmKind.INTEGER:
-                return load.value
-            case ImmKind.FUNCTION:
-                return FUNCTION_HANDLES | (program.targets[index] or 0)
-            case ImmKind.MAP_FD | ImmKind.MAP_INDEX:
-                return MAP_HANDLES | self._map_for(program, load)
-            case _:
-                base = layout.MAP_VALUES + self._map_for(program, load) << layout.REGION_SHIFT
-                return base + load.second
 
     # --- A run.
 
@@ -260,7 +184,7 @@ class Machine(Services):
         state[State.CONTEXT_KIND] = kind
         fuel = self.limit if self.time_limit is None else min(self.limit, PORTION)
         state[State.FUEL], state[State.RESERVE] = fuel, self.limit - fuel
-        state[State.RANDOM] = signed_word(self.seed or DEFAULT_SEED)
+        state[State.RANDOM] = signed(self.seed or DEFAULT_SEED)
         state[State.MAC_OFFSET] = 0 if self.program.type in LINK_LAYER_TYPES else -1
         return state
 
@@ -297,7 +221,7 @@ class Machine(Services):
         state[:] = self._template
         state[State.MAP_COUNT] = len(self.maps)
         if self.seed is None:
-            state[State.RANDOM] = signed_word(secrets.randbits(64) or DEFAULT_SEED)
+            state[State.RANDOM] = signed(secrets.randbits(64) or DEFAULT_SEED)
         if self.time_limit is not None:
             state[State.DEADLINE] = time.monotonic_ns() + int(self.time_limit * 1e9)
         self.lines.clear()
@@ -427,8 +351,8 @@ class Machine(Services):
         """Write a fault into the state, its instruction excepted."""
         state = self.state
         state[State.FAULT] = trap.kind
-        state[State.FAULT_ADDRESS] = signed_word(trap.address & _U64)
-        state[State.FAULT_SIZE] = signed_word(trap.size & _U64)
+        state[State.FAULT_ADDRESS] = signed(trap.address & _U64)
+        state[State.FAULT_SIZE] = signed(trap.size & _U64)
         if trap.message and self.failure is None:
             self.failure = trap
 

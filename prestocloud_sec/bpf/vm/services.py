@@ -13,19 +13,15 @@ from prestocloud_sec.bpf.vm.layout import State
 from prestocloud_sec.bpf.vm.maptable import MapTable
 from prestocloud_sec.bpf.vm.memory import Trap
 from prestocloud_sec.bpf.vm.packet import Packet
+from prestocloud_sec.bpf.words import signed
 
-__all__ = ["DEFAULT_SEED", "Services", "signed_word"]
+__all__ = ["DEFAULT_SEED", "Services"]
 
 DEFAULT_SEED = 0x9E37_79B9_7F4A_7C15
 """What stands for the seed 0, which the generator cannot begin with."""
 _U64 = (1 << 64) - 1
 _MULTIPLIER = 0x2545_F491_4F6C_DD1D
 _MOST_LINES = 4096
-
-
-def signed_word(word: int) -> int:
-    """Return an unsigned 64-bit number as the signed one with the same bits, as the state holds it."""
-    return word - (1 << 64) if word >> 63 else word
 
 
 class Services(MapTable):
@@ -90,7 +86,7 @@ class Services(MapTable):
         state = self.state
         state[State.REDIRECT] = 1
         state[State.REDIRECT_TARGET] = target
-        state[State.REDIRECT_FLAGS] = signed_word(flags)
+        state[State.REDIRECT_FLAGS] = signed(flags)
         state[State.REDIRECT_MAP] = 0 if found is None else self.number_of(found) + 1
 
     def log(self, line: str) -> None:
@@ -108,7 +104,7 @@ class Services(MapTable):
         word ^= word >> 12
         word ^= word << 25 & _U64
         word ^= word >> 27
-        self.state[State.RANDOM] = signed_word(word)
+        self.state[State.RANDOM] = signed(word)
         return (word * _MULTIPLIER & _U64) >> 32
 
     @property

@@ -113,6 +113,9 @@ class Builder:
     def __init__(self) -> None:
         self._draft = Draft()
 
+    def __repr__(self) -> str:
+        return f"<Builder, {self._draft.slots} slots so far>"
+
     def emit(self, instruction: Statement) -> None:
         """Append an instruction as it is."""
         if not isinstance(instruction, Named | Instruction):

@@ -92,6 +92,11 @@ class Draft:
         self._slots: list[int] = []
         self._end = 0
 
+    @property
+    def slots(self) -> int:
+        """Slots of all instructions so far."""
+        return self._end
+
     def add(self, statement: Statement) -> None:
         """Append an instruction."""
         self._statements.append(statement)

@@ -130,6 +130,9 @@ class Prototype:
     changes_packet: bool
     types: frozenset[ProgramType]
 
+    def __repr__(self) -> str:
+        return f"<Prototype {self.number}: {self}>"
+
     def __str__(self) -> str:
         return f"{self.name}({', '.join(self.arguments)}) -> {self.returns}"
 

@@ -10,6 +10,7 @@ that is longer than the one it knows as long as the rest is 0, so that one layou
 from __future__ import annotations
 
 import ctypes
+import errno
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -242,7 +243,7 @@ def make_buffer(content: bytes | int) -> Buffer:
         if not isinstance(content, int):
             ctypes.memmove(memory, content, size)
     except MemoryError as error:
-        raise MapError(12, f"there is no memory for {size} bytes", where="a buffer for bpf(2)") from error
+        raise MapError(errno.ENOMEM, f"there is no memory for {size} bytes", where="a buffer for bpf(2)") from error
     return memory
 
 
@@ -271,6 +272,8 @@ class Attr:
     Examples
     --------
     >>> attr = Attr(Command.MAP_CREATE, map_type=2, key_size=4, value_size=8, max_entries=1, map_name="hits")
+    >>> attr
+    <Attr MAP_CREATE: map_type=2, key_size=4, value_size=8, max_entries=1, map_name='hits'>
     >>> len(attr), attr["value_size"]
     (72, 8)
     >>> bytes(attr.memory)[:16].hex(" ", 4)
@@ -339,3 +342,11 @@ class Attr:
 
     def __len__(self) -> int:
         return self.layout.size
+
+    def __repr__(self) -> str:
+        told = []
+        for name, field in self.layout.fields.items():
+            if self[name]:
+                shown_as = {POINTER: "...", NAME: repr(self.text(name))}.get(field.kind, str(self[name]))
+                told.append(f"{name}={shown_as}")
+        return f"<Attr {self.layout.name}: {', '.join(told) or 'all 0'}>"

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this machine allows: whether bpf(2) may be called, and how many processors a per-CPU map counts."""
+"""What this machine allows: whether bpf(2) may be called, and how many processors a per-CPU map counts.
+
+Sources: bpf(2), capabilities(7); Linux ``Documentation/admin-guide/cputopology.rst`` for the list of processors.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +43,16 @@ def require() -> None:
         If it may not; the message says why.
     """
     code = make_buffer(encode([Alu(AluOp.MOV, 64, 0, Imm(0)), Exit()]))
-    tries = {
-        "map": Attr(Command.MAP_CREATE, map_type=MapType.ARRAY, key_size=4, value_size=4, max_entries=1),
-        "program": Attr(
-            Command.PROG_LOAD, prog_type=ProgramType.XDP, insn_cnt=2, insns=code, license=make_buffer(b"GPL\0")
+    tries: tuple[tuple[str, Command, dict[str, object]], ...] = (
+        ("map", Command.MAP_CREATE, {"map_type": MapType.ARRAY, "key_size": 4, "value_size": 4, "max_entries": 1}),
+        (
+            "program",
+            Command.PROG_LOAD,
+            {"prog_type": ProgramType.XDP, "insn_cnt": 2, "insns": code, "license": make_buffer(b"GPL\0")},
         ),
-    }
-    for what, attr in tries.items():
-        result = bpf(Command.MAP_CREATE if what == "map" else Command.PROG_LOAD, attr)
+    )
+    for what, command, fields in tries:
+        result = bpf(command, Attr(command, **fields))
         if result < 0:
             expected, hint = _REASONS.get(-result, (None, None))
             raise UnavailableError(

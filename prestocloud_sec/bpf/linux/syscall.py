@@ -3,6 +3,7 @@
 
 Sources: bpf(2); the numbers, Linux ``arch/x86/entry/syscalls/syscall_64.tbl`` and
 ``include/uapi/asm-generic/unistd.h``.
+
 The C library has no function for this call, so it goes through ``syscall(2)``, which keeps errno by thread and lets
 other threads run.
 """
@@ -157,6 +158,9 @@ class KernelObject:
         if getattr(self, "_held", None):
             with contextlib.suppress(KernelError):
                 self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {'closed' if self.closed else f'descriptor {self.fileno()}'}>"
 
     def __reduce__(self) -> tuple[object, ...]:
         raise BpfMisuseError(

@@ -24,8 +24,6 @@ from prestocloud_sec.errors import MisuseError
 from prestocloud_sec.wire import shown, view_of, whole
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
-
     from numpy.typing import NDArray
 
 __all__ = ["BytesCodec", "Codec", "DtypeCodec", "StructCodec", "codec_of", "plain_bytes"]
@@ -104,6 +102,9 @@ class Codec(ABC):
 
     @abstractmethod
     def __str__(self) -> str: ...
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
 
 
 class BytesCodec(Codec):
@@ -272,10 +273,6 @@ class StructCodec(Codec):
 
     def __str__(self) -> str:
         return repr(self._struct.format)
-
-
-if TYPE_CHECKING:
-    Declared: TypeAlias = int | str | struct.Struct | type[Any] | np.dtype[Any] | Codec | list[Any]
 
 
 def codec_of(declared: Any, name: str) -> Codec:

@@ -201,6 +201,12 @@ class Context:
                     expected=f"0..2**{8 * field.size} - 1, or {field.size} bytes",
                 )
 
+    def __repr__(self) -> str:
+        if self.layout is None:
+            return f"<Context: {len(self.buffer)} bytes>"
+        told = ", ".join(f"{name}={self[name]:#x}" for name in self.layout.fields if self[name])
+        return f"<Context {self.kind.name}: {told or 'all 0'}>"
+
     def set_bounds(self, data: int, data_end: int, data_meta: int) -> None:
         """Show where the packet is, and in a socket buffer how long."""
         if self.layout is not None:

@@ -8,6 +8,8 @@ so does this class. A refused access raises `Trap`, which the engine that runs t
 from __future__ import annotations
 
 import ctypes
+import html
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,6 +61,24 @@ class Memory:
         self._words = self.table.data.cast("B").cast("Q")
         self._buffers: list[NDArray[np.uint8] | None] = [None] * layout.REGIONS
         self._names: list[str] = [""] * layout.REGIONS
+
+    def __repr__(self) -> str:
+        return f"<Memory: {', '.join(name for name, *_ in self._shown()) or 'nothing'}>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(name)}</td><td>{address:#x}</td><td>{size}</td><td>{rights}</td></tr>"
+            for name, address, size, rights in self._shown()
+        )
+        return f"<table><tr><th>region</th><th>address</th><th>bytes</th><th>a program may</th></tr>{rows}</table>"
+
+    def _shown(self) -> Iterator[tuple[str, int, int, str]]:
+        """Yield name, address, size and rights of every region that is there."""
+        for number, name in enumerate(self._names):
+            at = number * REGION_WORDS
+            if name and self._words[at + SIZE]:
+                rights = "read, write" if self._words[at + FLAGS] & WRITABLE else "read"
+                yield name, self._words[at + BASE], self._words[at + SIZE], rights
 
     def show(
         self,

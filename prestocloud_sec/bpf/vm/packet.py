@@ -85,6 +85,11 @@ class Packet:
     def __len__(self) -> int:
         return int(self._state[State.DATA_END]) - int(self._state[State.DATA])
 
+    def __repr__(self) -> str:
+        data, data_end, meta = self._places()
+        before = f", {data - meta} of metadata before it" if meta != data else ""
+        return f"<Packet of {data_end - data} bytes at {data:#x}{before}>"
+
     def whole(self) -> bytes:
         """Return the packet as it is now."""
         data, data_end, _ = self._places()

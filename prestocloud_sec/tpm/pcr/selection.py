@@ -23,7 +23,7 @@ from prestocloud_sec.wire import items_of, shown, whole
 if TYPE_CHECKING:
     from typing import Self
 
-    from prestocloud_sec.tpm.spec import TPMS_PCR_SELECTION
+    from prestocloud_sec.tpm.spec.structures.basic import TPMS_PCR_SELECTION
     from prestocloud_sec.wire import BytesLike
 
     SelectionLike: TypeAlias = "PcrSelection | str | Mapping[HashName, Iterable[int]] | Iterable[TPMS_PCR_SELECTION]"
@@ -98,7 +98,7 @@ class PcrSelection:
     @classmethod
     def of_list(cls, selection: Iterable[TPMS_PCR_SELECTION]) -> Self:
         """Return the selection that a TPML_PCR_SELECTION is; TpmMisuseError if it is none."""
-        from prestocloud_sec.tpm.spec import TPMS_PCR_SELECTION
+        from prestocloud_sec.tpm.spec.structures.basic import TPMS_PCR_SELECTION
 
         rows = []
         expected = "an iterable of TPMS_PCR_SELECTION"
@@ -110,7 +110,8 @@ class PcrSelection:
 
     def to_list(self) -> tuple[TPMS_PCR_SELECTION, ...]:
         """Return the selection as commands take it (TPML_PCR_SELECTION)."""
-        from prestocloud_sec.tpm.spec import TPM_ALG_ID, TPMS_PCR_SELECTION
+        from prestocloud_sec.tpm.spec.constants import TPM_ALG_ID
+        from prestocloud_sec.tpm.spec.structures.basic import TPMS_PCR_SELECTION
 
         return tuple(TPMS_PCR_SELECTION(TPM_ALG_ID(bank), bitmap) for bank, bitmap in self.rows)
 

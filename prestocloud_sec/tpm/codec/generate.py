@@ -29,11 +29,15 @@ from prestocloud_sec.tpm.codec.fields import (
     Scalar,
     layout_of,
 )
+from prestocloud_sec.tpm.codec.walk import build
 from prestocloud_sec.tpm.errors import TpmMisuseError
 from prestocloud_sec.tpm.spec.declare import Declared
 
 __all__ = ["Text", "write_decoder", "write_encoder", "write_maker"]
 
+_NOTHING = "b''"
+_USUAL = (0x10, 0x06, 0x23, 0x01, 0x0B)
+"""NULL, AES, ECC, RSA and SHA-256: selectors that are tried before others."""
 _KEPT_WORDS = 1024  # attribute words kept ready; there are far fewer in use
 
 
@@ -176,19 +180,45 @@ def _runs(fields: tuple[Field, ...]) -> Iterable[list[Field]]:
         yield run
 
 
-def _branches(choices: list[Choice]) -> list[tuple[list[int], list[Kind | None]]]:
-    """Return the selectors with the kinds they choose, selectors that choose the same together."""
+def _form(kind: Kind | None) -> Any:
+    """Return what two kinds have in common if they are the same on the wire."""
+    match kind:
+        case Scalar():
+            return (Scalar, kind.code)
+        case Blob():
+            return (Blob, kind.sized.code)
+        case _:
+            return _same(kind)
+
+
+def _branches(
+    choices: list[Choice], same: Callable[[Kind | None], Any] = _same
+) -> list[tuple[list[int], list[Kind | None]]]:
+    """Return the selectors with the kinds they choose, selectors that choose the same together.
+
+    The first branches are those that TPMs meet most; see `_USUAL`.
+    """
     found: dict[Any, tuple[list[int], list[Kind | None]]] = {}
-    for selector in choices[0].kinds:
+    for selector in sorted(choices[0].kinds, key=lambda n: _USUAL.index(n) if n in _USUAL else len(_USUAL)):
         kinds = [choice.kinds.get(selector) for choice in choices]
         if any(selector not in choice.kinds for choice in choices):
             continue
-        found.setdefault(tuple(_same(kind) for kind in kinds), ([], kinds))[0].append(selector)
+        found.setdefault(tuple(same(kind) for kind in kinds), ([], kinds))[0].append(selector)
     return list(found.values())
 
 
 def _test(text: Text, number: str, selectors: list[int]) -> str:
     return f"{number} == 0x{selectors[0]:x}" if len(selectors) == 1 else f"{number} in {text.numbers(selectors)}"
+
+
+def _scheme(layout: Layout) -> tuple[str, Scalar, list[Choice]] | None:
+    """Return name and kind of the selector, and the unions, of a structure that consists of these alone."""
+    if not layout.fields:
+        return None
+    first, *others = layout.fields
+    choices = [field.kind for field in others if isinstance(field.kind, Choice)]
+    is_one = choices and len(choices) == len(others) and all(choice.selector == first.name for choice in choices)
+    return (first.name, first.kind, choices) if is_one and isinstance(first.kind, Scalar) else None
 
 
 # --- decoding ---------------------------------------------------------------------------------------------------------
@@ -261,9 +291,7 @@ class _Decoding:
                 value = self.text.fresh("v")
                 self.run.append((f"{kind.size}s", value))
             case Nested():
-                held = self.fields(layout_of(kind.structure), asked=kind.null)
-                self.flush()
-                value = self.text.make(kind.structure, held)
+                value = self.nested(kind)
             case Box():
                 value = self.box(kind)
             case Array():
@@ -271,6 +299,35 @@ class _Decoding:
             case Choice():
                 raise TpmMisuseError("a union in a union", hint="declare the selector and the union in one structure")
         return value, value
+
+    def nested(self, kind: Nested) -> str:
+        """Write the reading of a structure inside of another.
+
+        A scheme is a selector and what it chooses; where that is nothing, there is one value for all of them.
+        """
+        layout = layout_of(kind.structure)
+        scheme = _scheme(layout)
+        if scheme is None:
+            held = self.fields(layout, asked=kind.null)
+            self.flush()
+            return self.text.make(kind.structure, held)
+        name, selector, choices = scheme
+        names = [field.name for field in layout.fields[1:]]
+        member, number = self.scalar(selector, asked=kind.null)
+        made = self.text.fresh("v")
+
+        def finish(selectors: list[int], values: list[str]) -> None:
+            if len(selectors) == 1 and all(value == "None" for value in values):
+                empty = {name: selector.held(selectors[0]), **dict.fromkeys(names)}
+                one = self.text.name("N", (kind, selectors[0]), lambda: build(kind.structure, empty))
+                self.text.add(f"{made} = {one}")
+                return
+            held = {name: member, **dict(zip(names, values, strict=True))}
+            self.text.add(f"{made} = {self.text.make(kind.structure, held)}")
+
+        self.flush()
+        self.branch(choices, number, finish)
+        return made
 
     def scalar(self, kind: Scalar, *, asked: bool) -> tuple[str, str]:
         number = self.number(kind.code)
@@ -344,7 +401,18 @@ class _Decoding:
         return value
 
     def choice(self, choices: list[Choice], selector: str) -> list[str]:
+        """Write the reading of unions with one selector, and return what holds them."""
         names = [self.text.fresh("v") for _ in choices]
+
+        def finish(_: list[int], values: list[str]) -> None:
+            for name, value in zip(names, values, strict=True):
+                self.text.add(f"{name} = {value}")
+
+        self.branch(choices, selector, finish)
+        return names
+
+    def branch(self, choices: list[Choice], selector: str, finish: Callable[[list[int], list[str]], None]) -> None:
+        """Write one chain of branches; `finish` writes what is done with the values of one."""
         word, base, plus = "if", self.base, self.plus
         for selectors, kinds in _branches(choices):
             self.text.add(f"{word} {_test(self.text, selector, selectors)}:")
@@ -352,17 +420,13 @@ class _Decoding:
             self.base, self.plus = base, plus
             values = ["None" if kind is None else self.value(kind)[0] for kind in kinds]
             self.settle()
-            for name, value in zip(names, values, strict=True):
-                self.text.add(f"{name} = {value}")
+            finish(selectors, values)
             self.text.depth -= 1
             word = "elif"
-        if word == "if":
-            self.text.add("raise Refused")  # nothing is defined for any selector
-            self.base, self.plus = "o", 0
-            return ["None" for _ in choices]
-        self.text.add("else: raise Refused")
+        self.text.add("raise Refused" if word == "if" else "else: raise Refused")
         self.base, self.plus = "o", 0
-        return names
+        if word == "if":  # nothing is defined for any selector; what follows is never reached
+            finish([], ["None" for _ in choices])
 
 
 def write_decoder(text: Text, cls: type[Declared], handles: tuple[Field, ...] = ()) -> None:
@@ -409,12 +473,14 @@ class _Encoding:
             self.parts.append(f"{self.text.packer(codes)}({', '.join(value for _, value in self.run)})")
             self.run = []
 
-    def collect(self) -> None:
-        """Write everything met so far into ``w``."""
+    def collect(self, empty: str = "") -> None:
+        """Write everything met so far into ``w``; `empty` is written where there is nothing to do."""
         self.pack()
         if self.parts or not self.started:
             sign = "+=" if self.started else "="
-            self.text.add(f"w {sign} {' + '.join(self.parts) or chr(98) + chr(34) * 2}")
+            self.text.add(f"w {sign} {' + '.join(self.parts) or _NOTHING}")
+        elif empty:
+            self.text.add(empty)
         self.started, self.parts = True, []
 
     def fields(self, layout: Layout, owner: str) -> None:
@@ -482,21 +548,32 @@ class _Encoding:
         return name
 
     def choice(self, fields: list[tuple[str, Choice]], owner: str) -> None:
+        """Write one chain of branches; each starts with what was met before it, so that fixed fields come together."""
         selector = self.local(f"{owner}.{fields[0][1].selector}")
-        self.collect()
-        word = "if"
-        for selectors, kinds in _branches([kind for _, kind in fields]):
+        run, parts, started = self.run, self.parts, self.started
+        word, is_whole = "if", True
+        for selectors, kinds in _branches([kind for _, kind in fields], _form):
             pairs = [(name, kind) for (name, _), kind in zip(fields, kinds, strict=True) if kind is not None]
             if not pairs:
+                is_whole = False
                 continue
             self.text.add(f"{word} {_test(self.text, selector, selectors)}:")
             self.text.depth += 1
+            self.run, self.parts, self.started = run[:], parts[:], started
             for name, kind in pairs:
                 self.value(kind, f"{owner}.{name}")
             self.collect()
-            self.text.add("pass")
             self.text.depth -= 1
             word = "elif"
+        self.run, self.parts, self.started = run, parts, started
+        if word == "if":
+            return
+        if not is_whole:
+            self.text.add("else:")
+            self.text.depth += 1
+            self.collect(empty="pass")
+            self.text.depth -= 1
+        self.run, self.parts, self.started = [], [], True
 
 
 def write_encoder(text: Text, cls: type[Declared], owner: str) -> None:

@@ -28,7 +28,6 @@ def draft_of(cls: type[Declared]) -> type:
     base = cls.__mro__[1]
     space = {
         "__slots__": cls.__dict__["__slots__"],
-        "__new__": object.__new__,
         "__setattr__": object.__setattr__,
         "__delattr__": object.__delattr__,
         "__annotations__": {},
@@ -36,6 +35,7 @@ def draft_of(cls: type[Declared]) -> type:
         "__qualname__": f"{cls.__qualname__}.<draft>",
     }
     made: type = DeclaredType(cls.__name__, (base,), space)
+    type.__setattr__(made, "__class__", DeclaredType)
     return made
 
 
@@ -130,4 +130,5 @@ def install(cls: type[Declared]) -> None:
         if "sessions" not in cls.__dict__:
             needed = SessionUse.REQUIRED if any(auths) else SessionUse.OPTIONAL
             type.__setattr__(cls, "sessions", needed)
-    cls.__new__ = staticmethod(space["__new__"])  # type: ignore[method-assign]
+    type.__setattr__(cls, "__new__", staticmethod(space["__new__"]))
+    type.__setattr__(cls, "__class__", DeclaredType)  # calls lead to the constructor from now on

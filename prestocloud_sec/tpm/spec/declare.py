@@ -343,6 +343,14 @@ class DeclaredType(type):
         return Signature([Parameter(n, Parameter.POSITIONAL_OR_KEYWORD, annotation=annotations[n]) for n in names])
 
 
+class _NotUsedYet(DeclaredType):
+    """A declared class before its first use; the constructor is not there yet, so that a call leads to the codec."""
+
+    def __call__(cls, *values: Any, **named: Any) -> Any:
+        _codec(cls)  # type: ignore[arg-type]
+        return cls(*values, **named)
+
+
 def _codec(cls: type[Declared]) -> None:
     """Derive what a class does from its declaration; the first use of the class comes through here."""
     from prestocloud_sec.tpm.codec.install import install
@@ -350,17 +358,13 @@ def _codec(cls: type[Declared]) -> None:
     install(cls)
 
 
-class Declared(metaclass=DeclaredType):
+class Declared(metaclass=_NotUsedYet):
     """What structures, commands and responses have in common: frozen values with the fields that they declare."""
 
     __slots__ = ("_wire",)
     __match_args__: ClassVar[tuple[str, ...]] = ()
     _wire: bytes | None  # the encoding, once it is known
     _specifiers: ClassVar[dict[str, Specifier]]
-
-    def __new__(cls, *values: Any, **named: Any) -> Self:  # noqa: D102
-        _codec(cls)
-        return cls(*values, **named)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"{type(self).__name__}.{name} is frozen; use replace()")

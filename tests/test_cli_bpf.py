@@ -48,6 +48,12 @@ class TestText:
         assert lines[0].strip().replace("%", "") == first
         assert assemble(answer("bpf", "disasm", HEX)["text"]).to_bytes().hex() == HEX
 
+    def test_disasm_with_names(self) -> None:
+        text = "if r1 == 0 goto +1\ncall 1\nexit"
+        assert call("bpf", "disasm", text).stdout.splitlines() == text.splitlines()
+        named = call("bpf", "disasm", text, "--names").stdout.splitlines()
+        assert named == ["    if r1 == 0 goto L2", "    call bpf_map_lookup_elem#1", "L2:", "    exit"]
+
     def test_disasm_of_what_tcpdump_prints(self) -> None:
         assert "ldh [12]" in call("bpf", "disasm", "--classic", "-", stdin=DDD).stdout
 

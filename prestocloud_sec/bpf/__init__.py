@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """BPF as a library: programs, assembler and disassembler, classic BPF, maps, machines.
 
+`assemble` and `Builder` make a `Program`, `Program.from_bytes` reads one, and `ClassicProgram.from_ddd` what tcpdump
+prints; `Program.run` runs it over a packet, `Program.run_batch` over an arena of them (`prestocloud_sec.arena`), with
+maps such as `HashMap` and `ArrayMap`. `disassemble` and `ControlFlowGraph` show it. The running kernel is a module that
+has to be asked for: ``from prestocloud_sec.bpf import linux``.
+
 The names that most users need are here; each is imported from its module where it is first used, so that importing this
-package stays cheap; so are `classic`, `errors`, `helpers`, `isa`, `maps` and `vm`, which have names of
-their own. What knows of the running kernel is imported by itself: ``from prestocloud_sec.bpf import linux``. A new public name is a row of `_HOMES` and an import for type checkers.
+package stays cheap, and so are the modules `classic`, `errors`, `helpers`, `isa`, `maps` and `vm`. A new public name is
+a row of `_HOMES` and an import for type checkers.
 """
 
 from __future__ import annotations

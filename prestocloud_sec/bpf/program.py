@@ -135,10 +135,18 @@ class Program:
     ) -> None:
         if not isinstance(instructions, Iterable):
             raise BpfMisuseError(f"{shown(instructions)} is no program", where="Program", expected="instructions")
-        for given, kind in ((name, str), (license, str), (type, ProgramType), (symbols, Symbols)):
+        for what, given, kind in (
+            ("name", name, str),
+            ("license", license, str),
+            ("type", type, ProgramType),
+            ("symbols", symbols, Symbols),
+        ):
             if given is not None and not isinstance(given, kind):
                 raise BpfMisuseError(
-                    f"{shown(given)} does not go there", where="Program", expected=f"a {kind.__name__}"
+                    f"{shown(given)} does not go there",
+                    where=f"Program.{what}",
+                    expected=f"a {kind.__name__}",
+                    hint=_named_type(given) if what == "type" else None,
                 )
         decoded = tuple(_instructions_of(instructions))
         starts: list[int] = []
@@ -265,22 +273,87 @@ class Program:
             )
         return found
 
-    def disassemble(self, *, syntax: str = "kernel", labels: bool | None = None) -> str:
+    def disassemble(self, *, syntax: str = "kernel", labels: bool | None = None, helpers: bool = False) -> str:
         """Return the program as text; see `prestocloud_sec.bpf.disassembler.disassemble`."""
         from prestocloud_sec.bpf.disassembler import disassemble
 
-        return disassemble(self, syntax=syntax, labels=labels)
+        return disassemble(self, syntax=syntax, labels=labels, helpers=helpers)
 
     def run(
         self, packet: BytesLike = b"", *, ctx: Any = None, maps: Any = None, engine: str = "auto", **options: Any
     ) -> Result:
-        """Run the program once; see `prestocloud_sec.bpf.vm.run`, which this calls."""
+        r"""Run the program once, over a packet.
+
+        Parameters
+        ----------
+        packet : bytes-like
+            Copied, never changed; what became of it is ``packet`` of the result.
+        ctx : bytes-like or mapping, optional
+            The context: fields by name, where the program's type has them, otherwise bytes.
+        maps : sequence or mapping, optional
+            The maps that it refers to: by number, or by name. What the program does to them stays.
+        engine : {"auto", "reference", "interpreter", "compiled"}
+            What runs it.
+        **options
+            ``trace=True`` records every step; ``helpers`` are functions of r1 to r5 by number or name; ``limit`` of
+            counted instructions, ``time_limit`` in seconds; ``seed``, ``now`` and ``cpu`` let a run be repeated;
+            ``network_offset`` and ``mac_offset`` say where headers begin. More about them:
+            `prestocloud_sec.bpf.vm.run`, which this calls, and `prestocloud_sec.bpf.vm.Machine`.
+
+        Returns
+        -------
+        Result
+            r0 as ``value``, or what went wrong as ``fault``; packet, context, log.
+
+        Raises
+        ------
+        ProgramError
+            If the program cannot be run at all, for one because a map is missing.
+        BpfMisuseError
+            If an argument is wrong.
+
+        Examples
+        --------
+        >>> from prestocloud_sec.bpf import assemble
+        >>> second = assemble("r0 = *(u8 *)(r1 + 1)\nexit")
+        >>> second.run(b"\x01\x02").value
+        2
+        >>> second.run(b"\x01").fault.kind.name
+        'READ'
+        """
         from prestocloud_sec.bpf.vm.runs import run
 
         return run(self, packet, ctx=ctx, maps=maps, engine=engine, **options)
 
     def run_batch(self, arena: PacketArena, *, maps: Any = None, engine: str = "auto", **options: Any) -> BatchResult:
-        """Run the program over every packet of an arena; see `prestocloud_sec.bpf.vm.run_batch`, which this calls."""
+        r"""Run the program over every packet of an arena, in order.
+
+        Parameters
+        ----------
+        arena : PacketArena
+            The packets, of `PacketArena.pack` or a `prestocloud_sec.pcap.Capture`. They are not changed: a program that
+            can change packets works on a copy.
+        maps, engine, **options
+            As for `run`, but for ``trace``, ``ctx`` and offsets; and ``workers``: see
+            `prestocloud_sec.bpf.vm.run_batch`, which this calls.
+
+        Returns
+        -------
+        BatchResult
+            Arrays: r0 of each run as ``values``, ``faults``, and whether each packet was ``changed``.
+
+        Raises
+        ------
+        ProgramError, BpfMisuseError
+            As for `run`.
+
+        Examples
+        --------
+        >>> from prestocloud_sec.arena import PacketArena
+        >>> from prestocloud_sec.bpf import assemble
+        >>> assemble("r0 = r2\nexit").run_batch(PacketArena.pack([b"one", b"four"])).values.tolist()
+        [3, 4]
+        """
         from prestocloud_sec.bpf.vm.runs import run_batch
 
         return run_batch(self, arena, maps=maps, engine=engine, **options)
@@ -302,14 +375,20 @@ class Program:
 
     def __repr__(self) -> str:
         title = "Program" + (f" {self.name!r}" if self.name else "") + (f" {self.type.name}" if self.type else "")
-        from prestocloud_sec.bpf.disassembler import instruction_text
+        from prestocloud_sec.bpf.disassembler import line_text
 
-        first = "; ".join(map(instruction_text, self.instructions[:_SHOWN]))
+        first = "; ".join(line_text(self, index) for index in range(min(_SHOWN, len(self.instructions))))
         more = "; ..." if len(self.instructions) > _SHOWN else ""
         return f"<{title}, {len(self)} slots: {first}{more}>"
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(self.disassemble())}</pre>"
+
+
+def _named_type(given: object) -> str | None:
+    """Return a hint for the type that a text names."""
+    name = given.upper().replace(" ", "_") if isinstance(given, str) else ""
+    return f"ProgramType.{name}" if name in ProgramType.__members__ else None
 
 
 def _rebuild(data: bytes, type: ProgramType | None, name: str, license: str, symbols: Symbols) -> Program:

@@ -63,13 +63,14 @@ def asm(program: str, classic: bool, as_json: bool) -> None:
     show_default=True,
     help="What clang and bpftool print, or what older tools write.",
 )
+@click.option("--names", is_flag=True, help="Give names to jump targets, functions and helpers.")
 @json_option
-def disasm(program: str, classic: bool, syntax: str, as_json: bool) -> None:
+def disasm(program: str, classic: bool, syntax: str, names: bool, as_json: bool) -> None:
     """Print PROGRAM as assembler text."""
     if classic:
         text = classic_of(program, source_of(program)).disassemble()
     else:
-        text = program_of(program).disassemble(syntax=syntax)
+        text = program_of(program).disassemble(syntax=syntax, labels=True if names else None, helpers=names)
     if as_json:
         print(json.dumps({"text": text}))
     else:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prestocloud_sec.bpf import Program, Symbols, assemble, disassemble
-from prestocloud_sec.bpf.disassembler import instruction_text
+from prestocloud_sec.bpf.disassembler import instruction_text, line_text
 from prestocloud_sec.bpf.errors import AssemblyError, BpfMisuseError
 from prestocloud_sec.bpf.helpers import prototypes
 from prestocloud_sec.bpf.isa import CallHelper, CallLocal, Exit, ImmKind, Instruction, Jump, LoadImm64, decode
@@ -495,3 +495,34 @@ class TestSize:
             assemble(text)
         assert len(str(caught.value)) < 400
         assert time.process_time() - begin < 10
+
+
+class TestNamesInText:
+    TEXT = "r1 = map[seen]\ncall 1\ncall 1000\ncall -1\nexit"
+
+    def test_helpers_by_name(self) -> None:
+        program = assemble(self.TEXT)
+        named = program.disassemble(helpers=True).splitlines()
+        assert named == ["r1 = map[seen]", "call bpf_map_lookup_elem#1", "call 1000", "call -1", "exit"]
+        assert program.disassemble().splitlines()[1] == "call 1"
+        other = program.disassemble(helpers=True, syntax="mnemonic")
+        assert "call bpf_map_lookup_elem#1" in other
+        for text in ("\n".join(named), other):
+            assert assemble(text) == program
+
+    def test_every_line_alone(self) -> None:
+        program = assemble("again:\n" + self.TEXT.replace("exit", "goto again"))
+        lines = [line_text(program, index) for index in range(len(program.instructions))]
+        assert lines == ["r1 = map[seen]", "call bpf_map_lookup_elem#1", "call 1000", "call -1", "goto -6"]
+        assert repr(program).startswith("<Program, 6 slots: r1 = map[seen]; call bpf_map_lookup_elem#1; call 1000; ")
+
+    def test_misuse(self) -> None:
+        with pytest.raises(BpfMisuseError, match="helpers"):
+            assemble("exit").disassemble(helpers="yes")  # type: ignore[arg-type]
+
+
+def test_a_type_given_by_name_is_told_which_it_is() -> None:
+    with pytest.raises(BpfMisuseError, match=r"Program\.type: 'xdp' .* \(ProgramType\.XDP\)"):
+        assemble("exit", type="xdp")  # type: ignore[arg-type]
+    with pytest.raises(BpfMisuseError, match=r"Program\.type: 'xpd' does not go there; expected a ProgramType$"):
+        assemble("exit", type="xpd")  # type: ignore[arg-type]

@@ -12,12 +12,12 @@ from collections.abc import Callable
 
 from prestocloud_sec.bpf.disassembler import kernel, mnemonic
 from prestocloud_sec.bpf.errors import BpfMisuseError
-from prestocloud_sec.bpf.isa import CallLocal, Instruction, LoadImm64
+from prestocloud_sec.bpf.isa import CallHelper, CallLocal, Instruction, LoadImm64
 from prestocloud_sec.bpf.program import Program, target_slot
 from prestocloud_sec.bpf.syntax import check_syntax, is_symbol
 from prestocloud_sec.wire import shown
 
-__all__ = ["disassemble", "instruction_text"]
+__all__ = ["disassemble", "instruction_text", "line_text"]
 
 _INDENT = "    "
 _WRITERS: dict[str, Callable[[Instruction, str | None, str | None], str]] = {
@@ -27,7 +27,7 @@ _WRITERS: dict[str, Callable[[Instruction, str | None, str | None], str]] = {
 """What writes an instruction in each syntax, from the names of its target and its map."""
 
 
-def disassemble(program: Program, *, syntax: str = "kernel", labels: bool | None = None) -> str:
+def disassemble(program: Program, *, syntax: str = "kernel", labels: bool | None = None, helpers: bool = False) -> str:
     """Return a program as text, one instruction to a line.
 
     Parameters
@@ -39,6 +39,8 @@ def disassemble(program: Program, *, syntax: str = "kernel", labels: bool | None
     labels : bool, optional
         True: give every target a label, ``L<slot>`` or ``func_<slot>`` where the program has no name for it. False:
         numbers only. By default, the names that the program has, and numbers elsewhere.
+    helpers : bool
+        Whether helpers of the kernel are called by name and number, ``call bpf_map_lookup_elem#1``, or by number alone.
 
     Returns
     -------
@@ -76,13 +78,16 @@ def disassemble(program: Program, *, syntax: str = "kernel", labels: bool | None
         raise BpfMisuseError(f"{shown(program)} is no program", where="disassemble", expected="a Program")
     if not isinstance(labels, bool | None):
         raise BpfMisuseError(f"{shown(labels)} says nothing of labels", where="labels", expected="a bool or None")
+    if not isinstance(helpers, bool):
+        raise BpfMisuseError(f"{shown(helpers)} says nothing of helpers", where="helpers", expected="a bool")
     names = _Names(program, labels)
     at_slot = names.at_slot
     lines: list[str] = []
     slot = 0
     for index, instruction in enumerate(program.instructions):
         lines.extend(f"{name}:" for name in at_slot.get(slot, ()))
-        text = instruction_text(instruction, syntax=syntax, target=names.target(index), map_name=names.map(index))
+        named = _helper_text(instruction) if helpers else None
+        text = named or _WRITERS[syntax](instruction, names.target(index), names.map(index))
         lines.append(_INDENT + text if at_slot else text)
         slot += instruction.slots
     lines.extend(f"{name}:" for name in at_slot.get(slot, ()))
@@ -165,3 +170,28 @@ def instruction_text(
     if not isinstance(instruction, Instruction):
         raise BpfMisuseError(f"{shown(instruction)} is no instruction", expected="an object of prestocloud_sec.bpf.isa")
     return _WRITERS[syntax](instruction, target, map_name)
+
+
+def line_text(program: Program, index: int) -> str:
+    """Return an instruction of a program as people read it, in the kernel syntax.
+
+    Maps have the names that the program knows, helpers those of the kernel (as bpftool prints them); jumps have
+    numbers, as such a line stands alone.
+
+    >>> from prestocloud_sec.bpf import assemble
+    >>> line_text(assemble("call 1"), 0)
+    'call bpf_map_lookup_elem#1'
+    """
+    instruction = program.instructions[index]
+    name = program.symbols.maps.get(index)
+    return _helper_text(instruction) or kernel.write(instruction, None, name if name and is_symbol(name) else None)
+
+
+def _helper_text(instruction: Instruction) -> str | None:
+    """Return the call of a helper that has a name; None for anything else."""
+    if not isinstance(instruction, CallHelper):
+        return None
+    from prestocloud_sec.bpf.helpers.prototypes import prototype
+
+    row = prototype(instruction.number)
+    return None if row is None else f"call bpf_{row.name}#{row.number}"

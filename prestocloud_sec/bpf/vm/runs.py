@@ -263,7 +263,12 @@ def run_batch(
     engine = _check_engine(engine)
     _check_program(program)
     if not isinstance(arena, PacketArena):
-        raise BpfMisuseError(f"{type(arena).__name__} is no arena", where="run_batch", expected="a PacketArena")
+        raise BpfMisuseError(
+            f"{type(arena).__name__} is no arena",
+            where="run_batch",
+            expected="a PacketArena",
+            hint="prestocloud_sec.arena.PacketArena.pack makes one of packets",
+        )
     if workers is not None:
         workers = whole(workers, "workers", 1, _MOST_WORKERS, error=BpfMisuseError)
     chosen = _choose(engine, len(arena) >= LARGE)

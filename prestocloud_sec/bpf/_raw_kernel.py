@@ -77,26 +77,17 @@ def _pointer(builder: Any, address: Any) -> Any:
     return builder.inttoptr(address, ir.IntType(8).as_pointer())
 
 
-def _copy(_typing: Any, _target: Any, _source: Any, _size: Any) -> Any:
-    """Copy `size` bytes between places that do not overlap."""
+def _copier(name: str, generator: Any) -> Any:
+    def copy(_typing: Any, _target: Any, _source: Any, _size: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            target, source, size = arguments
+            generator(builder, _pointer(builder, target), _pointer(builder, source), size, 1)
+            return context.get_dummy_value()
 
-    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        target, source, size = arguments
-        cgutils.raw_memcpy(builder, _pointer(builder, target), _pointer(builder, source), size, 1)  # type: ignore[no-untyped-call]
-        return context.get_dummy_value()
+        return types.void(types.int64, types.int64, types.int64), generate
 
-    return types.void(types.int64, types.int64, types.int64), generate
-
-
-def _move(_typing: Any, _target: Any, _source: Any, _size: Any) -> Any:
-    """Copy `size` bytes between places that may overlap."""
-
-    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        target, source, size = arguments
-        cgutils.raw_memmove(builder, _pointer(builder, target), _pointer(builder, source), size, 1)  # type: ignore[no-untyped-call]
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), generate
+    copy.__name__ = name
+    return intrinsic(copy)
 
 
 def _clear(_typing: Any, _target: Any, _size: Any) -> Any:
@@ -110,6 +101,9 @@ def _clear(_typing: Any, _target: Any, _size: Any) -> Any:
     return types.void(types.int64, types.int64), generate
 
 
-copy: Any = intrinsic(_copy)
-move: Any = intrinsic(_move)
+copy: Any = _copier("copy", cgutils.raw_memcpy)
+"""Copy so many bytes between places that do not overlap: ``copy(target, source, size)``."""
+move: Any = _copier("move", cgutils.raw_memmove)
+"""Copy so many bytes between places that may overlap: ``move(target, source, size)``."""
 clear: Any = intrinsic(_clear)
+"""Set so many bytes to 0: ``clear(target, size)``."""

@@ -35,19 +35,27 @@ class Ancillary(IntEnum):
     NLATTR_NEST = 16
     """The same, within the attribute at offset A."""
     MARK = 20
+    """The packet's mark, as ``SO_MARK`` and netfilter set it."""
     QUEUE = 24
+    """Number of the device's queue."""
     HATYPE = 28
     """Hardware type of the device (ARPHRD_*); without a device as `IFINDEX`."""
     RXHASH = 32
+    """Hash of the packet's flow; 0 where none was made."""
     CPU = 36
+    """Number of the processor."""
     ALU_XOR_X = 40
     """A ^ X: from before there was an instruction for it."""
     VLAN_TAG = 44
+    """Control information of the VLAN tag that is kept beside the packet."""
     VLAN_TAG_PRESENT = 48
+    """1 if there is such a tag."""
     PAY_OFFSET = 52
     """Where the payload behind the transport header begins."""
     RANDOM = 56
+    """32 random bits."""
     VLAN_TPID = 60
+    """EtherType of the VLAN tag beside the packet."""
 
     @property
     def offset(self) -> int:

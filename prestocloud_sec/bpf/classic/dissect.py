@@ -6,7 +6,8 @@ moves on behind its header and says how to go on. At most fifteen headers are fo
 by the transport header, whose size comes from a table, TCP's from the packet.
 
 Source: Linux 6.18, ``net/core/flow_dissector.c``, ``__skb_flow_dissect`` with the basic keys, and ``__skb_get_poff``
-(behaviour; the tests ask the running kernel the same).
+(behaviour; the tests ask the running kernel the same). Numbers: ``include/uapi/linux/if_ether.h``, ``in.h``,
+``ppp_defs.h``.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from enum import Enum, auto
 __all__ = ["payload_offset"]
 
 _MOST_HEADERS = 15
+"""``MAX_FLOW_DISSECT_HDRS``."""
 _U16 = 0xFFFF
 
-_IP, _IPV6, _ETHERNET_IN_GRE, _MPLS, _PPP_IN_GRE = 0x0800, 0x86DD, 0x6558, 0x8847, 0x880B
+_IP, _IPV6, _ETHERNET_IN_GRE, _PPP_IN_GRE = 0x0800, 0x86DD, 0x6558, 0x880B
+_MPLS, _MPLS_MULTICAST = 0x8847, 0x8848
 _TCP, _TCP_SIZE, _TCP_OFFSET = 6, 20, 12
 _SIZES = {1: 8, 2: 8, 17: 8, 33: 12, 58: 8, 132: 12, 136: 8}
 """Bytes of transport headers by IP protocol: ICMP, IGMP, UDP, DCCP, ICMPv6, SCTP, UDP-Lite."""
@@ -29,7 +32,9 @@ class _Next(Enum):
     """How to go on."""
 
     GOOD = auto()
+    """The packet is understood as far as it is looked into."""
     BAD = auto()
+    """It is not."""
     ETHERTYPE = auto()
     """With the function for the new EtherType."""
     PROTOCOL = auto()
@@ -52,6 +57,12 @@ class _Walk:
         self.protocol = 0
         self.later_fragment = False
         self.headers = 0
+
+    def enter(self, header: bytes, ethertype_at: int) -> _Next:
+        """Go on behind a header, with the EtherType that stands in it."""
+        self.ethertype = int.from_bytes(header[ethertype_at : ethertype_at + 2], "big")
+        self.at += len(header)
+        return _Next.ETHERTYPE
 
     def bytes(self, size: int, further: int = 0) -> bytes | None:
         """Return bytes of the packet from the place on; None if it does not have them."""
@@ -145,19 +156,16 @@ def _ipv6(walk: _Walk) -> _Next:
 
 
 def _vlan(walk: _Walk) -> _Next:
-    if walk.vlans == 0 and walk.tagged:
-        walk.ethertype = walk.inner
-    else:
-        header = walk.bytes(4)
-        if header is None:
-            return _Next.BAD
-        walk.ethertype = int.from_bytes(header[2:4], "big")
-        walk.at += 4
     walk.vlans += 1
-    return _Next.ETHERTYPE
+    if walk.vlans == 1 and walk.tagged:  # the tag is kept beside the packet
+        walk.ethertype = walk.inner
+        return _Next.ETHERTYPE
+    header = walk.bytes(4)
+    return _Next.BAD if header is None else walk.enter(header, 2)
 
 
-_PPP = {0x0021: _IP, 0x0057: _IPV6, 0x0281: _MPLS, 0x0283: 0x8848}
+_PPP = {0x0021: _IP, 0x0057: _IPV6, 0x0281: _MPLS, 0x0283: _MPLS_MULTICAST}
+"""EtherTypes by PPP's protocol numbers."""
 
 
 def _pppoe(walk: _Walk) -> _Next:
@@ -173,22 +181,19 @@ def _pppoe(walk: _Walk) -> _Next:
     return _Next.GOOD if kind & 0x0101 == 0x0001 else _Next.BAD
 
 
+_BATMAN_VERSION, _BATMAN_UNICAST = 15, 0x40
+
+
 def _batman(walk: _Walk) -> _Next:
     header = walk.bytes(24)
-    if header is None or header[1] != 15 or header[0] != 0x40:
+    if header is None or header[1] != _BATMAN_VERSION or header[0] != _BATMAN_UNICAST:
         return _Next.BAD
-    walk.ethertype = int.from_bytes(header[22:24], "big")
-    walk.at += 24
-    return _Next.ETHERTYPE
+    return walk.enter(header, 22)
 
 
 def _hsr(walk: _Walk) -> _Next:
     header = walk.bytes(6)
-    if header is None:
-        return _Next.BAD
-    walk.ethertype = int.from_bytes(header[4:6], "big")
-    walk.at += 6
-    return _Next.ETHERTYPE
+    return _Next.BAD if header is None else walk.enter(header, 4)
 
 
 def _ends(walk: _Walk) -> _Next:  # noqa: ARG001
@@ -221,20 +226,20 @@ def _ptp(walk: _Walk) -> _Next:
 _ETHERTYPES: dict[int, Callable[[_Walk], _Next]] = {
     _IP: _ipv4,
     _IPV6: _ipv6,
-    0x8100: _vlan,
-    0x88A8: _vlan,
-    0x8864: _pppoe,
-    0x88CA: _tipc,
+    0x8100: _vlan,  # ETH_P_8021Q
+    0x88A8: _vlan,  # ETH_P_8021AD
+    0x8864: _pppoe,  # ETH_P_PPP_SES
+    0x88CA: _tipc,  # ETH_P_TIPC
     _MPLS: _mpls,
-    0x8848: _mpls,
-    0x8906: _fcoe,
-    0x0806: _ends,
-    0x8035: _ends,
-    0x4305: _batman,
-    0x88F7: _ptp,
-    0x88FB: _hsr,
-    0x892F: _hsr,
-    0x8902: _ends,
+    _MPLS_MULTICAST: _mpls,
+    0x8906: _fcoe,  # ETH_P_FCOE
+    0x0806: _ends,  # ETH_P_ARP
+    0x8035: _ends,  # ETH_P_RARP
+    0x4305: _batman,  # ETH_P_BATMAN
+    0x88F7: _ptp,  # ETH_P_1588
+    0x88FB: _hsr,  # ETH_P_PRP
+    0x892F: _hsr,  # ETH_P_HSR
+    0x8902: _ends,  # ETH_P_CFM
 }
 
 
@@ -314,12 +319,12 @@ def _tunnel(ethertype: int) -> Callable[[_Walk], _Next]:
 
 
 _PROTOCOLS: dict[int, Callable[[_Walk], _Next]] = {
-    0: _option,
+    0: _option,  # hop-by-hop options
     4: _tunnel(_IP),
     41: _tunnel(_IPV6),
-    43: _option,
+    43: _option,  # routing header
     44: _fragment,
     47: _gre,
-    60: _option,
+    60: _option,  # destination options
     137: _tunnel(_MPLS),
 }

@@ -52,15 +52,13 @@ PORTION = 1 << 20
 _MOST = (1 << 62) - 1
 _U64 = (1 << 64) - 1
 _ETHERNET = 14
-_MOST_SHOWN = 8
-"""Names of maps that an error lists."""
 
 Maps = Sequence[Any] | Mapping[Any, Any] | None
 Caller = Callable[[int, Sequence[int]], int]
 
 
 class Machine(ProgramTable):
-    """One program ready to run.
+    r"""One program ready to run.
 
     `Program.run` keeps one for each set of maps and options; who wants it for himself calls `start`, an engine's
     ``execute``, and `finish`.
@@ -110,8 +108,8 @@ class Machine(ProgramTable):
     --------
     >>> from prestocloud_sec.bpf import assemble
     >>> from prestocloud_sec.bpf.vm import reference
-    >>> machine = Machine(assemble("r0 = r2"  "\\n"  "exit"))
-    >>> machine.start(b"abc")
+    >>> machine = Machine(assemble("r0 = 3\nexit"))
+    >>> machine.start()
     >>> reference.execute(machine)
     >>> machine.finish().value
     3

@@ -7,6 +7,7 @@ does so anew, and `generation` tells engines that kept something about programs.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, ProgramError
@@ -20,6 +21,9 @@ from prestocloud_sec.bpf.vm.services import Services
 from prestocloud_sec.wire import shown
 
 __all__ = ["ProgramTable"]
+
+_MOST_SHOWN = 8
+"""Names of maps that an error lists."""
 
 
 class ProgramTable(Services):
@@ -78,8 +82,11 @@ class ProgramTable(Services):
             if found is not None:
                 return self.number_of(found)
         wanted = f"the map {shown(name)}" if name is not None else f"map {load.value}"
+        given = ", ".join(shown(key) for key in itertools.islice(self._given, _MOST_SHOWN))
         raise ProgramError(
-            f"it refers to {wanted}, which was not given", where="maps", hint="give maps= by position, number or name"
+            f"it refers to {wanted}, which was not given",
+            where="maps",
+            hint=f"maps= has {given}" if given else "give maps= by position, number or name",
         )
 
     def program_number(self, program: Program) -> int:

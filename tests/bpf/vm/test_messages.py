@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from prestocloud_sec.arena import PacketArena
 from prestocloud_sec.bpf import ArrayMap, HashMap, Program, ProgramType, Symbols, assemble
+from prestocloud_sec.bpf.errors import BpfMisuseError, ProgramError
 from prestocloud_sec.bpf.isa import ImmKind, LoadImm64
 from prestocloud_sec.bpf.vm import reference
 from prestocloud_sec.bpf.vm.fault import Fault
@@ -217,3 +218,23 @@ class TestTraces:
         reference.execute(machine, trace)
         assert str(trace).splitlines()[-2] == "..."
         assert "r0 = *(u8 *)(r1 + 0)" in str(trace).splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("maps", "hint"),
+    [
+        (None, "give maps= by position, number or name"),
+        ({"sean": ArrayMap(8, 1), 7: ArrayMap(8, 1)}, "maps= has 'sean', 7"),
+        ({str(n): ArrayMap(8, 1) for n in range(20)}, "maps= has '0', '1', '2', '3', '4', '5', '6', '7'"),
+    ],
+)
+def test_a_map_that_is_missing_beside_those_that_are_there(maps: Any, hint: str) -> None:
+    with pytest.raises(ProgramError) as caught:
+        assemble("r1 = map[seen]\nr0 = 0\nexit").run(maps=maps)
+    assert caught.value.what == "it refers to the map 'seen', which was not given"
+    assert caught.value.hint == hint
+
+
+def test_a_list_of_packets_is_told_how_to_become_an_arena() -> None:
+    with pytest.raises(BpfMisuseError, match=r"a PacketArena \(prestocloud_sec\.arena\.PacketArena\.pack"):
+        assemble("exit").run_batch([b"packet"])  # type: ignore[arg-type]

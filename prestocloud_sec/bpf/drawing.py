@@ -8,6 +8,7 @@ right, what leads up (loops) on the left, each edge in the innermost lane that i
 from __future__ import annotations
 
 import html
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -79,6 +80,8 @@ _LINE = 16
 _PADDING = 8
 _GAP = 28
 _LANE = 14
+_MOST_LANES = 100
+"""Lanes beside the blocks; a wider drawing shows nobody more."""
 _MARGIN = 20
 
 
@@ -99,19 +102,37 @@ class _Box:
         return self.top + self.height
 
 
+class _Lane:
+    """Spans of blocks that do not meet."""
+
+    def __init__(self) -> None:
+        self._begins: list[int] = []
+        self._ends: list[int] = []
+
+    def take(self, low: int, high: int) -> bool:
+        """Take a span if it meets none that is here."""
+        at = bisect_right(self._begins, high)
+        if at and self._ends[at - 1] >= low:
+            return False
+        self._begins.insert(at, low)
+        self._ends.insert(at, high)
+        return True
+
+
 def _lanes(spans: Iterable[tuple[int, int]]) -> list[int]:
-    """Give each span of blocks the lowest lane in which it meets no other; shorter spans choose first."""
+    """Give each span of blocks the lowest lane in which it meets no other; shorter spans choose first.
+
+    There are no more than `_MOST_LANES`: what finds no room in them shares the outermost.
+    """
     chosen: dict[int, int] = {}
-    taken: list[list[tuple[int, int]]] = []
+    lanes: list[_Lane] = []
     numbered = sorted(enumerate(spans), key=lambda item: (item[1][1] - item[1][0], item[1]))
     for position, (low, high) in numbered:
-        lane = next(
-            (at for at, used in enumerate(taken) if all(high < begin or low > end for begin, end in used)), len(taken)
-        )
-        if lane == len(taken):
-            taken.append([])
-        taken[lane].append((low, high))
-        chosen[position] = lane
+        lane = next((at for at, lane in enumerate(lanes) if lane.take(low, high)), len(lanes))
+        if lane == len(lanes) < _MOST_LANES:
+            lanes.append(_Lane())
+            lanes[lane].take(low, high)
+        chosen[position] = min(lane, _MOST_LANES - 1)
     return [chosen[position] for position in range(len(chosen))]
 
 

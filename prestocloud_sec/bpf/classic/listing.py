@@ -19,26 +19,29 @@ __all__ = ["read_dd", "read_ddd", "write_dd", "write_ddd"]
 _MOST = (0xFFFF, 0xFF, 0xFF, 0xFFFF_FFFF)
 _NAMES = ("code", "jt", "jf", "k")
 _LONGEST = 24
-_TOKEN = re.compile(
-    r"(?P<number>0[xX][0-9A-Fa-f]+|[0-9]+)(?![A-Za-z0-9_])|(?P<sign>[{},])|(?P<other>[^\s{},]+)", re.ASCII
-)
-_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
+_WORDS = r"(?P<number>0[xX][0-9A-Fa-f]+|[0-9]+)(?![A-Za-z0-9_])|(?P<sign>[{},])|(?P<other>[^\s{},]+)"
+_COMMENT = r"(?P<comment>/\*(?s:.*?)\*/|//[^\n]*)"
+_DECIMAL = re.compile(_WORDS, re.ASCII)
+_IN_C = re.compile(f"{_COMMENT}|{_WORDS}", re.ASCII)
 
 
 class _Reader:
     """Reads numbers and signs, and knows where it is."""
 
-    def __init__(self, text: str, what: str) -> None:
+    def __init__(self, text: str, what: str, words: re.Pattern[str]) -> None:
         if not isinstance(text, str):
             raise BpfMisuseError(f"{type(text).__name__} is no text", where=what, expected="a str")
         self._text = text
-        self._tokens = _TOKEN.finditer(text)
+        # One by one, so that a comment without an end is looked through once: it is the token of an error.
+        self._tokens = (found for found in words.finditer(text) if found.lastgroup != "comment")
         self._next = next(self._tokens, None)
 
     def error(self, what: str | None = None, *, expected: str, hint: str | None = None) -> AssemblyError:
         """Make the error that points at the next token."""
         found = self._next
         at = len(self._text.rstrip()) if found is None else found.start()
+        if found is not None and found.re is _IN_C and found.group().startswith("/*"):
+            what, expected, hint = "the comment does not end", "'*/'", None
         if what is None:
             what = "the text ends" if found is None else f"unexpected {shown(found.group())}"
         line = self._text.count("\n", 0, at) + 1
@@ -92,7 +95,7 @@ def read_ddd(text: str) -> list[Fields]:
     AssemblyError
         If it is none; with line and column.
     """
-    reader = _Reader(text, "from_ddd")
+    reader = _Reader(text, "from_ddd", _DECIMAL)
     count = reader.number("the count of instructions", _MOST[0], decimal=True)
     found = []
     for index in range(count):
@@ -114,9 +117,7 @@ def read_dd(text: str) -> list[Fields]:
     AssemblyError
         If it is none; with line and column.
     """
-    if isinstance(text, str):  # comments become spaces, so that places stay
-        text = _COMMENT.sub(lambda found: re.sub(r"[^\n]", " ", found.group()), text)
-    reader = _Reader(text, "from_dd")
+    reader = _Reader(text, "from_dd", _IN_C)
     found = []
     while not reader.done:
         reader.expect("{")

@@ -231,5 +231,6 @@ def _map_of(maps: object, number: int, name: str | None, slot: int) -> KernelMap
             f"there is no {wanted}" if found is None else f"{wanted} is {shown(found)}",
             where=f"load, instruction {slot}",
             expected="a KernelMap in `maps`",
+            hint=None if found is None else "KernelMap.like(map) makes one of the same form",
         )
     return found

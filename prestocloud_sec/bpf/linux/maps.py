@@ -23,6 +23,7 @@ from prestocloud_sec.bpf.maps.kinds import MapType
 from prestocloud_sec.wire import shown, view_of
 
 if TYPE_CHECKING:
+    from prestocloud_sec.bpf.maps.base import Map
     from prestocloud_sec.wire import BytesLike
 
 __all__ = ["KernelMap"]
@@ -133,6 +134,39 @@ class KernelMap(KernelObject):
         KernelObject.__init__(found, descriptor)
         found._describe(found.info())
         return found
+
+    @classmethod
+    def like(cls, model: Map, *, inner: KernelMap | None = None) -> KernelMap:
+        """Make an empty map of the same kind, sizes, flags and name as a map of user space.
+
+        Parameters
+        ----------
+        model : prestocloud_sec.bpf.maps.base.Map
+            What it is to be like; its elements are not copied.
+        inner : KernelMap, optional
+            For maps of maps, as in `KernelMap`.
+
+        Raises
+        ------
+        MapError
+            If the kernel refuses; with its errno.
+        BpfMisuseError
+            If `model` is no such map.
+        """
+        from prestocloud_sec.bpf.maps.base import Map
+
+        if not isinstance(model, Map):
+            raise BpfMisuseError(f"{shown(model)} is no map of user space", where="KernelMap.like", expected="a Map")
+        return cls(
+            model.type,
+            key_size=model.key_size,
+            value_size=model.value_size,
+            max_entries=model.max_entries,
+            flags=int(model.flags),
+            inner=inner,
+            name=model.name,
+            extra=getattr(model, "map_extra", 0),
+        )
 
     def info(self) -> MapInfo:
         """Return what the kernel knows of the map (Linux 4.13).

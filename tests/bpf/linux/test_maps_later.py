@@ -9,11 +9,13 @@ from __future__ import annotations
 import mmap
 import socket
 import struct
+from typing import Any
 
 import pytest
 
+from prestocloud_sec import bpf
 from prestocloud_sec.bpf.errors import BpfMisuseError, MapError
-from prestocloud_sec.bpf.linux import KernelMap
+from prestocloud_sec.bpf.linux import KernelMap, KernelProgram
 from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
 from tests.bpf.linux.kernel import done, key_of, needs_kernel, outcome, standard
 
@@ -189,3 +191,35 @@ def test_a_device_of_another_kind_of_key() -> None:
         loopback = word(socket.if_nametoindex("lo"))
         there.update(key_of("HASH", 0xFFFFFFFF), loopback)
         assert dict(there.items()) == {key_of("HASH", 0xFFFFFFFF): loopback}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        bpf.HashMap("u4", "u8", 10, name="seen"),
+        bpf.LpmTrie(8, "u4", 10, name="routes"),
+        bpf.ArrayMap([("a", "u4"), ("b", "u2")], 3, bpf.MapFlag.RDONLY_PROG),
+        bpf.PerCpuArray("u8", 4),
+        bpf.QueueMap(4, 10),
+        bpf.BloomFilter(4, 10, map_extra=3),
+        bpf.RingBuffer(4096),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_map_like_one_of_user_space(model: Any) -> None:
+    with KernelMap.like(model) as there:
+        info = there.info()
+        assert (info.type, info.key_size, info.value_size) == (model.type, model.key_size, model.value_size)
+        assert (info.max_entries, info.flags, info.name) == (model.max_entries, model.flags, model.name)
+        assert info.extra == getattr(model, "map_extra", 0)
+
+
+def test_a_program_that_is_given_a_map_of_user_space_says_how_to_make_one() -> None:
+    seen = bpf.HashMap("u4", "u8", 10, name="seen")
+    program = bpf.assemble("r1 = map[seen]\nr0 = 0\nexit", type=bpf.ProgramType.XDP)
+    with pytest.raises(BpfMisuseError, match=r"KernelMap\.like\(map\)"):
+        KernelProgram.load(program, maps={"seen": seen})  # type: ignore[dict-item]
+    with KernelMap.like(seen) as there, KernelProgram.load(program, maps={"seen": there}) as loaded:
+        assert loaded.test_run(bytes(14)).value == 0
+    with pytest.raises(BpfMisuseError, match=r"KernelMap\.like"):
+        KernelMap.like({})  # type: ignore[arg-type]

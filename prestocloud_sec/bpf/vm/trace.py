@@ -6,16 +6,10 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from prestocloud_sec.bpf.isa import CallHelper
-from prestocloud_sec.bpf.syntax import is_symbol
 from prestocloud_sec.bpf.vm.layout import FRAME_SIZE, place_of
 
-if TYPE_CHECKING:
-    from prestocloud_sec.bpf.program import Program
-
-__all__ = ["Step", "Trace", "step_text"]
+__all__ = ["Step", "Trace"]
 
 MOST_STEPS = 100_000
 """Steps that a trace keeps, where nobody says otherwise."""
@@ -67,20 +61,6 @@ def _place(address: int, depth: int) -> str:
     if f"stack frame {depth}" == name:
         name, offset = "r10", offset - FRAME_SIZE
     return f"{address:#x} ({name} {'-' if offset < 0 else '+'} {abs(offset)})"
-
-
-def step_text(program: Program, index: int) -> str:
-    """Return an instruction as a trace shows it."""
-    from prestocloud_sec.bpf.disassembler import instruction_text
-    from prestocloud_sec.bpf.helpers.prototypes import prototype
-
-    instruction = program.instructions[index]
-    if isinstance(instruction, CallHelper):
-        row = prototype(instruction.number)
-        if row is not None:
-            return f"call bpf_{row.name}#{instruction.number}"
-    name = program.symbols.maps.get(index)
-    return instruction_text(instruction, map_name=name if name is not None and is_symbol(name) else None)
 
 
 class Trace:

@@ -302,6 +302,8 @@ def test_lazy_packages_tell_type_checkers_the_same_as_everybody(package: str) ->
     rooms = {name for name, module in told.items() if module == package}
     assert rooms == set(getattr(loaded, "_ROOMS", ()))
     assert {name: module for name, module in told.items() if name not in rooms} == loaded._HOMES
+    modules_below = {module.removeprefix(f"{package}.") for module in modules() if module.startswith(f"{package}.")}
+    assert not loaded._HOMES.keys() & modules_below, "an import of the module would hide the name"
     for name in told:
         assert getattr(loaded, name) is not None
         assert name in dir(loaded)

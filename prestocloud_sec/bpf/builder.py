@@ -221,8 +221,23 @@ class Builder:
         else:
             self.emit(make(target))
 
-    def call(self, helper: int) -> None:
-        """Call a helper by its number."""
+    def call(self, helper: int | str) -> None:
+        """Call a helper by its number, or one of the kernel by its name.
+
+        Raises
+        ------
+        BpfMisuseError
+            If there is no helper of that name, or the number is none of 32 bits.
+        """
+        if isinstance(helper, str):
+            from prestocloud_sec.bpf.helpers.prototypes import prototype
+
+            row = prototype(helper)
+            if row is None:
+                raise BpfMisuseError(
+                    f"there is no helper {shown(helper)}", where="call", expected="a name such as bpf_map_lookup_elem"
+                )
+            helper = row.number
         self.emit(CallHelper(helper))
 
     def call_local(self, target: str | int) -> None:

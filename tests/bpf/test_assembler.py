@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from prestocloud_sec.bpf import Program, Symbols, assemble, disassemble
 from prestocloud_sec.bpf.disassembler import instruction_text, line_text
 from prestocloud_sec.bpf.errors import AssemblyError, BpfMisuseError
-from prestocloud_sec.bpf.helpers import prototypes
+from prestocloud_sec.bpf.helpers.prototypes import prototypes
 from prestocloud_sec.bpf.isa import CallHelper, CallLocal, Exit, ImmKind, Instruction, Jump, LoadImm64, decode
 from prestocloud_sec.testing.bpf_isa import instructions, programs
 

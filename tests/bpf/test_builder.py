@@ -374,3 +374,16 @@ def test_signed_comparisons_are_the_ones_they_are_called(name: str, sign: str, b
     b.label("end")
     b.exit()
     assert b.program() == assemble(f"if {bits}1 {sign} {bits}2 goto +0\nexit")
+
+
+def test_helpers_by_name() -> None:
+    b = Builder()
+    b.call("bpf_map_lookup_elem")
+    b.call("map_lookup_elem")
+    b.call(1)
+    b.exit()
+    assert set(b.program().instructions[:3]) == {CallHelper(1)}
+    for name in ("bpf_no_such", "", "1"):
+        with pytest.raises(BpfMisuseError, match="there is no helper"):
+            b.call(name)
+    assert len(b.program()) == 4

@@ -175,10 +175,14 @@ def by_name() -> Mapping[str, Prototype]:
     return MappingProxyType({row.name: row for row in prototypes().values()})
 
 
-def prototype(number: int) -> Prototype | None:
-    """Return the helper with this number, or None.
+def prototype(helper: int | str) -> Prototype | None:
+    """Return the helper with this number or name (with or without ``bpf_``), or None.
 
-    >>> str(prototype(1))
-    'map_lookup_elem(map, key) -> value?'
+    >>> prototype(1)
+    <Prototype 1: map_lookup_elem(map, key) -> value?>
+    >>> prototype("bpf_map_lookup_elem") is prototype("map_lookup_elem") is prototype(1)
+    True
     """
-    return prototypes().get(number)
+    if isinstance(helper, str):
+        return by_name().get(helper.removeprefix("bpf_"))
+    return prototypes().get(helper) if isinstance(helper, int) else None

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Helpers: what a program can call, declared as data, and those that work here.
 
-`prestocloud_sec.bpf.helpers.prototypes` declares every helper of the kernel, and `prototype` finds one by number or name.
+`prestocloud_sec.bpf.helpers.prototypes` declares every helper of the kernel; `prototype` finds one by number or name.
 `implementations` has those that mean something in a machine of our own: maps, packets, checksums, ring buffers, events,
-text, time and chance. ``tail_call``, ``loop`` and ``for_each_map_elem`` run programs, so the engines do those themselves.
+text, time and chance. ``tail_call``, ``loop`` and ``for_each_map_elem`` run programs, so the engines do those
+themselves.
 """
 
 from __future__ import annotations

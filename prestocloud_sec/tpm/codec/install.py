@@ -14,7 +14,10 @@ from typing import Any
 
 from prestocloud_sec.tpm.codec.admit import admit, octets
 from prestocloud_sec.tpm.codec.fields import Blob, Box, layout_of
-from prestocloud_sec.tpm.codec.generate import Text, write_decoder, write_encoder, write_maker
+from prestocloud_sec.tpm.codec.generate.decoder import write_decoder
+from prestocloud_sec.tpm.codec.generate.encoder import write_encoder
+from prestocloud_sec.tpm.codec.generate.maker import write_maker
+from prestocloud_sec.tpm.codec.generate.writing import Text
 from prestocloud_sec.tpm.codec.walk import walk_decode, walk_parameters
 from prestocloud_sec.tpm.errors import TpmMisuseError
 from prestocloud_sec.tpm.spec.declare import AuthRole, Command, Declared, DeclaredType, SessionUse, Structure

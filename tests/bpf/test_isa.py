@@ -440,3 +440,8 @@ class TestErrors:
             "E9999",
         ]
         assert MapError(2, "no such key").symbol == "ENOENT"
+
+
+def test_objects_are_told_from_instructions() -> None:
+    with pytest.raises(DecodeError, match=r"an ELF object; .* \(llvm-objcopy"):
+        Program.from_bytes(b"\x7fELF\x02\x01\x01" + bytes(57))

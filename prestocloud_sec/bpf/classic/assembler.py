@@ -83,6 +83,8 @@ class _Draft:
             parse = MNEMONICS.get(token.text.lower())
             if parse is None:
                 near = suggestion(token.text.lower(), MNEMONICS) if token.kind == "word" else None
+                if token.text == "(":
+                    near = "tcpdump -d is for people; ClassicProgram.from_ddd reads what tcpdump -ddd prints"
                 raise reader.unexpected("an instruction, such as ldh [12]", near)
             reader.take()
             self.statements.append(parse(reader))

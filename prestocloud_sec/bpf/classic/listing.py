@@ -19,6 +19,12 @@ __all__ = ["read_dd", "read_ddd", "write_dd", "write_ddd"]
 _MOST = (0xFFFF, 0xFF, 0xFF, 0xFFFF_FFFF)
 _NAMES = ("code", "jt", "jf", "k")
 _LONGEST = 24
+_OTHER_FORMS = {
+    "{": "this looks like tcpdump -dd, which from_dd reads",
+    "0": "this looks like tcpdump -ddd, which from_ddd reads",
+    "(": "this looks like tcpdump -d, which is for people; from_ddd reads what tcpdump -ddd prints",
+}
+"""Hints for a text that does not even begin as it should, by its first character; 0 is any digit."""
 _WORDS = r"(?P<number>0[xX][0-9A-Fa-f]+|[0-9]+)(?![A-Za-z0-9_])|(?P<sign>[{},])|(?P<other>[^\s{},]+)"
 _COMMENT = r"(?P<comment>/\*(?s:.*?)\*/|//[^\n]*)"
 _DECIMAL = re.compile(_WORDS, re.ASCII)
@@ -44,6 +50,8 @@ class _Reader:
             what, expected, hint = "the comment does not end", "'*/'", None
         if what is None:
             what = "the text ends" if found is None else f"unexpected {shown(found.group())}"
+            if found is not None and not self._text[:at].strip():
+                hint = _OTHER_FORMS.get("0" if found["number"] else found.group()[0])
         line = self._text.count("\n", 0, at) + 1
         column = at - self._text.rfind("\n", 0, at)
         return AssemblyError(what, line=line, column=column, expected=expected, hint=hint)

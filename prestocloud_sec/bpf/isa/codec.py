@@ -89,6 +89,13 @@ def decode(data: BytesLike) -> tuple[Instruction, ...]:
         is not 0, or a 64-bit load lacks its second slot. Whether jumps lead anywhere is not judged here.
     """
     view = view_of(data, name="program")
+    if bytes(view[:4]) == b"\x7fELF":  # which begins no instruction
+        raise DecodeError(
+            "an ELF object",
+            instruction=0,
+            expected="the instructions of one program",
+            hint="llvm-objcopy -O binary --only-section=NAME takes them out of it",
+        )
     if len(view) % SLOT_SIZE:
         raise DecodeError(
             f"{len(view)} bytes are no whole number of instructions",

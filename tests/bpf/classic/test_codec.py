@@ -28,6 +28,7 @@ from prestocloud_sec.bpf.classic import (
     Operation,
     Register,
     Return,
+    assemble,
 )
 from prestocloud_sec.bpf.classic.codec import decode, encode
 from prestocloud_sec.bpf.classic.table import ROWS
@@ -250,3 +251,30 @@ def test_opcodes_that_are_unknown_in_text(read: Any) -> None:
     text = "2\n6 0 0 0\n14 0 0 0" if read == ClassicProgram.from_ddd else "{6,0,0,0},{14,0,0,0}"
     with pytest.raises(ClassicError, match="instruction 1, field code: 0xe is no opcode"):
         read(text)
+
+
+FOR_PEOPLE = (
+    "(000) ldh      [12]\n(001) jeq      #0x800           jt 2\tjf 3\n(002) ret      #262144\n(003) ret      #0\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "hint"),
+    [
+        (ClassicProgram.from_ddd, DD, "which from_dd reads"),
+        (ClassicProgram.from_dd, DDD, "which from_ddd reads"),
+        (ClassicProgram.from_ddd, FOR_PEOPLE, "what tcpdump -ddd prints"),
+        (ClassicProgram.from_dd, FOR_PEOPLE, "what tcpdump -ddd prints"),
+        (assemble, FOR_PEOPLE, "what tcpdump -ddd prints"),
+    ],
+)
+def test_another_form_of_tcpdump_is_told_by_its_name(read: Any, text: str, hint: str) -> None:
+    with pytest.raises(AssemblyError, match=hint):
+        read(text)
+
+
+def test_what_begins_well_gets_no_such_hint() -> None:
+    for text in ("1\n{ 6, 0, 0, 0 }", "x", ""):
+        with pytest.raises(AssemblyError) as caught:
+            ClassicProgram.from_ddd(text)
+        assert caught.value.hint is None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from prestocloud_sec._lazy import lazy
 
 if TYPE_CHECKING:
+    from prestocloud_sec.tpm.transport.aio import AsyncAdapter as AsyncAdapter
     from prestocloud_sec.tpm.transport.aio import AsyncRetrying as AsyncRetrying
     from prestocloud_sec.tpm.transport.aio import AsyncTransport as AsyncTransport
     from prestocloud_sec.tpm.transport.aio import asynchronous as asynchronous
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.tpm.transport.snapshot import Snapshot as Snapshot
     from prestocloud_sec.tpm.transport.spawn import SpawnedTransport as SpawnedTransport
     from prestocloud_sec.tpm.transport.spawn import SwtpmServer as SwtpmServer
+    from prestocloud_sec.tpm.transport.stream import StreamTransport as StreamTransport
     from prestocloud_sec.tpm.transport.swtpm import SwtpmTransport as SwtpmTransport
     from prestocloud_sec.tpm.transport.timeouts import Timeouts as Timeouts
     from prestocloud_sec.tpm.transport.uris import TransportUri as TransportUri
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.tpm.transport.uris import parse_uri as parse_uri
 
 _HOMES: dict[str, str] = {
+    "AsyncAdapter": "aio",
     "AsyncRetrying": "aio",
     "AsyncTransport": "aio",
     "Blob": "control_numbers",
@@ -69,6 +72,7 @@ _HOMES: dict[str, str] = {
     "Retrying": "retry",
     "Snapshot": "snapshot",
     "SpawnedTransport": "spawn",
+    "StreamTransport": "stream",
     "SwtpmControl": "control",
     "SwtpmServer": "spawn",
     "SwtpmTransport": "swtpm",

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.tpm.transport.timeouts import Timeouts
     from prestocloud_sec.wire import BytesLike
 
-__all__ = ["AsyncRetrying", "AsyncTransport", "asynchronous", "open_async_transport"]
+__all__ = ["AsyncAdapter", "AsyncRetrying", "AsyncTransport", "asynchronous", "open_async_transport"]
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class AsyncTransport(Protocol):
     ) -> None: ...
 
 
-class _Adapter:
+class AsyncAdapter:
     """An `AsyncTransport` around a transport, which it owns. What only some can do runs in a thread.
 
     Parameters
@@ -144,7 +144,7 @@ class _Adapter:
         return f"<{type(self).__name__} of {self.inner!r}>"
 
 
-class _Threaded(_Adapter):
+class _Threaded(AsyncAdapter):
     """A transport whose commands run in a thread of its own.
 
     A task that is cancelled does not stop its command; the next one waits for that.
@@ -166,7 +166,7 @@ class _Threaded(_Adapter):
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
 
 
-class _Stream(_Adapter):
+class _Stream(AsyncAdapter):
     """A transport over a socket, which the event loop waits for."""
 
     __slots__ = ("_stream",)
@@ -217,7 +217,7 @@ class _Stream(_Adapter):
             await asyncio.to_thread(stream.close)
 
 
-def asynchronous(transport: Transport) -> AsyncTransport:
+def asynchronous(transport: Transport) -> AsyncAdapter:
     """Return an `AsyncTransport` around a transport, which belongs to it from now on.
 
     Raises
@@ -232,7 +232,7 @@ def asynchronous(transport: Transport) -> AsyncTransport:
     return _Threaded(transport)
 
 
-async def open_async_transport(uri: str | None = None, *, timeouts: Timeouts | float | None = None) -> AsyncTransport:
+async def open_async_transport(uri: str | None = None, *, timeouts: Timeouts | float | None = None) -> AsyncAdapter:
     """Open a way to a TPM, as `open_transport` does, without blocking the event loop."""
     return asynchronous(await asyncio.to_thread(open_transport, uri, timeouts=timeouts))
 

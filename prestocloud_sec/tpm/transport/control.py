@@ -162,7 +162,7 @@ class SwtpmControl(BaseTransport):
         self._call(Control.STORE_VOLATILE)
 
     def get_state(self, blob: Blob, *, decrypted: bool = True) -> bytes:
-        """Return a part of the TPM's state in swtpm's envelope; empty where there is none.
+        """Return a part of the TPM's state in swtpm's envelope; refused with 0x800 where there is none.
 
         Parameters
         ----------
@@ -321,8 +321,9 @@ class SwtpmControl(BaseTransport):
         raise error
 
     def _wake(self) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        if self._lock.locked():
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def _release(self) -> None:
         self._socket.close()

@@ -72,6 +72,7 @@ RESULTS = {
     0x26: "the TPM is running",
     0x2E: "a bad version",
     0x3D: "a bad locality",
+    0x800: "there is none",
     0x101: "the TPM is in failure mode",
 }
 """What the results of the control channel mean (libtpms ``tpm_error.h``)."""

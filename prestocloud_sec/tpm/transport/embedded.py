@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
-from prestocloud_sec.tpm._given import instance, octets
+from prestocloud_sec.tpm._given import instance, octets, text
 from prestocloud_sec.tpm.errors import TransportRefusedError
 from prestocloud_sec.tpm.transport.base import HEADER_BYTES, LIMIT_BYTES, SIZE_AND_CODE, command_of
 from prestocloud_sec.tpm.transport.control import locality_of
@@ -87,7 +87,7 @@ class EmbeddedTransport(BaseTransport):
         startup: bool = True,
         library: str | None = None,
     ) -> None:
-        path = find() if library is None else os.fspath(library)
+        path = find() if library is None else text(library, "library")
         storage: Storage = MemoryStorage() if directory is None else DirectoryStorage(directory)
         try:
             copy = borrow(path)

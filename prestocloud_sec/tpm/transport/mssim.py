@@ -159,8 +159,9 @@ class MssimPlatform(BaseTransport):
         raise TransportClosedError(words_of(error), where=self._name, hint="the connection is closed") from error
 
     def _wake(self) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        if self._lock.locked():
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def _release(self) -> None:
         if self._reason == CLOSED_HERE:

@@ -6,10 +6,11 @@ A recording has whatever the commands have, passwords and sealed secrets in the 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import threading
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from prestocloud_sec.tpm.errors import TpmMisuseError, TpmUnavailableError
 from prestocloud_sec.tpm.transport.base import Transport, Wrapper, command_of
@@ -54,7 +55,7 @@ class Recorder(Wrapper):
             raise TpmMisuseError(f"{shown(file)} is no path", where="Recorder", expected="a str or a path") from error
         except OSError as error:
             raise TpmUnavailableError(f"it cannot be written: {words_of(error)}", where=shown(file)) from error
-        self._file: IO[str] = os.fdopen(descriptor, "w", encoding="ascii")
+        self._file = io.FileIO(descriptor, "w")  # nothing is held back: what happened is on record when it has happened
         self._lock = threading.Lock()
 
     def transceive(self, command: BytesLike, /) -> bytes:
@@ -69,11 +70,13 @@ class Recorder(Wrapper):
         with self._lock:  # the order in the file is that in which the TPM saw them
             response = self.inner.transceive(sent)
             try:
-                self._file.write(json.dumps({"command_hex": sent.hex(), "response_hex": response.hex()}) + "\n")
-                self._file.flush()
+                line = json.dumps({"command_hex": sent.hex(), "response_hex": response.hex()}).encode() + b"\n"
+                written = self._file.write(line)
             except (OSError, ValueError) as error:  # ValueError: the file was closed
                 what = words_of(error) if isinstance(error, OSError) else "the recorder is closed"
                 raise TpmUnavailableError(f"the exchange cannot be written down: {what}", where=self.path) from error
+            if written != len(line):
+                raise TpmUnavailableError("the exchange could be written down in part only", where=self.path)
         return response
 
     def close(self) -> None:

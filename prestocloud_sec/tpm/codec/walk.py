@@ -43,7 +43,7 @@ class Cursor:
     name : str
         What errors call it.
     lenient : bool
-        Whether numbers that no table has are kept.
+        Whether numbers that no table has, and more bytes or elements than any table allows, are kept.
     """
 
     __slots__ = ("at", "data", "end", "lenient", "trail")
@@ -117,7 +117,7 @@ def decode_kind(kind: Kind, cursor: Cursor, values: Mapping[str, Any], *, asked:
         case Blob():
             sized = kind.sized
             size = cursor.number(sized.code, 2 if sized.code == "H" else 1)
-            if not sized.least <= size <= sized.most:
+            if not cursor.lenient and not sized.least <= size <= sized.most:
                 raise cursor.refuse(f"a size of {size}", start, f"{sized.least} to {sized.most}", sized.rc)
             return cursor.take(size)
         case Digest():
@@ -163,7 +163,7 @@ def _decode_box(kind: Box, cursor: Cursor) -> Any:
 def _decode_array(kind: Array, cursor: Cursor) -> tuple[Any, ...]:
     start = cursor.at
     count = cursor.number("I", 4)
-    if not kind.least <= count <= kind.most:
+    if not cursor.lenient and not kind.least <= count <= kind.most:
         raise cursor.refuse(f"{count} elements", start, f"{kind.least} to {kind.most}", RC_SIZE)
     elements = []
     name = cursor.trail[-1]

@@ -448,7 +448,7 @@ class Structure(Declared):
             The structure as Part 2 marshals it, without a size in front.
         lenient : bool
             Whether numbers that no table has (of a vendor, or of a later revision), and reserved bits, are kept as
-            plain integers instead of refused.
+            plain integers instead of refused, and limits of sizes and counts are not looked at.
 
         Raises
         ------

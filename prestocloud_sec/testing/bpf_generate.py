@@ -14,18 +14,31 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.program import Program, ProgramType
 
 __all__ = ["Generated", "generate"]
 
 _slot = struct.Struct("<BBhi").pack
-_EXIT = _slot(0x95, 0, 0, 0)
+
+# Opcodes (RFC 9669), written out: instructions as values would take most of the time that a million programs take.
+_MOV_IMM, _MOV_REG, _MOV32_REG = 0xB7, 0xBF, 0xBC
+_ADD_IMM, _ADD_REG, _SUB_IMM, _SUB_REG = 0x07, 0x0F, 0x17, 0x1F
+_AND_IMM, _XOR_REG, _LSH_IMM, _RSH_IMM = 0x57, 0xAF, 0x67, 0x77
+_NEGATIONS, _SWAPS = (0x84, 0x87), (0xD4, 0xDC, 0xD7)
+_JEQ_IMM, _JNE_IMM, _JGT_REG, _JLT_IMM, _MAY_GOTO = 0x15, 0x55, 0x2D, 0xA5, 0xE5
+_LDX, _ST, _STX, _ATOMIC = 0x61, 0x62, 0x63, 0xC3
+"""With bits of `_SIZES`; without any, for four bytes."""
+_LDXW, _LDXB, _LDXDW, _STW, _STXW, _STXDW, _ATOMIC64 = 0x61, 0x71, 0x79, 0x62, 0x63, 0x7B, 0xDB
+_LDXS = (0x91, 0x89, 0x81)
+_LEGACY, _LD_IND = (0x20, 0x28, 0x30, 0x40, 0x48, 0x50), 0x40
+_LDDW, _CALL, _EXIT = 0x18, 0x85, _slot(0x95, 0, 0, 0)
 _ALU_CODES = (0x00, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0x90, 0xA0, 0xB0, 0xC0)
 _DIVISIONS = (0x30, 0x90)
 _JUMP_CODES = (0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0xA0, 0xB0, 0xC0, 0xD0)
 _SIZES = {1: 0x10, 2: 0x08, 4: 0x00, 8: 0x18}
 _ATOMICS = (0x00, 0x01, 0x40, 0x41, 0x50, 0x51, 0xA0, 0xA1, 0xE1, 0xF1)
-_HELPERS = (5, 7, 8)
+_HELPERS = (HelperId.KTIME_GET_NS, HelperId.GET_PRANDOM_U32, HelperId.GET_SMP_PROCESSOR_ID)
 _INTERESTING = (0, 1, -1, 2, 7, 31, 32, 63, 64, 0x7FFFFFFF, -0x80000000, 0xFF, 0x10000, 0x101)
 
 
@@ -64,7 +77,7 @@ class _Writer:
     def wide(self, dst: int, value: int, src: int = 0) -> None:
         value &= (1 << 64) - 1
         low, high = value & 0xFFFFFFFF, value >> 32
-        self.add(0x18, dst, src, 0, low - (1 << 32) if low >> 31 else low)
+        self.add(_LDDW, dst, src, 0, low - (1 << 32) if low >> 31 else low)
         self.add(0, 0, 0, 0, high - (1 << 32) if high >> 31 else high)
 
     def number(self) -> int:
@@ -90,13 +103,13 @@ class _Writer:
         rng = self.rng
         match rng.randrange(4):
             case 0:
-                self.add(rng.choice((0x84, 0x87)), self.scratch())
+                self.add(rng.choice(_NEGATIONS), self.scratch())
             case 1:
-                self.add(rng.choice((0xD4, 0xDC, 0xD7)), self.scratch(), 0, 0, rng.choice((16, 32, 64)))
+                self.add(rng.choice(_SWAPS), self.scratch(), 0, 0, rng.choice((16, 32, 64)))
             case 2:
-                self.add(0xBF, self.scratch(), self.scratch(), rng.choice((8, 16, 32)))
+                self.add(_MOV_REG, self.scratch(), self.scratch(), rng.choice((8, 16, 32)))
             case _:
-                self.add(0xBC, self.scratch(), self.scratch(), rng.choice((8, 16)))
+                self.add(_MOV32_REG, self.scratch(), self.scratch(), rng.choice((8, 16)))
 
     def constant(self) -> None:
         self.wide(self.scratch(), self.rng.getrandbits(64))
@@ -107,26 +120,26 @@ class _Writer:
         off = -rng.randint(size, 512) if rng.random() < 0.97 else rng.choice((-513, -512 - size, 1, 0, -1))
         match rng.randrange(4):
             case 0:
-                self.add(0x62 | _SIZES[size], 10, 0, off, self.number())
+                self.add(_ST | _SIZES[size], 10, 0, off, self.number())
             case 1:
-                self.add(0x63 | _SIZES[size], 10, self.scratch(), off)
+                self.add(_STX | _SIZES[size], 10, self.scratch(), off)
             case 2:
-                self.add(0x61 | _SIZES[size], self.scratch(), 10, off)
+                self.add(_LDX | _SIZES[size], self.scratch(), 10, off)
             case _:
                 size = rng.choice((4, 8))
                 off = -8 * rng.randint(1, 64)
-                self.add(0xC3 | _SIZES[size], 10, self.scratch(), off, rng.choice(_ATOMICS))
+                self.add(_ATOMIC | _SIZES[size], 10, self.scratch(), off, rng.choice(_ATOMICS))
 
     def stack_pointer(self) -> None:
         """Access the stack at a place that is only known at run time."""
         rng = self.rng
-        self.add(0xBF, 4, 7)
-        self.add(0x57, 4, 0, 0, rng.choice((0x38, 0x78, 0x1F8)))
-        self.add(0xBF, 3, 10)
-        self.add(0x07, 3, 0, 0, -512)
-        self.add(0x0F, 3, 4)
-        self.add(rng.choice((0x79, 0x61, 0x71)), 5, 3, 0)
-        self.add(0x7B, 3, 8, 0)
+        self.add(_MOV_REG, 4, 7)
+        self.add(_AND_IMM, 4, 0, 0, rng.choice((0x38, 0x78, 0x1F8)))
+        self.add(_MOV_REG, 3, 10)
+        self.add(_ADD_IMM, 3, 0, 0, -512)
+        self.add(_ADD_REG, 3, 4)
+        self.add(rng.choice((_LDXDW, _LDXW, _LDXB)), 5, 3, 0)
+        self.add(_STXDW, 3, 8, 0)
 
     def packet(self) -> None:
         rng = self.rng
@@ -136,25 +149,25 @@ class _Writer:
             self.context_packet(size, off)
             return
         if rng.random() < 0.7:  # as a careful program does
-            self.add(0xA5, 7, 0, 1, off + size if off + size > 0 else 1)
+            self.add(_JLT_IMM, 7, 0, 1, off + size if off + size > 0 else 1)
         else:
-            self.add(0xB7, self.scratch(), 0, 0, 0)
+            self.add(_MOV_IMM, self.scratch(), 0, 0, 0)
         if rng.random() < 0.7:
-            self.add(0x61 | _SIZES[size], self.scratch(), 6, off)
+            self.add(_LDX | _SIZES[size], self.scratch(), 6, off)
         elif rng.random() < 0.5:
-            self.add(0x63 | _SIZES[size], 6, self.scratch(), off)
+            self.add(_STX | _SIZES[size], 6, self.scratch(), off)
         else:
-            self.add(rng.choice((0x91, 0x89, 0x81)), self.scratch(), 6, off)
+            self.add(rng.choice(_LDXS), self.scratch(), 6, off)
 
     def context_packet(self, size: int, off: int) -> None:
         data, end = (0, 4) if self.type is ProgramType.XDP else (76, 80)
-        self.add(0x61, 2, 6, data)
-        self.add(0x61, 3, 6, end)
-        self.add(0xBF, 4, 2)
-        self.add(0x07, 4, 0, 0, max(off, 0) + size)
-        self.add(0x2D, 4, 3, 1)
+        self.add(_LDXW, 2, 6, data)
+        self.add(_LDXW, 3, 6, end)
+        self.add(_MOV_REG, 4, 2)
+        self.add(_ADD_IMM, 4, 0, 0, max(off, 0) + size)
+        self.add(_JGT_REG, 4, 3, 1)
         self.add(
-            (0x61 if self.rng.random() < 0.7 else 0x63) | _SIZES[size],
+            (_LDX if self.rng.random() < 0.7 else _STX) | _SIZES[size],
             2 if self.rng.random() < 0.3 else 5,
             2,
             max(off, 0),
@@ -164,38 +177,38 @@ class _Writer:
         rng = self.rng
         if self.type is None:
             return
-        op = rng.choice((0x20, 0x28, 0x30, 0x40, 0x48, 0x50))
-        self.add(0xB7, 2, 0, 0, rng.randint(0, 12))
+        op = rng.choice(_LEGACY)
+        self.add(_MOV_IMM, 2, 0, 0, rng.randint(0, 12))
         off = rng.randint(0, 20) if rng.random() < 0.95 else rng.choice((-0x100000 + 2, -0x200000, -5, 300))
-        self.add(op, 0, 2 if op >= 0x40 else 0, 0, off)
+        self.add(op, 0, 2 if op >= _LD_IND else 0, 0, off)
 
     def array(self) -> None:
         """Look a value of the array up, and use it if it is there."""
         rng = self.rng
-        self.add(0x62, 10, 0, -4, rng.randint(0, 4))
-        self.add(0xBF, 2, 10)
-        self.add(0x07, 2, 0, 0, -4)
+        self.add(_STW, 10, 0, -4, rng.randint(0, 4))
+        self.add(_MOV_REG, 2, 10)
+        self.add(_ADD_IMM, 2, 0, 0, -4)
         self.wide(1, 0, 1)
-        self.add(0x85, 0, 0, 0, 1)
+        self.add(_CALL, 0, 0, 0, HelperId.MAP_LOOKUP_ELEM)
         self.use_value(16)
 
     def hash(self) -> None:
         rng = self.rng
-        self.add(0x62, 10, 0, -4, rng.randint(0, 9))
-        self.add(0xBF, 2, 10)
-        self.add(0x07, 2, 0, 0, -4)
+        self.add(_STW, 10, 0, -4, rng.randint(0, 9))
+        self.add(_MOV_REG, 2, 10)
+        self.add(_ADD_IMM, 2, 0, 0, -4)
         self.wide(1, 1, 1)
         match rng.randrange(3):
             case 0:
-                self.add(0x7B, 10, 8, -16)
-                self.add(0xBF, 3, 10)
-                self.add(0x07, 3, 0, 0, -16)
-                self.add(0xB7, 4, 0, 0, rng.choice((0, 0, 1, 2, 3)))
-                self.add(0x85, 0, 0, 0, 2)
+                self.add(_STXDW, 10, 8, -16)
+                self.add(_MOV_REG, 3, 10)
+                self.add(_ADD_IMM, 3, 0, 0, -16)
+                self.add(_MOV_IMM, 4, 0, 0, rng.choice((0, 0, 1, 2, 3)))
+                self.add(_CALL, 0, 0, 0, HelperId.MAP_UPDATE_ELEM)
             case 1:
-                self.add(0x85, 0, 0, 0, 3)
+                self.add(_CALL, 0, 0, 0, HelperId.MAP_DELETE_ELEM)
             case _:
-                self.add(0x85, 0, 0, 0, 1)
+                self.add(_CALL, 0, 0, 0, HelperId.MAP_LOOKUP_ELEM)
                 self.use_value(8)
 
     def use_value(self, size: int) -> None:
@@ -203,33 +216,33 @@ class _Writer:
         width = rng.choice((1, 2, 4, 8))
         off = rng.randrange(0, size - width + 1) if rng.random() < 0.95 else rng.choice((size, -1, size - width + 1))
         if rng.random() < 0.97:
-            self.add(0x15, 0, 0, 1, 0)
+            self.add(_JEQ_IMM, 0, 0, 1, 0)
         match rng.randrange(3):
             case 0:
-                self.add(0x61 | _SIZES[width], self.scratch(), 0, off)
+                self.add(_LDX | _SIZES[width], self.scratch(), 0, off)
             case 1:
-                self.add(0x63 | _SIZES[width], 0, rng.choice((7, 8)), off)
+                self.add(_STX | _SIZES[width], 0, rng.choice((7, 8)), off)
             case _:
-                self.add(0xDB, 0, rng.choice((8, 9)), 0, rng.choice(_ATOMICS))
-        self.add(0xB7, 0, 0, 0, rng.randint(0, 9))
+                self.add(_ATOMIC64, 0, rng.choice((8, 9)), 0, rng.choice(_ATOMICS))
+        self.add(_MOV_IMM, 0, 0, 0, rng.randint(0, 9))
 
     def helper(self) -> None:
-        self.add(0x85, 0, 0, 0, self.rng.choice(_HELPERS))
+        self.add(_CALL, 0, 0, 0, self.rng.choice(_HELPERS))
 
     def checksum(self) -> None:
-        self.add(0xBF, 1, 10)
-        self.add(0x07, 1, 0, 0, -64)
-        self.add(0xB7, 2, 0, 0, self.rng.choice((0, 4, 16, 20, 6)))
-        self.add(0xBF, 3, 10)
-        self.add(0x07, 3, 0, 0, -128)
-        self.add(0xB7, 4, 0, 0, self.rng.choice((0, 8, 64)))
-        self.add(0xBF, 5, 7)
-        self.add(0x85, 0, 0, 0, 28)
+        self.add(_MOV_REG, 1, 10)
+        self.add(_ADD_IMM, 1, 0, 0, -64)
+        self.add(_MOV_IMM, 2, 0, 0, self.rng.choice((0, 4, 16, 20, 6)))
+        self.add(_MOV_REG, 3, 10)
+        self.add(_ADD_IMM, 3, 0, 0, -128)
+        self.add(_MOV_IMM, 4, 0, 0, self.rng.choice((0, 8, 64)))
+        self.add(_MOV_REG, 5, 7)
+        self.add(_CALL, 0, 0, 0, HelperId.CSUM_DIFF)
 
     def wild(self) -> None:
         """Use something as a pointer that is hardly one."""
         rng = self.rng
-        op = rng.choice((0x61, 0x79, 0x71, 0x63, 0x7B))
+        op = rng.choice((_LDXW, _LDXDW, _LDXB, _STXW, _STXDW))
         if rng.random() < 0.5:
             self.wide(5, rng.choice((0, 0x10100, 1 << 32, 2 << 32 | 504, 16 << 32, 3 << 32, (1 << 64) - 4, 300 << 32)))
         self.add(op, rng.choice((3, 5)), 5, rng.randint(-8, 8))
@@ -250,26 +263,26 @@ class _Writer:
     def loop(self) -> None:
         """Repeat a piece a few times; the counter is in r9 and, over calls, nowhere else."""
         rng = self.rng
-        self.add(0xB7, 9, 0, 0, rng.randint(3, 20) if rng.random() < 0.97 else 5000)
+        self.add(_MOV_IMM, 9, 0, 0, rng.randint(3, 20) if rng.random() < 0.97 else 5000)
         start = len(self.slots)
         self.alu_on(rng.choice((0, 3, 4, 8)))
         if rng.random() < 0.6:
             self.stack_counted()
-        self.add(0x17, 9, 0, 0, 1)
-        self.add(0x55, 9, 0, start - len(self.slots) - 1, 0)
+        self.add(_SUB_IMM, 9, 0, 0, 1)
+        self.add(_JNE_IMM, 9, 0, start - len(self.slots) - 1, 0)
 
     def alu_on(self, register: int) -> None:
         rng = self.rng
         code = rng.choice((0x00, 0x20, 0xA0, 0x10))
         self.add(rng.choice((4, 7)) | code, register, 0, 0, self.number())
-        self.add(0x0F, register, 9)
+        self.add(_ADD_REG, register, 9)
 
     def stack_counted(self) -> None:
-        self.add(0xBF, 3, 10)
-        self.add(0x67, 9, 0, 0, 3)
-        self.add(0x1F, 3, 9)
-        self.add(0x77, 9, 0, 0, 3)
-        self.add(self.rng.choice((0x79, 0x7B)), 3, 3, -8)
+        self.add(_MOV_REG, 3, 10)
+        self.add(_LSH_IMM, 9, 0, 0, 3)
+        self.add(_SUB_REG, 3, 9)
+        self.add(_RSH_IMM, 9, 0, 0, 3)
+        self.add(self.rng.choice((_LDXDW, _STXDW)), 3, 3, -8)
 
     def call(self) -> None:
         """Call one of the functions behind the program."""
@@ -279,17 +292,17 @@ class _Writer:
     def callback(self) -> None:
         """Let a helper call a function several times."""
         rng = self.rng
-        self.add(0xB7, 1, 0, 0, rng.randint(0, 6))
+        self.add(_MOV_IMM, 1, 0, 0, rng.randint(0, 6))
         self.functions.append((len(self.slots), 2))
         self.slots += [b"function", _slot(0, 0, 0, 0)]
-        self.add(0xBF, 3, 10)
-        self.add(0x07, 3, 0, 0, -32)
-        self.add(0xB7, 4, 0, 0, 0 if rng.random() < 0.9 else 1)
-        self.add(0x85, 0, 0, 0, 181)
+        self.add(_MOV_REG, 3, 10)
+        self.add(_ADD_IMM, 3, 0, 0, -32)
+        self.add(_MOV_IMM, 4, 0, 0, 0 if rng.random() < 0.9 else 1)
+        self.add(_CALL, 0, 0, 0, HelperId.LOOP)
 
     def may_goto(self) -> None:
-        self.add(0xE5, 0, 0, 1)
-        self.add(0x07, 8, 0, 0, 3)
+        self.add(_MAY_GOTO, 0, 0, 1)
+        self.add(_ADD_IMM, 8, 0, 0, 3)
 
     def piece(self, *, simple: bool = False) -> None:
         choices = _SIMPLE if simple else _PIECES
@@ -298,15 +311,15 @@ class _Writer:
     # --- The whole.
 
     def write(self, pieces: int) -> bytes:
-        self.add(0xBF, 6, 1)
-        self.add(0xBF, 7, 2)
-        self.add(0xB7, 8, 0, 0, self.number())
+        self.add(_MOV_REG, 6, 1)
+        self.add(_MOV_REG, 7, 2)
+        self.add(_MOV_IMM, 8, 0, 0, self.number())
         for _ in range(pieces):
             self.piece()
             if self.rng.random() < _REPEATS:
                 self.loop()
         for register in (1, 2, 3, 4, 5, 8, 9):
-            self.add(0xAF if register & 1 else 0x0F, 0, register)
+            self.add(_XOR_REG if register & 1 else _ADD_REG, 0, register)
         self.slots.append(_EXIT)
         if self.functions:
             self.write_functions()
@@ -319,14 +332,14 @@ class _Writer:
             starts.append(len(self.slots))
             for _ in range(self.rng.randint(1, 3)):
                 self.rng.choice(_SIMPLE)(self)
-            self.add(0xB7 if number == 2 else 0x07, 0, 0, 0, 1 if self.rng.random() < 0.1 else 0)
+            self.add(_MOV_IMM if number == 2 else _ADD_IMM, 0, 0, 0, 1 if self.rng.random() < 0.1 else 0)
             self.slots.append(_EXIT)
         for at, which in waiting:
             distance = starts[which] - at - 1
             if self.slots[at] == b"call":
-                self.slots[at] = _slot(0x85, 0x10, 0, distance)
+                self.slots[at] = _slot(_CALL, 0x10, 0, distance)
             else:
-                self.slots[at] = _slot(0x18, 0x42, 0, distance)
+                self.slots[at] = _slot(_LDDW, 0x42, 0, distance)
 
 
 Piece = Callable[[_Writer], None]

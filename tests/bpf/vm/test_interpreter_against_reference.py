@@ -41,7 +41,7 @@ from prestocloud_sec.bpf.isa import (
 from prestocloud_sec.bpf.maps.array import ArrayMap, PerCpuArray
 from prestocloud_sec.bpf.maps.hash import HashMap
 from prestocloud_sec.bpf.maps.kinds import MapFlag
-from prestocloud_sec.bpf.vm import interpreter, layout, reference
+from prestocloud_sec.bpf.vm import interpreter, layout, reference, reference_run
 from prestocloud_sec.bpf.vm.layout import State
 from prestocloud_sec.bpf.vm.machine import Machine
 from prestocloud_sec.testing.bpf_isa import immediates
@@ -253,7 +253,7 @@ def test_both_engines_say_the_same(program: Program, packet: bytes, limit: int, 
 def test_fuel_in_portions_changes_nothing(program: Program, packet: bytes) -> None:
     """With a time limit that is far away, the same faults and counts; the portion is made small so that it matters."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (interpreter, reference):
+        for module in (interpreter, reference_run):
             patch.setattr(module, "PORTION", 3)
         patch.setattr("prestocloud_sec.bpf.vm.machine.PORTION", 3)
         whole = outcome(reference, program, packet, limit=200, now=1)

@@ -115,11 +115,14 @@ class ImaEntry:
 
     @property
     def file_digest(self) -> tuple[str, bytes] | None:
-        """The kernel's name of a hash, and the digest of the file's content by it; None if the template has none."""
+        """The kernel's name of a hash, and the digest of the file's content by it; None if there is none that reads."""
         for name in ("d-ng", "d-ngv2"):
             found = self.field(name)
             if found is not None:
-                prefix, digest = split_digest(found)
+                try:
+                    prefix, digest = split_digest(found)
+                except TpmFormatError:
+                    return None
                 return prefix.rpartition(":")[2] or "sha1", digest
         found = self.field("d")
         return None if found is None else ("sha1", found)

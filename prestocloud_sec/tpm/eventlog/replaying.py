@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.tpm.eventlog.ima import ImaLog
 
     Log: TypeAlias = EventLog | ImaLog
-    PcrValues: TypeAlias = Mapping[HashName, Mapping[int, bytes]]
+    PcrValues: TypeAlias = Mapping[Any, Mapping[int, bytes]]
 
 __all__ = ["Comparison", "PcrComparison", "Replay", "compare", "links_of", "replay", "start_value"]
 

@@ -91,6 +91,18 @@ class TestText:
         (tmp_path / "p.o").write_bytes(b"\x7fELF\x02\x01\x01" + bytes(57))
         assert "llvm-objcopy" in refused(1, "bpf", "disasm", str(tmp_path / "p.o"))
 
+    def test_what_llvm_objdump_prints(self) -> None:
+        dump = (
+            "\np.o:\tfile format elf64-bpf\n\nDisassembly of section xdp:\n\n0000000000000000 <f>:\n"
+            "       0:\t18 01 00 00 05 00 00 00 00 00 00 00 00 00 00 00\tr1 = 0x5 ll\n"
+            "       2:\t05 00 00 00 00 00 00 00\tgoto +0x0 <f+0x18>\n"
+            "       3:\tb7 00 00 00 02 00 00 00\tr0 = 0x2\n"
+            "       4:\t95 00 00 00 00 00 00 00\texit\n"
+        )
+        assert call("bpf", "disasm", "-", stdin=dump).stdout.splitlines() == ["r1 = 5 ll", "goto +0", "r0 = 2", "exit"]
+        assert answer("bpf", "run", "-", stdin=dump)["value"] == 2
+        assert "several programs" in refused(1, "bpf", "disasm", "-", stdin=dump + dump)
+
     def test_lists_with_commas(self) -> None:
         assert "ldh [12]" in call("bpf", "disasm", "--classic", DDD.strip().replace("\n", ",")).stdout
 

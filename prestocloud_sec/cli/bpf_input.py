@@ -46,6 +46,8 @@ ENGINES = ("auto", "reference", "interpreter", "compiled")
 TYPES = ("raw", "socket_filter", "sched_cls", "sched_act", "xdp", "cgroup_skb")
 _HEX = frozenset("0123456789abcdefABCDEF \t\r\n")
 _DDD = re.compile(r"\s*[0-9]+[ \t]*[\r\n,]")
+_DUMPED = re.compile(r"^ *([0-9]{1,9}):\t((?:[0-9a-f]{2} )*[0-9a-f]{2})[ \t]", re.MULTILINE)
+"""A line of ``llvm-objdump -d``: the number of the slot, and the bytes of an instruction."""
 _LONGEST_PATH = 4096
 
 program_argument = click.argument("program")
@@ -125,12 +127,23 @@ def program_of(given: str, *, type_name: str = "raw", classic: bool = False) -> 
     kind = None if type_name == "raw" else ProgramType[type_name.upper()]
     if _is_hex(text):
         return Program.from_bytes(hex_bytes(text, "PROGRAM"), type=kind)
+    dumped = _dumped(text)
+    if dumped:
+        return Program.from_bytes(dumped, type=kind)
     from prestocloud_sec.bpf.assembler import assemble
 
     try:
         return assemble(text, type=kind)
     except PrestoCloudError as error:
         raise _no_file(given) or error from error
+
+
+def _dumped(text: str) -> bytes:
+    """Return the bytes of a program that ``llvm-objdump -d`` printed, empty if it is none."""
+    rows = _DUMPED.findall(text)
+    if sum(int(slot) == 0 for slot, _ in rows) > 1:
+        raise InputError("several programs", where="PROGRAM", expected="the dump of one section")
+    return bytes.fromhex("".join(code for _, code in rows))
 
 
 def classic_of(given: str, text: str) -> ClassicProgram:

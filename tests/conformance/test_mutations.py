@@ -44,8 +44,11 @@ INPUTS: dict[str, set[str]] = {
     "cjdns/switch.json": {"in_if", "in", "label"},
     "cjdns/text_parse.json": {"text", "bytes", "label"},
     "cjdns/xor_metric.json": {"target", "a", "b", "nodes"},
+    # In a broken copy, where another break changes nothing.
+    "tpm/attestations.json": {"signature_hex", "public_hex", "extra_data_hex", "nv_contents_hex"},
     "tpm/corpus.jsonl": {"command_hex", "response_hex"},
     "tpm/names.json": {"qualified_name_hex", "parent_qualified_name_hex", "hierarchy"},  # where the parent is unknown
+    "tpm/signatures.json": {"signature_hex", "message_hex", "plain_hex", "public_hex"},
 }
 """Fields that are given to the code under test, where a change may rightly leave the outcome as it was."""
 

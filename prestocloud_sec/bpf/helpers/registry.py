@@ -9,6 +9,7 @@ kernel). It reads and writes the program's memory through the machine, whose ref
 from __future__ import annotations
 
 import importlib
+import operator
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
@@ -87,7 +88,7 @@ def user_helpers(given: object) -> dict[int, Helper]:
 
 def _of_registers(function: Callable[..., Any]) -> Helper:
     def helper(_machine: Machine, *registers: int) -> int:
-        return int(function(*registers))
+        return operator.index(function(*registers))
 
     return helper
 

@@ -15,6 +15,7 @@ helpers use) and `prestocloud_sec.bpf.vm.programtable` (programs).
 from __future__ import annotations
 
 import contextlib
+import operator
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -337,7 +338,7 @@ class Machine(ProgramTable):
             self.leave_fault(Trap(FaultKind.HELPER))
             return None
         try:
-            return int(found(self, *registers)) & _U64
+            return operator.index(found(self, *registers)) & _U64
         except Trap as trap:
             self.leave_fault(trap)
         except Exception as error:  # whatever a user's function raises ends the program, not its caller

@@ -110,7 +110,13 @@ def test_so_is_one_that_takes_the_machine(engine: str) -> None:
 
 
 @each_engine
-@pytest.mark.parametrize(("helper", "kind"), [(lambda only: only, "TypeError"), (lambda *_: None, "TypeError")])
+@pytest.mark.parametrize(
+    ("helper", "kind"),
+    [
+        (lambda only: only, "TypeError"),
+        *((lambda *_, given=given: given, "TypeError") for given in (None, "5", 1.5, b"5")),
+    ],
+)
 def test_what_is_no_helper_is_told_what_one_is(engine: str, helper: Any, kind: str) -> None:
     message = fault_of("call 1000\nexit", engine, helpers={1000: helper}).message
     assert message == f"helper 1000 raised {kind}; it is a function of r1 to r5 that returns an integer"

@@ -11,7 +11,19 @@ import numpy as np
 import pytest
 
 from prestocloud_sec.arena import PacketArena
-from prestocloud_sec.bpf import Builder, ControlFlowGraph, Machine, Program, ProgramType, Symbols, assemble, isa
+from prestocloud_sec.bpf import (
+    Builder,
+    ControlFlowGraph,
+    Machine,
+    Program,
+    ProgramType,
+    Symbols,
+    assemble,
+    classic,
+    isa,
+)
+from prestocloud_sec.bpf.classic.codec import encode as encode_classic
+from prestocloud_sec.bpf.classic.disassembler import instruction_text as classic_text
 from prestocloud_sec.bpf.disassembler import disassemble, instruction_text
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.vm import run, run_batch
@@ -57,7 +69,7 @@ def hostile() -> list[Any]:
     return [
         *(None, True, -1, 3, 1 << 64, BIG, -BIG, 1.5, float("nan"), 1j, "x" * 100_000, "\ud800", "\0", ""),
         *(b"", b"x", bytearray(8), bytes(256), memoryview(bytes(32))[::2], np.zeros((2, 8), np.uint8).data),
-        *(released(), [], [BIG], (BIG,), {}, {BIG: BIG}, {"x": BIG}, set(), object(), int, failing(), range(1 << 60)),
+        *(released(), [], [BIG], (BIG,), {}, {BIG: BIG}, {"x": BIG}, set(), object(), int, failing(), range(-1, 1 << 60)),
         *(np.array(3), np.arange(8, dtype=np.uint8)[::-1], np.arange(4, dtype=">u4"), np.array([1, None], object)),
         *(np.zeros(2, "u4,u2"), np.zeros(0, np.uint8), np.array([1, 2]), np.bool_(True), np.void(b"abcd")),
         *(Awkward(), [Awkward()], {"x": Awkward()}, {Awkward(): 1}, AwkwardMapping(), AwkwardSequence()),
@@ -204,6 +216,41 @@ RUNS: dict[str, Callable[[Any], object]] = {
     "machine's context": lambda v: Machine(FILTER).start(b"", v),
     "fault": lambda v: PROGRAM.run_batch(ARENA).fault(v),
 }
+
+
+RETURN = classic.assemble("ld rand\nret a")
+
+CLASSIC: dict[str, Callable[[Any], object]] = {
+    "program": classic.ClassicProgram,
+    "program of one": lambda v: classic.ClassicProgram([v]),
+    "from_bytes": classic.ClassicProgram.from_bytes,
+    "from_dd": classic.ClassicProgram.from_dd,
+    "from_ddd": classic.ClassicProgram.from_ddd,
+    "assemble": classic.assemble,
+    "encode": encode_classic,
+    "instruction_text": classic_text,
+    "check": lambda v: RETURN.check(v),
+    "to_ebpf": lambda v: RETURN.to_ebpf(v),
+    "packet": RETURN.run,
+    "metadata": lambda v: RETURN.run(b"", metadata=v),
+    "a field": lambda v: classic.PacketMetadata(mark=v),
+    "an unknown field": lambda v: classic.PacketMetadata.of_frame(b"", unknown=v),
+    "what random gives": lambda v: RETURN.run(b"", metadata=classic.PacketMetadata(random=lambda: v)),
+    "a constant": lambda v: classic.ClassicProgram([classic.Return(v)]).disassemble(),
+    "unused": lambda v: classic.ClassicProgram([classic.Negate(unused=v)]).disassemble(),
+    "a call": lambda v: classic.SeccompData(v),
+    "arguments of a call": lambda v: classic.SeccompData(1, args=v),
+    "call to run over": RETURN.run_seccomp,
+    "decide": classic.decide,
+    "decide one": lambda v: classic.decide([v]),
+    "filters": lambda v: classic.run_filters(v, bytes(64)),
+    "a filter": lambda v: classic.run_filters([v], bytes(64)),
+}
+
+
+@pytest.mark.parametrize("name", CLASSIC)
+def test_classic_programs(name: str) -> None:
+    survives(CLASSIC[name])
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from prestocloud_sec.bpf.classic.instructions import NOTHING, ClassicInstruction, InstructionBase
 from prestocloud_sec.bpf.classic.table import ROWS, Row
 from prestocloud_sec.bpf.errors import BpfMisuseError, ClassicError
-from prestocloud_sec.wire import shown, view_of
+from prestocloud_sec.wire import items_of, shown, view_of
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -139,4 +139,7 @@ def encode(instructions: Iterable[ClassicInstruction]) -> bytes:
     BpfMisuseError
         If an element is no instruction, or its ``unused`` names a field that it uses.
     """
-    return b"".join(_FORMAT.pack(*fields_of(instruction)) for instruction in instructions)
+    if not isinstance(instructions, Iterable):
+        raise BpfMisuseError(f"{shown(instructions)} is no program", where="encode", expected="instructions")
+    each = items_of(instructions, "encode", "instructions", error=BpfMisuseError)
+    return b"".join(_FORMAT.pack(*fields_of(instruction)) for instruction in each)

@@ -88,12 +88,20 @@ _TEXTS: dict[type, Callable[[Any, Place], str]] = {
 def instruction_text(instruction: ClassicInstruction, place: Place = _relative) -> str:
     """Return an instruction as text; where it jumps to is written by `place`.
 
+    Raises
+    ------
+    BpfMisuseError
+        If it is no instruction.
+
     Examples
     --------
     >>> instruction_text(Branch(Condition.EQ, 6, 0, 3))
     'jne #0x6, +3'
     """
-    text = _TEXTS[type(instruction)](instruction, place)
+    write = _TEXTS.get(type(instruction))
+    if write is None:
+        raise BpfMisuseError(f"{shown(instruction)} is no instruction", expected="a classic instruction")
+    text = write(instruction, place)
     if instruction.unused == NOTHING:
         return text
     code, jt, jf, k = fields_of(instruction)

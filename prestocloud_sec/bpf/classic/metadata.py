@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
-from prestocloud_sec.wire import shown, view_of
+from prestocloud_sec.wire import result_of, shown, view_of
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -150,7 +150,9 @@ class PacketMetadata:
         BpfMisuseError
             If `random` returns something else.
         """
-        value = self.random()
+        value = result_of(
+            self.random, name="PacketMetadata.random", expected="a function without arguments", error=BpfMisuseError
+        )
         if type(value) is not int or not 0 <= value <= _U32:
             raise BpfMisuseError(f"{shown(value)}", where="PacketMetadata.random", expected=f"an integer 0..{_U32}")
         return value

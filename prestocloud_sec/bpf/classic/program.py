@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from prestocloud_sec.bpf.classic.checker import check_instructions, check_profile
 from prestocloud_sec.bpf.classic.codec import decode, decode_fields, encode, fields_of
-from prestocloud_sec.bpf.classic.instructions import ClassicInstruction
+from prestocloud_sec.bpf.classic.instructions import ClassicInstruction, InstructionBase
 from prestocloud_sec.bpf.errors import BpfMisuseError
-from prestocloud_sec.wire import shown
+from prestocloud_sec.wire import items_of, shown
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.classic.metadata import PacketMetadata
@@ -23,6 +23,18 @@ __all__ = ["ClassicProgram", "check"]
 
 _SHOWN = 4
 """Instructions that the short form of a program shows."""
+
+
+def _instructions_of(given: Iterable[ClassicInstruction]) -> Iterator[ClassicInstruction]:
+    """Yield what a caller's iterable holds; the first that is no instruction ends it, however many there are."""
+    for index, instruction in enumerate(items_of(given, "ClassicProgram", "instructions", error=BpfMisuseError)):
+        if not isinstance(instruction, InstructionBase):
+            raise BpfMisuseError(
+                f"{shown(instruction)} is no instruction",
+                where=f"ClassicProgram, element {index}",
+                expected="a classic instruction",
+            )
+        yield instruction
 
 
 class ClassicProgram:
@@ -61,7 +73,7 @@ class ClassicProgram:
             raise BpfMisuseError(
                 f"{shown(instructions)} is no program", where="ClassicProgram", expected="instructions"
             )
-        decoded = tuple(instructions)
+        decoded = tuple(_instructions_of(instructions))
         self._bytes: bytes = encode(decoded)
         self._checked: set[str] = set()
         self._translated: dict[str, Program] = {}

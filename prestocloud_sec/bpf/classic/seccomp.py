@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from prestocloud_sec.bpf.classic.checker import SECCOMP_DATA_SIZE
 from prestocloud_sec.bpf.errors import BpfMisuseError
-from prestocloud_sec.wire import shown, view_of
+from prestocloud_sec.wire import items_of, shown, view_of, whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.classic.program import ClassicProgram
@@ -123,13 +123,14 @@ def decide(results: Iterable[int]) -> int:
     >>> hex(decide([SeccompAction.ALLOW, SeccompAction.ERRNO | 1, SeccompAction.ERRNO | 2]))
     '0x50001'
     """
-    given = list(results)
-    if not given or not all(isinstance(result, int) and 0 <= result <= _U32 for result in given):
-        raise BpfMisuseError(f"{shown(given)}", where="decide", expected="results of 32 bits, at least one")
-    chosen = int(SeccompAction.ALLOW)
-    for result in given:
-        if _rank(result) < _rank(chosen):
-            chosen = int(result)
+    chosen = None
+    for result in items_of(results, "decide", "results", error=BpfMisuseError):
+        number = whole(result, "decide, a result", 0, _U32, error=BpfMisuseError)
+        chosen = int(SeccompAction.ALLOW) if chosen is None else chosen
+        if _rank(number) < _rank(chosen):
+            chosen = number
+    if chosen is None:
+        raise BpfMisuseError("no results", where="decide", expected="results of 32 bits, at least one")
     return chosen
 
 
@@ -141,7 +142,14 @@ def run_filters(programs: Iterable[ClassicProgram], data: SeccompData | BytesLik
     ClassicError
         If the kernel would refuse one.
     BpfMisuseError
-        If there is no filter, or the data has another size.
+        If there is no filter, something is no filter, or the data has another size.
     """
+    from prestocloud_sec.bpf.classic.program import ClassicProgram
+
     call = seccomp_bytes(data)
-    return decide([program.run_seccomp(call) for program in reversed(list(programs))])
+    filters = []
+    for program in items_of(programs, "run_filters", "programs", error=BpfMisuseError):
+        if not isinstance(program, ClassicProgram):
+            raise BpfMisuseError(f"{shown(program)} is no program", where="run_filters", expected="a ClassicProgram")
+        filters.append(program)
+    return decide(program.run_seccomp(call) for program in reversed(filters))

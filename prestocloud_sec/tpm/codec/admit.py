@@ -80,7 +80,7 @@ def admit(kind: Kind, value: Any, where: str, before: Mapping[str, Any], *, aske
             if not low <= number <= high:
                 raise TpmMisuseError(shown(number), where=where, expected=f"{low} to {high}")
             if not kind.takes(number, asked=asked):
-                raise TpmMisuseError(shown(value), where=where, expected=kind.expected)
+                raise TpmMisuseError(kind.words(number), where=where, expected=kind.expected)
             return kind.held(number)
         case Blob():
             data = octets(value, where)

@@ -112,6 +112,12 @@ class Scalar:
         """Return what a number that is taken is held as."""
         return self.kind(number) if self.is_attributes else self.members.get(number, number)
 
+    def words(self, number: int) -> str:
+        """Return a number as an error shows it: in hexadecimal where it is no plain number, with its name if any."""
+        digits = f"0x{number:0{2 * self.size}x}" if number >= 0 and (self.kind is not int or self.is_handle) else number
+        name = getattr(self.members.get(number), "name", None)
+        return f"{name} ({digits})" if name is not None else str(digits)
+
     @cached_property
     def expected(self) -> str:
         """What an error says it expected."""

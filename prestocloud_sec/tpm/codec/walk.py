@@ -112,7 +112,7 @@ def decode_kind(kind: Kind, cursor: Cursor, values: Mapping[str, Any], *, asked:
                 return kind.held(number)
             if cursor.lenient:
                 return number
-            what = f"reserved bits 0x{number & kind.reserved:x}" if kind.is_attributes else _hex(number, kind)
+            what = f"reserved bits 0x{number & kind.reserved:x}" if kind.is_attributes else kind.words(number)
             raise cursor.refuse(what, start, kind.expected, kind.rc)
         case Blob():
             sized = kind.sized
@@ -268,7 +268,3 @@ def walk_encode(value: Declared) -> bytes:
     out = bytearray()
     encode_fields(layout_of(type(value)), value, out)
     return bytes(out)
-
-
-def _hex(number: int, kind: Scalar) -> str:
-    return str(number) if number < 0 else f"0x{number:0{2 * kind.size}x}"

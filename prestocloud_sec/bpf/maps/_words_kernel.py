@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernels of all maps are written with: words of a descriptor, its lock, copies and comparisons of keys."""
+"""What the kernels of all maps are written with: words of a descriptor, its lock, values of slots, keys."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from numba import types
 from numba.extending import intrinsic
 
 from prestocloud_sec._jit import kernel
-from prestocloud_sec.bpf._raw_kernel import copy, load8, load16, load32, load64, store32, store64
+from prestocloud_sec.bpf._raw_kernel import clear, copy, load8, load16, load32, load64, move, store32, store64
+from prestocloud_sec.bpf.maps.layout import Descriptor
 
 __all__ = [
     "copy_key",
     "entry",
     "fits",
     "lock",
+    "put_value",
     "same_key",
     "set_entry",
     "set_word",
     "short_key",
     "swap64",
     "unlock",
+    "value_place",
     "word",
 ]
 
@@ -103,6 +106,40 @@ def unlock(address: Any) -> Any:
 def fits(flags: Any) -> Any:
     """Tell whether the flags of an update are ones that a map without spin locks takes."""
     return types.uint64(flags) <= types.uint64(2)
+
+
+@kernel(inline="always")
+def value_place(at: Any, slot: Any, cpu: Any) -> Any:
+    """Return the offset of a processor's value of a slot; -1 if there is no such processor."""
+    cpus = word(at, Descriptor.CPUS)
+    stride = word(at, Descriptor.STRIDE)
+    place = types.int64(-1)
+    if cpus == types.int64(1):
+        place = slot * stride
+    elif types.int64(0) <= types.int64(cpu) < cpus:
+        place = (slot * cpus + types.int64(cpu)) * stride
+    return place
+
+
+@kernel()
+def put_value(at: Any, slot: Any, value_at: Any, cpu: Any, fresh: Any) -> Any:
+    """Write the values of a slot: of one processor, those of others becoming 0 if `fresh`; of all where `cpu` is -1.
+
+    The values of all stand one after the other, each rounded up to 8 bytes, as system calls have them.
+    """
+    cpus = word(at, Descriptor.CPUS)
+    stride = word(at, Descriptor.STRIDE)
+    size = word(at, Descriptor.VALUE_SIZE)
+    target = word(at, Descriptor.VALUES_AT) + slot * cpus * stride
+    if cpus == types.int64(1):
+        move(target, value_at, size)
+    elif cpu < types.int64(0):
+        for each in range(cpus):
+            move(target + each * stride, value_at + each * ((size + types.int64(7)) & types.int64(-8)), size)
+    else:
+        if fresh:
+            clear(target, cpus * stride)
+        move(target + cpu * stride, value_at, size)
 
 
 @kernel(inline="always")

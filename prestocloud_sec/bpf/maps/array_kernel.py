@@ -9,8 +9,8 @@ from typing import Any
 from numba import types
 
 from prestocloud_sec._jit import kernel
-from prestocloud_sec.bpf._raw_kernel import load32, move
-from prestocloud_sec.bpf.maps._words_kernel import fits, word
+from prestocloud_sec.bpf._raw_kernel import load32
+from prestocloud_sec.bpf.maps._words_kernel import fits, put_value, value_place, word
 from prestocloud_sec.bpf.maps.layout import Descriptor
 
 __all__ = ["delete", "lookup", "step", "update"]
@@ -26,16 +26,7 @@ _E2BIG, _EEXIST, _EINVAL = _I(-errno.E2BIG), _I(-errno.EEXIST), _I(-errno.EINVAL
 def lookup(at: Any, key_at: Any, cpu: Any) -> Any:
     """Return the offset of a processor's value, or -1."""
     index = _I(load32(key_at))
-    if index >= word(at, Descriptor.MAX_ENTRIES):
-        return _NONE
-    cpus = word(at, Descriptor.CPUS)
-    stride = word(at, Descriptor.STRIDE)
-    if cpus == _I(1):
-        return index * stride
-    cpu = _I(cpu)
-    if cpu < _I(0) or cpu >= cpus:
-        return _NONE
-    return (index * cpus + cpu) * stride
+    return value_place(at, index, cpu) if index < word(at, Descriptor.MAX_ENTRIES) else _NONE
 
 
 @kernel()
@@ -54,19 +45,9 @@ def update(at: Any, key_at: Any, value_at: Any, flags: Any, cpu: Any) -> Any:
         return _EEXIST
     if not fits(flags):
         return _EINVAL
-    stride = word(at, Descriptor.STRIDE)
-    size = word(at, Descriptor.VALUE_SIZE)
-    target = word(at, Descriptor.VALUES_AT) + _I(load32(key_at)) * cpus * stride
-    cpu = _I(cpu)
-    if cpus == _I(1):
-        move(target, value_at, size)
-    elif cpu < _I(0):
-        for each in range(cpus):
-            move(target + each * stride, value_at + each * ((size + _I(7)) & _I(-8)), size)
-    elif cpu >= cpus:
+    if cpus > _I(1) and _I(cpu) >= cpus:
         return _EINVAL
-    else:
-        move(target + cpu * stride, value_at, size)
+    put_value(at, _I(load32(key_at)), value_at, _I(cpu), False)
     return _I(0)
 
 

@@ -13,17 +13,19 @@ from typing import Any
 from numba import types
 
 from prestocloud_sec._jit import kernel
-from prestocloud_sec.bpf._raw_kernel import clear, load32, load64, move
+from prestocloud_sec.bpf._raw_kernel import load32, load64
 from prestocloud_sec.bpf.maps._words_kernel import (
     copy_key,
     entry,
     fits,
     lock,
+    put_value,
     same_key,
     set_entry,
     set_word,
     short_key,
     unlock,
+    value_place,
     word,
 )
 from prestocloud_sec.bpf.maps.hash_layout import MULTIPLIER, HashWord
@@ -37,7 +39,6 @@ __all__ = [
     "find",
     "link",
     "lookup",
-    "put_value",
     "step",
     "store",
     "unlink",
@@ -132,16 +133,7 @@ def find(at: Any, key_at: Any) -> Any:
 def lookup(at: Any, key_at: Any, cpu: Any) -> Any:
     """Return the offset of a processor's value, or -1."""
     slot = find(at, key_at)
-    if slot < _I(0):
-        return _NONE
-    cpus = word(at, Descriptor.CPUS)
-    stride = word(at, Descriptor.STRIDE)
-    if cpus == _I(1):
-        return slot * stride
-    cpu = _I(cpu)
-    if cpu < _I(0) or cpu >= cpus:
-        return _NONE
-    return (slot * cpus + cpu) * stride
+    return _NONE if slot < _I(0) else value_place(at, slot, cpu)
 
 
 @kernel()
@@ -167,27 +159,6 @@ def unlink(at: Any, slot: Any, bucket: Any) -> Any:
         if following == slot + _I(1):
             set_entry(chain, before, entry(chain, slot))
             return
-
-
-@kernel()
-def put_value(at: Any, slot: Any, value_at: Any, cpu: Any, fresh: Any) -> Any:
-    """Write the values of a slot: of one processor, those of others becoming 0 if `fresh`; of all where `cpu` is -1.
-
-    The values of all stand one after the other, each rounded up to 8 bytes, as system calls have them.
-    """
-    cpus = word(at, Descriptor.CPUS)
-    stride = word(at, Descriptor.STRIDE)
-    size = word(at, Descriptor.VALUE_SIZE)
-    target = word(at, Descriptor.VALUES_AT) + slot * cpus * stride
-    if cpus == _I(1):
-        move(target, value_at, size)
-    elif cpu < _I(0):
-        for each in range(cpus):
-            move(target + each * stride, value_at + each * ((size + _I(7)) & _I(-8)), size)
-    else:
-        if fresh:
-            clear(target, cpus * stride)
-        move(target + cpu * stride, value_at, size)
 
 
 @kernel()

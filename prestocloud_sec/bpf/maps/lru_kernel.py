@@ -19,12 +19,14 @@ from prestocloud_sec.bpf.maps._words_kernel import (
     entry,
     fits,
     lock,
+    put_value,
     set_entry,
     set_word,
     unlock,
+    value_place,
     word,
 )
-from prestocloud_sec.bpf.maps.hash_kernel import bucket_of, find, link, put_value, unlink
+from prestocloud_sec.bpf.maps.hash_kernel import bucket_of, find, link, unlink
 from prestocloud_sec.bpf.maps.hash_layout import HashWord
 from prestocloud_sec.bpf.maps.kinds import MapType
 from prestocloud_sec.bpf.maps.layout import Descriptor
@@ -204,14 +206,13 @@ def prepare(at: Any) -> Any:
 def lookup(at: Any, key_at: Any, cpu: Any) -> Any:
     """Return the offset of a processor's value, or -1; the element counts as used."""
     slot = find(at, key_at)
-    cpus = word(at, Descriptor.CPUS)
-    cpu = _I(cpu) if cpus > _I(1) else _I(0)
-    if slot < _I(0) or cpu < _I(0) or cpu >= cpus:
+    if slot < _I(0):
         return _NONE
     seen = word(word(at, HashWord.LRU_AT), LruWord.SEEN_AT) + slot
-    if load8(seen) == _U(0):
+    place = value_place(at, slot, cpu)
+    if place >= _I(0) and load8(seen) == _U(0):
         store8(seen, _U(1))
-    return (slot * cpus + cpu) * word(at, Descriptor.STRIDE)
+    return place
 
 
 @kernel()

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prestocloud_sec.tpm._banks import bank_name, known_bank
+from prestocloud_sec.tpm._given import instance
+from prestocloud_sec.tpm.attest.reference import ReferencePolicy
 from prestocloud_sec.tpm.attest.statement import Expected, open_statement
 from prestocloud_sec.tpm.attest.verdict import Findings, Verdict
 from prestocloud_sec.tpm.errors import TpmMisuseError
@@ -30,7 +32,6 @@ from prestocloud_sec.tpm.spec.structures.attestation import TPMS_QUOTE_INFO
 from prestocloud_sec.wire import items_of
 
 if TYPE_CHECKING:
-    from prestocloud_sec.tpm.attest.reference import ReferencePolicy
     from prestocloud_sec.tpm.attest.statement import SignatureLike
     from prestocloud_sec.tpm.eventlog.replaying import Log, PcrValues
     from prestocloud_sec.tpm.pcr.selection import SelectionLike
@@ -98,6 +99,8 @@ def verify_quote(
     given = None if pcrs is None else _values(pcrs)
     held = tuple(items_of(logs, "logs", "an iterable of logs", error=TpmMisuseError))
     compare({}, *held)  # refuses what is no log
+    if policy is not None:
+        instance(policy, ReferencePolicy, "policy")
     opened = open_statement("a quote", (TPM_ST.ATTEST_QUOTE,), attest, signature, key, nonce, expected)
     if isinstance(opened, Findings):
         return opened.verdict()

@@ -178,7 +178,7 @@ TPMI_RH_HIERARCHY = Annotated[
     ),
 ]
 """A hierarchy (9.13)."""
-TPMI_RH_BASE_HIERARCHY = Annotated[int, Allowed(RH.OWNER, RH.PLATFORM, RH.ENDORSEMENT, null=RH.NULL, rc=RC.VALUE)]
+TPMI_RH_BASE_HIERARCHY = Annotated[int, Allowed(RH.OWNER, RH.PLATFORM, RH.ENDORSEMENT, rc=RC.VALUE)]
 """A hierarchy that is not bound to firmware (revision 1.83)."""
 TPMI_RH_ENABLES = Annotated[
     int, Allowed(RH.OWNER, RH.PLATFORM, RH.ENDORSEMENT, RH.PLATFORM_NV, null=RH.NULL, rc=RC.VALUE)

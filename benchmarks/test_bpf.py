@@ -159,6 +159,9 @@ def test_tests_on_memory_beside_none(versus: Versus, name: str) -> None:
         compiled_of(machine).take(compile_program(machine, checks=checks, keep=False))
     from prestocloud_sec.bpf.vm.batch import run_batch
 
+    tested, untested = (run_batch(machine, arena, "compiled") for machine in machines.values())
+    assert not tested.faults.any()
+    assert (tested.values == untested.values).all()
     for _ in range(ROUNDS):
         for checks, machine in machines.items():
             took[checks].append(seconds_of(lambda m=machine: run_batch(m, arena, "compiled"), RUNS[name]))
@@ -200,6 +203,7 @@ def test_interpreter(versus: Versus, name: str) -> None:
     if "UBPF" in os.environ:
         peer, packet = _Ubpf(program.to_bytes()), ctypes.create_string_buffer(bytes.fromhex(PROGRAMS[name]["packet"]))
         size = len(packet) - 1
+        assert peer.run(packet, size) == program.run(packet.raw[:size], engine="interpreter").value
         versus(
             f"interpreter, {name}",
             ours,

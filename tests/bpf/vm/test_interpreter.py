@@ -169,7 +169,7 @@ def test_a_window_shows_one_element(offset: int, allowed: bool) -> None:
     result = run(text, maps=[array])
     if allowed:
         assert result.value == (7 if offset == 0 else 6)
-        assert array.array.tolist() == [0, 7, 0, 0] if offset == 0 else [0, 6, 7, 0]
+        assert array.array.tolist() == ([0, 7, 0, 0] if offset == 0 else [0, 6, 7, 0])
     else:
         address = (layout.MAP_VALUES << layout.REGION_SHIFT) + 8 + offset
         assert fault_of(result) == (FaultKind.WRITE, 6, address, 4)

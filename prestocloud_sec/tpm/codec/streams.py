@@ -76,7 +76,7 @@ def messages_in(data: BytesLike | str) -> list[bytes]:
     raw = data.encode("utf-8", "replace") if isinstance(data, str) else octets(data, "data")
     if len(raw) > _MOST:
         raise TpmMisuseError(f"{len(raw)} bytes", where="data", expected=f"{_MOST} at most", hint="cut it in pieces")
-    if not raw.strip():
+    if not raw.strip(b" \t\r\n\v\f:,-"):
         raise TpmFormatError("nothing in it", where="data", expected="hex, a log of swtpm, a capture, or messages")
     if is_capture(raw):
         return [message for conversation in conversations(raw) for message in _split_network(conversation)]

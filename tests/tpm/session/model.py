@@ -104,6 +104,8 @@ class Model:
     sessions: dict[int, ModelSession] = field(default_factory=dict)
     exclusive: int = 0
     executed: bytes = b""
+    started: int = 0
+    taken: dict[int, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.random = Random(self.seed)
@@ -123,7 +125,8 @@ class Model:
         if salt or bind is not None:
             secret = (self.entities[bind].rstrip(b"\0") if bind is not None else b"") + salt
             key = derive(hash, secret, b"ATH", mine, nonce, len(digest(hash)))
-        handle = (0x02000000 if kind == 0 else 0x03000000) + len(self.sessions) + 1
+        self.started += 1
+        handle = (0x02000000 if kind == 0 else 0x03000000) + self.started
         bound = (bind, self.entities[bind].rstrip(b"\0")) if bind is not None and kind == 0 else None
         self.sessions[handle] = ModelSession(hash, cipher, mine, key, bound, kind != 0)
         return handle, mine
@@ -190,7 +193,7 @@ class Model:
         takes = auth.value is not None and (
             session.needs == "auth" if session.is_policy else session.bound != (name, auth.value)
         )
-        self._takes = {**getattr(self, "_takes", {}), auth.handle: auth_name if takes else b""}
+        self.taken[auth.handle] = auth_name if takes else b""
         return auth.value or b"" if takes else b""
 
     def crypt(
@@ -245,8 +248,8 @@ class Model:
                 continue
             session = self.sessions[auth.handle]
             key = session.key
-            if self._takes.get(auth.handle):
-                key += self.entities[self._takes[auth.handle]]
+            if self.taken.get(auth.handle):
+                key += self.entities[self.taken[auth.handle]]
             made = b""
             if not (session.needs == "password" and auth.value is not None) and (key or auth.hmac):
                 attributes = bytes([auth.attributes])

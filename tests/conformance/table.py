@@ -75,6 +75,7 @@ TABLE: dict[str, Row] = {
     **_rows_of("bpf", "perf"),
     **_rows_of("tpm", "names"),
     **_rows_of("tpm", "streams"),
+    **_rows_of("tpm", "sessions"),
     **_rows_of("tpm", "attestations"),
     **_rows_of("tpm", "eventlogs", {"eventlogs.json": lambda logs: [f"eventlogs/{log['file']}" for log in logs]}),
     "bpf/verifier_selftests.json": Row(),
@@ -82,5 +83,4 @@ TABLE: dict[str, Row] = {
     "tpm/credentials.json": Row(),
     "tpm/duplicates.json": Row(),
     "tpm/policies.json": Row(),
-    "tpm/sessions.json": Row(),
 }

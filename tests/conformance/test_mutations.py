@@ -48,6 +48,11 @@ INPUTS: dict[str, set[str]] = {
     "tpm/attestations.json": {"signature_hex", "public_hex", "extra_data_hex", "nv_contents_hex"},
     "tpm/corpus.jsonl": {"command_hex", "response_hex"},
     "tpm/names.json": {"qualified_name_hex", "parent_qualified_name_hex", "hierarchy"},  # where the parent is unknown
+    # Handles that no Name tells; values whose last zeros do not count; the entity of a binding that is not used.
+    "tpm/sessions.json": {
+        *("command", "auths", "salt_key_public_hex.ecc"),
+        *("sessions.start_command", "sessions.bind_name", "sessions.bind_auth"),
+    },
     "tpm/signatures.json": {"signature_hex", "message_hex", "plain_hex", "public_hex"},
 }
 """Fields that are given to the code under test, where a change may rightly leave the outcome as it was."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prestocloud_sec.bpf.disassembler import instruction_text
+from prestocloud_sec.bpf.disassembler import line_text
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.cfg import ControlFlowGraph, Edge
@@ -28,11 +28,7 @@ def block_lines(graph: ControlFlowGraph, number: int) -> list[str]:
     """Return the instructions of a block as text, each with its slot in front."""
     program = graph.program
     block = graph.blocks[number]
-    return [
-        f"{program.slot_of(index)}: "
-        + instruction_text(program.instructions[index], map_name=program.symbols.maps.get(index))
-        for index in range(block.start, block.end)
-    ]
+    return [f"{program.slot_of(index)}: {line_text(program, index)}" for index in range(block.start, block.end)]
 
 
 def _colour(edge: Edge, back: frozenset[Edge]) -> str:

@@ -141,9 +141,10 @@ def _show_filters(console: Console, summary: Summary) -> None:
     """Print how many packets a second each engine filters."""
     filters = summary.filters
     whose = "compiled by tcpdump just now" if filters.compiled_by_tcpdump else "as tcpdump compiled them"
-    console.print(f"{filters.packets} packets through {len(filters.rows)} filters, {whose}; packets a second:")
+    console.print(f"{filters.packets} packets through {len(filters.rows)} filters, {whose}")
+    console.print("size: instructions, and those of the translation to eBPF; then packets a second on each engine")
     engines = list(filters.rows[0].packets_per_second)
-    table = Table("filter", "length", "kept", *engines)
+    table = Table("filter", "size", "kept", *engines)
     for row in filters.rows:
         rates = (_rate(row.packets_per_second[engine]) for engine in engines)
         table.add_row(Text(row.expression), f"{row.instructions}, {row.translated}", str(row.kept), *rates)

@@ -239,3 +239,10 @@ class TestDrawings:
         assert repr(ControlFlowGraph(assemble(LOOP))) == (
             "<ControlFlowGraph: 7 blocks, 6 edges, 2 functions, 1 back edges>"
         )
+
+
+def test_lines_of_a_block_have_the_names_of_maps_and_helpers() -> None:
+    graph = ControlFlowGraph(assemble("r1 = map[seen]\ncall 1\nexit"))
+    for drawn in (graph.to_dot(), graph.to_svg()):
+        assert "0: r1 = map[seen]" in drawn
+        assert "2: call bpf_map_lookup_elem#1" in drawn

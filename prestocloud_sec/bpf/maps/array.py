@@ -17,7 +17,7 @@ from prestocloud_sec.bpf.maps.keyed import KeyedMap
 from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
 from prestocloud_sec.bpf.maps.layout import DELETE, ITERATE, LOOKUP, UPDATE, Descriptor
 from prestocloud_sec.bpf.maps.native import NativeMap
-from prestocloud_sec.bpf.maps.storage import WINDOW
+from prestocloud_sec.bpf.maps.storage import WINDOW, wipe
 from prestocloud_sec.bpf.words import signed
 
 if TYPE_CHECKING:
@@ -130,7 +130,13 @@ class ArrayMap(Indexed, NativeMap):
     def clear(self) -> None:
         """Set all values to 0."""
         self._may_write()
-        self._all_values[:] = 0
+        wipe(self._all_values)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the keys, which are always the same."""
+        self._may_read()
+        decode = self.key_codec.decode
+        return (decode(index.to_bytes(4, ORDER)) for index in range(self.max_entries))
 
     @property
     def array(self) -> NDArray[Any]:

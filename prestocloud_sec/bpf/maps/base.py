@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from prestocloud_sec.bpf.errors import ENOTSUPP, BpfMisuseError, MapError, MissingKeyError
-from prestocloud_sec.bpf.maps.codec import Codec, codec_of
+from prestocloud_sec.bpf.maps.codec import Codec, codec_of, parts_of, plain_bytes
 from prestocloud_sec.bpf.maps.kinds import ANY, LOCK, MapFlag, check_creation
 from prestocloud_sec.bpf.maps.layout import DELETE, ITERATE, LOOKUP, UPDATE, Descriptor
 from prestocloud_sec.bpf.maps.storage import address_of, rounded
@@ -218,21 +218,13 @@ class Map(Stored):
         if not self.per_cpu:
             return self.value_codec.encode(value, "value")
         if isinstance(value, bytes | bytearray | memoryview):
-            if len(value) == self._block:
-                return bytes(value)
+            data = plain_bytes(value, "value")
+            if len(data) == self._block:
+                return data
             raise BpfMisuseError(
-                f"{len(value)} bytes", where="value", expected=f"{self._block}: all processors, each rounded up to 8"
+                f"{len(data)} bytes", where="value", expected=f"{self._block}: all processors, each rounded up to 8"
             )
-        try:
-            parts = list(value)
-        except TypeError as error:
-            raise BpfMisuseError(
-                type(value).__name__, where="value", expected=f"a value for each of {self.cpus} processors"
-            ) from error
-        if len(parts) != self.cpus:
-            raise BpfMisuseError(
-                f"{len(parts)} values", where="value", expected=f"one for each of {self.cpus} processors"
-            )
+        parts = parts_of(value, self.cpus, "value", f"a value for each of {self.cpus} processors")
         wide = rounded(self.value_size)
         encode = self.value_codec.encode
         return b"".join(encode(part, f"value[{cpu}]").ljust(wide, b"\0") for cpu, part in enumerate(parts))

@@ -13,6 +13,7 @@ from typing import Any
 
 from prestocloud_sec.bpf.errors import ENOTSUPP, BpfMisuseError, MapError
 from prestocloud_sec.bpf.maps.base import Map
+from prestocloud_sec.bpf.maps.codec import sized_bytes
 from prestocloud_sec.bpf.maps.jhash import jhash
 from prestocloud_sec.bpf.maps.kinds import ANY, MapFlag, MapType
 from prestocloud_sec.bpf.maps.storage import power_of_two, view, zeros
@@ -21,7 +22,9 @@ from prestocloud_sec.wire import whole
 __all__ = ["BloomFilter"]
 
 _USUAL, _MOST = 5, 15
-_U32_MAX = 0xFFFF_FFFF
+_U32_MAX, _U64_MAX = (1 << 32) - 1, (1 << 64) - 1
+_PART = 1 << 16
+"""Bytes that are counted at a time."""
 
 
 class BloomFilter(Map):
@@ -109,7 +112,8 @@ class BloomFilter(Map):
 
     def program_push(self, value: bytes, flags: int) -> int:
         """Put a value in; return 0 or a negative errno."""
-        if flags != ANY:
+        value = sized_bytes(value, self.value_size, "value")
+        if whole(flags, "flags", 0, _U64_MAX, error=BpfMisuseError) != ANY:
             return -errno.EINVAL
         with self._lock:
             for place in self._places(value):
@@ -122,12 +126,14 @@ class BloomFilter(Map):
 
     def program_test(self, value: bytes) -> int:
         """Return 0 if the filter may have a value, -ENOENT if it does not."""
+        value = sized_bytes(value, self.value_size, "value")
         found = all(self._bitmap_view[place >> 3] >> (place & 7) & 1 for place in self._places(value))
         return 0 if found else -errno.ENOENT
 
     def __len__(self) -> int:
         """Return how many bits are set: how many values were put in is not known."""
-        return int.from_bytes(self._bitmap_view, "little").bit_count()
+        parts = range(0, len(self._bitmap_view), _PART)
+        return sum(int.from_bytes(self._bitmap_view[at : at + _PART], "little").bit_count() for at in parts)
 
     def __repr__(self) -> str:
         return f"<{self._title()}: {self.value_codec}, {self.hashes} hash functions, {self.bits} bits>"

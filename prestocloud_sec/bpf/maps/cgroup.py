@@ -36,7 +36,15 @@ class Cgroup:
             raise BpfMisuseError(type(self.parent).__name__, where="Cgroup.parent", expected="a Cgroup or None")
 
     def is_under(self, other: Cgroup) -> bool:
-        """Whether this group is `other`, or in it."""
+        """Whether this group is `other`, or in it.
+
+        Raises
+        ------
+        BpfMisuseError
+            If `other` is no group.
+        """
+        if not isinstance(other, Cgroup):
+            raise BpfMisuseError(type(other).__name__, where="other", expected="a Cgroup")
         group: Cgroup | None = self
         while group is not None:
             if group.id == other.id:
@@ -66,6 +74,9 @@ class CgroupArray(Holder):
 
     def under(self, index: int, group: Cgroup) -> int:
         """Return what ``skb_under_cgroup`` gives: 1 or 0, -E2BIG beyond the array, -EAGAIN for an empty place."""
+        index = whole(index, "index", 0, error=BpfMisuseError)
+        if not isinstance(group, Cgroup):
+            raise BpfMisuseError(type(group).__name__, where="group", expected="a Cgroup")
         if index >= self.max_entries:
             return -errno.E2BIG
         found = self._objects.get(index)

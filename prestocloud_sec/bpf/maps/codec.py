@@ -12,23 +12,27 @@ Bytes of the right size are taken everywhere. Nothing is cut, rounded or wrapped
 
 from __future__ import annotations
 
+import itertools
 import struct
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.bpf.errors import BpfError, BpfMisuseError
 from prestocloud_sec.errors import MisuseError
-from prestocloud_sec.wire import shown, view_of, whole
+from prestocloud_sec.wire import items_of, shown, view_of, whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BytesCodec", "Codec", "DtypeCodec", "StructCodec", "codec_of", "plain_bytes"]
+__all__ = ["BytesCodec", "Codec", "DtypeCodec", "StructCodec", "codec_of", "parts_of", "plain_bytes", "sized_bytes"]
 
 _U32_MAX = 0xFFFF_FFFF
+_LONGEST_OF_NUMPY = 0x7FFF_FFFF
+"""Bytes of the longest dtype; no map that can be made has longer keys or values."""
 _LONGEST = 1 << 22
 """Bytes that a format of `struct` may describe; beyond, give a size."""
 
@@ -47,6 +51,37 @@ def plain_bytes(data: object, name: str) -> bytes:
         return bytes(view_of(data, name=name))  # type: ignore[arg-type]
     except MisuseError as error:
         raise BpfMisuseError(error.what, where=error.where, expected=error.expected, hint=error.hint) from error
+
+
+def sized_bytes(data: object, size: int, name: str) -> bytes:
+    """Return what a bytes-like object of so many bytes holds.
+
+    Raises
+    ------
+    BpfMisuseError
+        If it is none, or has another size.
+    """
+    found = data if isinstance(data, bytes) else plain_bytes(data, name)
+    if len(found) != size:
+        raise BpfMisuseError(f"{len(found)} bytes", where=name, expected=f"{size}")
+    return found
+
+
+def parts_of(values: Any, count: int, name: str, expected: str) -> list[Any]:
+    """Return the `count` things that an iterable of the caller's yields; no more than one beyond is asked for.
+
+    Raises
+    ------
+    BpfMisuseError
+        If it yields more or less, or cannot be gone through; `expected` says what there should be.
+    """
+    if not isinstance(values, Iterable):
+        raise BpfMisuseError(type(values).__name__, where=name, expected=expected)
+    parts = list(itertools.islice(items_of(values, name, expected, error=BpfMisuseError), count + 1))
+    if len(parts) != count:
+        told = f"more than {count}" if len(parts) > count else f"{len(parts)}"
+        raise BpfMisuseError(f"{told} of them", where=name, expected=expected)
+    return parts
 
 
 class Codec(ABC):
@@ -114,7 +149,7 @@ class BytesCodec(Codec):
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.dtype = np.dtype((np.void, size))
+        self.dtype = np.dtype((np.void, min(size, _LONGEST_OF_NUMPY)))
 
     def _encode(self, value: Any, name: str) -> bytes:
         if isinstance(value, np.ndarray | np.generic):
@@ -176,12 +211,20 @@ class DtypeCodec(Codec):
         return target.tobytes()
 
     def decode(self, data: bytes) -> Any:
-        """Return an ``int`` or ``float`` for a number, a numpy scalar or array for everything else."""
+        """Return an ``int`` or ``float`` for a number, a numpy scalar or array for everything else.
+
+        Raises
+        ------
+        BpfError
+            If text has what is no character, which numpy would make a str of all the same.
+        """
         if self._integer is not None:
             return int.from_bytes(data, self._endian, signed=self._integer[0] < 0)
         if self.dtype.subdtype is not None:
             base, shape = self.dtype.subdtype
             return np.frombuffer(data, base).reshape(shape)
+        if self.dtype.kind == "U":
+            _check_text(data, self.dtype)
         found = np.frombuffer(data, self.dtype)[0]
         return found.item() if self.dtype.kind in "fb?" else found
 
@@ -193,6 +236,17 @@ class DtypeCodec(Codec):
         return str(self.dtype)
 
 
+def _check_text(data: bytes, dtype: np.dtype[Any]) -> None:
+    """Refuse what numpy would make a str of that is none, and that Python cannot handle."""
+    if int(np.frombuffer(data, np.dtype("u4").newbyteorder(dtype.byteorder)).max()) > sys.maxunicode:
+        raise BpfError(
+            "the bytes are no text",
+            where=str(dtype),
+            expected="characters of Unicode, four bytes each",
+            hint="a map whose values are declared by their size gives them as bytes",
+        )
+
+
 def _is_big(dtype: np.dtype[Any]) -> bool:
     return dtype.byteorder == ">" or (dtype.byteorder == "=" and sys.byteorder == "big")
 
@@ -202,12 +256,7 @@ def _fill(target: NDArray[Any], dtype: np.dtype[Any], value: Any, name: str) -> 
     if dtype.names is not None:
         _fill_record(target, dtype, value, name)
     elif target.shape:
-        try:
-            rows = list(value)
-        except TypeError as error:
-            raise BpfMisuseError(type(value).__name__, where=name, expected=f"{target.shape[0]} of them") from error
-        if len(rows) != target.shape[0]:
-            raise BpfMisuseError(f"{len(rows)} of them", where=name, expected=str(target.shape[0]))
+        rows = parts_of(value, target.shape[0], name, f"{target.shape[0]} of them")
         for place, row in enumerate(rows):
             _fill(target[place : place + 1].reshape(target.shape[1:]), dtype.base, row, f"{name}[{place}]")
     elif (limits := _INTEGERS.get((dtype.kind, dtype.itemsize))) is not None:
@@ -232,12 +281,7 @@ def _fill_record(target: NDArray[Any], dtype: np.dtype[Any], value: Any, name: s
     if isinstance(value, np.void | np.ndarray) and value.dtype.names:
         value = {field: value[field] for field in value.dtype.names}
     if not isinstance(value, dict):
-        try:
-            parts = list(value)
-        except TypeError as error:
-            raise BpfMisuseError(type(value).__name__, where=name, expected=f"fields {', '.join(names)}") from error
-        if len(parts) != len(names):
-            raise BpfMisuseError(f"{len(parts)} fields", where=name, expected=f"{len(names)}: {', '.join(names)}")
+        parts = parts_of(value, len(names), name, f"fields {', '.join(names)}")
         value = dict(zip(names, parts, strict=True))
     if set(value) != set(names):
         raise BpfMisuseError(shown(list(value)), where=name, expected=f"fields {', '.join(names)}")
@@ -249,21 +293,23 @@ def _fill_record(target: NDArray[Any], dtype: np.dtype[Any], value: Any, name: s
 class StructCodec(Codec):
     """What a format of `struct` says."""
 
-    __slots__ = ("_pads", "_single", "_struct")
+    __slots__ = ("_count", "_pads", "_single", "_struct")
 
     def __init__(self, layout: struct.Struct) -> None:
         self._struct = layout
         self.size = layout.size
         self._pads = layout.format.strip("@=<>!0123456789") == "s"
-        self._single = len(layout.unpack(bytes(layout.size))) == 1
+        self._count = len(layout.unpack(bytes(layout.size)))
+        self._single = self._count == 1
         self.dtype = np.dtype((np.void, layout.size))
 
     def _encode(self, value: Any, name: str) -> bytes:
-        if self._single and not isinstance(value, tuple | list):
-            value = (value,)
+        expected = f"{self._count} of {self._struct.format!r}"
+        single = self._single and not isinstance(value, tuple | list)
+        parts = [value] if single else parts_of(value, self._count, name, expected)
         try:
-            return self._struct.pack(*value)
-        except (struct.error, TypeError, OverflowError, ValueError) as error:
+            return self._struct.pack(*parts)
+        except Exception as error:  # `struct` raises many things, and what a foreign __index__ raises
             raise BpfMisuseError(shown(value), where=name, expected=f"what packs as {self._struct.format!r}") from error
 
     def decode(self, data: bytes) -> Any:
@@ -299,6 +345,10 @@ def codec_of(declared: Any, name: str) -> Codec:
     if isinstance(declared, str) and (layout := _struct_of(declared)) is not None:
         return StructCodec(layout)
     if isinstance(declared, struct.Struct):
+        if declared.size > _LONGEST:
+            raise BpfMisuseError(
+                f"a format of {declared.size} bytes", where=name, expected=f"{_LONGEST} at most", hint="give a size"
+            )
         return StructCodec(declared)
     try:
         # What numpy takes as well, but nobody means.

@@ -112,7 +112,7 @@ def create_map(
         given["inner"] = inner
     if found is MapType.BLOOM_FILTER:
         given["map_extra"] = map_extra
-    elif map_extra:
+    elif whole(map_extra, "map_extra", 0, (1 << 64) - 1, error=BpfMisuseError):
         raise MapError(errno.EINVAL, f"map_extra {map_extra}", where=found.name, expected="0")
     made: Map = kind(**given)
     return made

@@ -14,13 +14,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.maps.array import INDEX, ORDER, Indexed, index_codec
 from prestocloud_sec.bpf.maps.base import no_room, processors
+from prestocloud_sec.bpf.maps.codec import sized_bytes
 from prestocloud_sec.bpf.maps.keyed import KeyedMap
 from prestocloud_sec.bpf.maps.kinds import EXIST, NOEXIST, MapType
 from prestocloud_sec.bpf.maps.layout import Descriptor
 from prestocloud_sec.bpf.maps.storage import WINDOW, power_of_two
 from prestocloud_sec.bpf.program import Program, ProgramType
+from prestocloud_sec.wire import whole
 
 __all__ = ["CpuMap", "DevMap", "DevMapHash"]
 
@@ -36,10 +39,8 @@ class _Targets(KeyedMap):
     """What the number in a value is called."""
 
     def __init__(self, value: Any, max_entries: int, flags: int, *, key: Any, name: str) -> None:
-        if value == 8:
-            value = np.dtype([(self._number, "=u4"), ("program", "=i4")])
-        elif value == 4:
-            value = INDEX
+        if isinstance(value, int | np.integer):
+            value = {4: INDEX, 8: np.dtype([(self._number, "=u4"), ("program", "=i4")])}.get(int(value), value)
         super().__init__(index_codec(key), value, max_entries, flags, name=name)
         self.program_reads_only = True
         if self.max_entries * self.value_stride > WINDOW:
@@ -98,11 +99,11 @@ class _Targets(KeyedMap):
 
     def program_for(self, key: int) -> Program | None:
         """Return the program that runs at the target of a key, or None."""
-        return self._programs.get(key)
+        return self._programs.get(whole(key, "key", None, error=BpfMisuseError))
 
     def program_lookup(self, key: bytes, cpu: int = 0) -> int | None:  # noqa: ARG002
         """Return the offset of the value in `values`, which programs may read, or None."""
-        slot = self._slots.get(self._index(key))
+        slot = self._slots.get(self._index(sized_bytes(key, self.key_size, "key")))
         return None if slot is None else slot * self.value_stride
 
 
@@ -169,7 +170,7 @@ class _Devices(_Targets):
 
     def target(self, key: int) -> int | None:
         """Return the interface of a key, or None."""
-        slot = self._slots.get(key)
+        slot = self._slots.get(whole(key, "key", None, error=BpfMisuseError))
         return None if slot is None else int.from_bytes(self._value(slot)[:4], sys.byteorder)
 
 
@@ -327,4 +328,4 @@ class CpuMap(_TargetArray):
 
     def target(self, key: int) -> int | None:
         """Return the processor of a key, which is the key itself, or None."""
-        return key if key in self._slots else None
+        return key if whole(key, "key", None, error=BpfMisuseError) in self._slots else None

@@ -14,7 +14,7 @@ import numpy as np
 from prestocloud_sec.bpf.errors import BpfMisuseError, MissingKeyError
 from prestocloud_sec.bpf.maps.base import Map
 from prestocloud_sec.bpf.maps.kinds import ANY, MapFlag
-from prestocloud_sec.wire import shown
+from prestocloud_sec.wire import items_of, result_of, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,13 +89,15 @@ class KeyedMap(Map):
 
     def merge(self, pairs: Any) -> None:
         """Store all pairs of a mapping, or of an iterable of pairs; those before a pair that is refused stay stored."""
-        pairs = pairs.items() if hasattr(pairs, "items") else pairs
+        expected = "a mapping or an iterable of pairs"
+        if hasattr(pairs, "items"):
+            pairs = result_of(pairs.items, name="pairs", expected=expected, error=BpfMisuseError)
         if not isinstance(pairs, Iterable):
-            raise BpfMisuseError(type(pairs).__name__, where="pairs", expected="a mapping or an iterable of pairs")
-        for pair in pairs:
+            raise BpfMisuseError(type(pairs).__name__, where="pairs", expected=expected)
+        for pair in items_of(pairs, "pairs", expected, error=BpfMisuseError):
             try:
                 key, value = pair
-            except (TypeError, ValueError) as error:
+            except Exception as error:  # what a foreign __iter__ raises
                 raise BpfMisuseError(shown(pair), where="pairs", expected="a key and a value") from error
             self.update(key, value)
 

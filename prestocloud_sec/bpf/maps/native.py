@@ -12,15 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.bpf.maps.codec import sized_bytes
 from prestocloud_sec.bpf.maps.keyed import KeyedMap
 from prestocloud_sec.bpf.maps.kinds import MapFlag
 from prestocloud_sec.bpf.maps.storage import WINDOW
 from prestocloud_sec.bpf.words import signed
+from prestocloud_sec.wire import whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["NativeMap", "RowMap"]
+
+
+_CPUS, _U64_MAX = (1 << 32) - 1, (1 << 64) - 1
 
 
 class NativeMap(KeyedMap):
@@ -37,6 +43,8 @@ class NativeMap(KeyedMap):
         """Return the offset of the value in `values` that a program on a processor sees, or None."""
         if self.flags & MapFlag.WRONLY_PROG:
             return None
+        key = sized_bytes(key, self.key_size, "key")
+        cpu = whole(cpu, "cpu", -_CPUS, _CPUS, error=BpfMisuseError)
         with self._lock:
             self._put(key)
             offset = int(self._kernels.lookup(self._at, self._key_at, cpu))
@@ -46,6 +54,9 @@ class NativeMap(KeyedMap):
         """Store a value; return 0 or a negative errno."""
         if self.program_reads_only:
             return -errno.EPERM
+        key, value = sized_bytes(key, self.key_size, "key"), sized_bytes(value, self.value_size, "value")
+        flags = whole(flags, "flags", 0, _U64_MAX, error=BpfMisuseError)
+        cpu = whole(cpu, "cpu", -_CPUS, _CPUS, error=BpfMisuseError)
         with self._lock:
             self._put(key, value)
             return int(self._kernels.update(self._at, self._key_at, self._value_at, signed(flags), cpu))
@@ -80,5 +91,6 @@ class RowMap(NativeMap):
         """Remove a key; return 0 or a negative errno."""
         if self.program_reads_only:
             return -errno.EPERM
+        key = sized_bytes(key, self.key_size, "key")
         with self._lock:
             return self._remove(key)

@@ -15,6 +15,7 @@ import numpy as np
 from prestocloud_sec.bpf.errors import ENOTSUPP, BpfMisuseError, MapError
 from prestocloud_sec.bpf.maps.array import INDEX
 from prestocloud_sec.bpf.maps.base import Map
+from prestocloud_sec.bpf.maps.codec import sized_bytes
 from prestocloud_sec.bpf.maps.hash import HashMap
 from prestocloud_sec.bpf.maps.holders import Holder
 from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
@@ -94,7 +95,7 @@ class ArrayOfMaps(Holder):
 
     def inner(self, key: bytes) -> Map | None:
         """Return the map that a program finds under a key, or None."""
-        found: Map | None = self._objects.get(self._index(key))
+        found: Map | None = self._objects.get(self._index(sized_bytes(key, self.key_size, "key")))
         return found
 
 
@@ -181,6 +182,7 @@ class HashOfMaps(HashMap):
 
     def inner(self, key: bytes) -> Map | None:
         """Return the map that a program finds under a key, or None."""
+        key = sized_bytes(key, self.key_size, "key")
         with self._lock:
             found = self._find(key)
         return None if isinstance(found, int) else found

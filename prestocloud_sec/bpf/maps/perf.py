@@ -18,6 +18,7 @@ from threading import Lock
 from typing import Any
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.bpf.maps.codec import plain_bytes
 from prestocloud_sec.bpf.maps.holders import Holder
 from prestocloud_sec.bpf.maps.kinds import PAGE, MapType
 from prestocloud_sec.bpf.maps.storage import rounded
@@ -31,6 +32,7 @@ RECORD_LOST, RECORD_SAMPLE = 2, 9
 _HEADER = struct.Struct("=IHH")
 _SIZE = struct.Struct("=I")
 _MOST = 0xFFFF
+_U32_MAX = 0xFFFF_FFFF
 
 
 class PerfBuffer:
@@ -63,7 +65,14 @@ class PerfBuffer:
         self._lock = Lock()
 
     def write(self, data: bytes) -> int:
-        """Append a record; return 0, or -ENOSPC if it is lost, -E2BIG if no record can be as long."""
+        """Append a record; return 0, or -ENOSPC if it is lost, -E2BIG if no record can be as long.
+
+        Raises
+        ------
+        BpfMisuseError
+            If `data` is not bytes-like.
+        """
+        data = plain_bytes(data, "data")
         payload = rounded(len(data) + _SIZE.size)
         size = _HEADER.size + payload
         if size > _MOST:
@@ -129,7 +138,7 @@ class PerfEventArray(Holder):
 
     def buffer(self, index: int) -> PerfBuffer | None:
         """Return the buffer at a number, or None; the kernel gives none back."""
-        found: PerfBuffer | None = self._objects.get(index)
+        found: PerfBuffer | None = self._objects.get(whole(index, "index", None, error=BpfMisuseError))
         return found
 
     def output(self, cpu: int, index: int, data: bytes) -> int:
@@ -141,7 +150,8 @@ class PerfEventArray(Holder):
             0; -E2BIG beyond the array; -ENOENT for an empty place; -EOPNOTSUPP for a buffer of another processor;
             -ENOSPC if there is no room.
         """
-        index = cpu if index == CURRENT_CPU else index
+        index = whole(index, "index", 0, _U32_MAX, error=BpfMisuseError)
+        index = whole(cpu, "cpu", 0, _U32_MAX, error=BpfMisuseError) if index == CURRENT_CPU else index
         if index >= self.max_entries:
             return -errno.E2BIG
         found = self._objects.get(index)

@@ -80,7 +80,7 @@ class PrefixCodec(Codec):
             value = self._network(value, name)
         try:
             length, data = value
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # what a foreign __iter__ raises
             raise BpfMisuseError(shown(value), where=name, expected="a length and bytes, or a network") from error
         length = whole(length, f"{name}.length", 0, 0xFFFF_FFFF, error=BpfMisuseError)
         bits = plain_bytes(data, f"{name}.data")

@@ -7,10 +7,12 @@ import errno
 from collections.abc import Iterator
 from typing import Any
 
+from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.maps.base import Map
 from prestocloud_sec.bpf.maps.holders import Holder
 from prestocloud_sec.bpf.maps.kinds import MapType
 from prestocloud_sec.bpf.program import Program, ProgramType
+from prestocloud_sec.wire import whole
 
 __all__ = ["ProgArray"]
 
@@ -45,7 +47,7 @@ class ProgArray(Holder):
 
     def program_at(self, index: int) -> Program | None:
         """Return the program that a tail call to `index` goes on in, or None."""
-        found: Program | None = self._objects.get(index)
+        found: Program | None = self._objects.get(whole(index, "index", None, error=BpfMisuseError))
         return found
 
     def programs(self) -> Iterator[Program]:

@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.maps.base import Map
+from prestocloud_sec.bpf.maps.codec import sized_bytes
 from prestocloud_sec.bpf.maps.kinds import ANY, EXIST, NOEXIST, MapType
 from prestocloud_sec.bpf.maps.layout import Descriptor
 from prestocloud_sec.bpf.maps.storage import stride_of, view, zeros
+from prestocloud_sec.wire import whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["QueueMap", "StackMap"]
+
+_U64_MAX = (1 << 64) - 1
 
 
 class QueueMap(Map):
@@ -157,6 +162,8 @@ class QueueMap(Map):
         """Put a value in; return 0 or a negative errno."""
         if self.program_reads_only:
             return -errno.EPERM
+        value = sized_bytes(value, self.value_size, "value")
+        flags = whole(flags, "flags", 0, _U64_MAX, error=BpfMisuseError)
         with self._lock:
             return self._store(b"", value, flags)
 

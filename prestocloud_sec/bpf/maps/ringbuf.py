@@ -25,6 +25,7 @@ from prestocloud_sec.bpf.maps.base import Map
 from prestocloud_sec.bpf.maps.codec import plain_bytes
 from prestocloud_sec.bpf.maps.kinds import PAGE, MapType
 from prestocloud_sec.bpf.maps.storage import rounded, view, zeros
+from prestocloud_sec.wire import whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,6 +41,7 @@ AVAILABLE, SIZE, CONSUMER, PRODUCER = 0, 1, 2, 3
 HEADER = 8
 BUSY, DISCARDED = 1 << 31, 1 << 30
 _LENGTH = DISCARDED - 1
+_U64_MAX = (1 << 64) - 1
 _LARGEST = 0xFFFF_FFFF // 4
 _EXTRA_PAGES = 3
 """Pages of the kernel's structure before the data: what the second word of a record counts from."""
@@ -117,8 +119,13 @@ class RingBuffer(Map):
         """Return room for a record of `size` bytes, or None where there is none.
 
         What was in that memory before is still there, as in the kernel.
+
+        Raises
+        ------
+        BpfMisuseError
+            If `size` is no integer.
         """
-        size &= (1 << 64) - 1
+        size = whole(size, "size", None, error=BpfMisuseError) & _U64_MAX
         if size > _LARGEST:
             return None
         length = rounded(size + HEADER)
@@ -146,7 +153,7 @@ class RingBuffer(Map):
         Raises
         ------
         BpfMisuseError
-            If it was handed over or discarded before.
+            If it was handed over or discarded before, or `flags` is no integer.
         """
         self._finish(record, flags, 0)
 
@@ -156,15 +163,17 @@ class RingBuffer(Map):
         Raises
         ------
         BpfMisuseError
-            If it was handed over or discarded before.
+            If it was handed over or discarded before, or `flags` is no integer.
         """
         self._finish(record, flags, DISCARDED)
 
     def _finish(self, record: RingRecord, flags: int, mark: int) -> None:
         if not isinstance(record, RingRecord):
             raise BpfMisuseError(type(record).__name__, where="record", expected="a RingRecord")
+        flags = whole(flags, "flags", 0, _U64_MAX, error=BpfMisuseError)
         with self._lock:
-            if record.done or not np.may_share_memory(record.view, self._memory):
+            ours = isinstance(record.view, np.ndarray) and np.may_share_memory(record.view, self._memory)
+            if record.done or not ours:
                 raise BpfMisuseError("it is not reserved", where="record", expected="one that reserve() gave, once")
             record.done = True
             place = (record.position & self._mask) >> 2
@@ -180,7 +189,7 @@ class RingBuffer(Map):
         int
             0; -EINVAL for unknown flags; -EAGAIN if there is no room.
         """
-        if flags & ~(NO_WAKEUP | FORCE_WAKEUP):
+        if whole(flags, "flags", 0, _U64_MAX, error=BpfMisuseError) & ~(NO_WAKEUP | FORCE_WAKEUP):
             return -errno.EINVAL
         content = plain_bytes(data, "data")
         record = self.reserve(len(content))
@@ -199,7 +208,13 @@ class RingBuffer(Map):
         flags : int
             `AVAILABLE` bytes that were reserved and not read, `SIZE`, or the position of `CONSUMER` or `PRODUCER`;
             0 is returned for others.
+
+        Raises
+        ------
+        BpfMisuseError
+            If `flags` is no integer.
         """
+        flags = whole(flags, "flags", 0, _U64_MAX, error=BpfMisuseError)
         if flags == AVAILABLE:
             return self.producer_position - self.consumer_position
         known = {SIZE: self.max_entries, CONSUMER: self.consumer_position, PRODUCER: self.producer_position}
@@ -230,7 +245,15 @@ class RingBuffer(Map):
             record = self.read()
 
     def consume(self, callback: Callable[[bytes], Any]) -> int:
-        """Call a function with each record that can be read; return how many there were."""
+        """Call a function with each record that can be read; return how many there were.
+
+        Raises
+        ------
+        BpfMisuseError
+            If `callback` is no function; no record is lost then.
+        """
+        if not callable(callback):
+            raise BpfMisuseError(type(callback).__name__, where="callback", expected="a function of a record")
         count = 0
         for record in self:
             callback(record)

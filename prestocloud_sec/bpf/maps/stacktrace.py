@@ -9,6 +9,7 @@ has no stack of a kernel to record, so whoever runs one gives the addresses to `
 from __future__ import annotations
 
 import errno
+import itertools
 import struct
 import sys
 from collections.abc import Sequence
@@ -16,14 +17,16 @@ from typing import Any
 
 import numpy as np
 
+from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.maps.array import INDEX, index_codec
 from prestocloud_sec.bpf.maps.base import no_room
 from prestocloud_sec.bpf.maps.codec import BytesCodec, codec_of
 from prestocloud_sec.bpf.maps.jhash import jhash
 from prestocloud_sec.bpf.maps.keyed import KeyedMap
-from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
+from prestocloud_sec.bpf.maps.kinds import MOST_STACK_FRAMES, MapFlag, MapType
 from prestocloud_sec.bpf.maps.layout import Descriptor
 from prestocloud_sec.bpf.maps.storage import WINDOW, power_of_two
+from prestocloud_sec.wire import items_of, whole
 
 __all__ = ["FAST_CMP", "REUSE", "StackTraceMap"]
 
@@ -31,6 +34,9 @@ SKIP_MASK = 0xFF
 """How many of the innermost frames to leave out."""
 USER, FAST_CMP, REUSE = 256, 512, 1024
 """Flags of ``get_stackid``: the user's stack; the hash alone says that stacks are equal; one that collides goes."""
+_DEPTHS = range(8, 8 * (MOST_STACK_FRAMES + 1), 8)
+"""Bytes of a trace of addresses."""
+_U32_MAX, _U64_MAX = (1 << 32) - 1, (1 << 64) - 1
 _BUILD_ID = struct.Struct("=i20sQ")
 _NO_BUILD_ID = 2
 """Status of an entry that has an address in place of a build id (``BPF_STACK_BUILD_ID_IP``)."""
@@ -59,8 +65,9 @@ class StackTraceMap(KeyedMap):
     takes_out = True
 
     def __init__(self, value: Any, max_entries: int, flags: int = 0, *, key: Any = INDEX, name: str = "") -> None:
+        flags = whole(flags, "flags", 0, _U32_MAX, error=BpfMisuseError)
         codec = codec_of(value, "value")
-        if isinstance(codec, BytesCodec) and codec.size and codec.size % 8 == 0 and not flags & MapFlag.STACK_BUILD_ID:
+        if isinstance(codec, BytesCodec) and codec.size in _DEPTHS and not flags & MapFlag.STACK_BUILD_ID:
             codec = codec_of(np.dtype(("=u8", (codec.size // 8,))), "value")
         super().__init__(index_codec(key), codec, max_entries, flags, name=name)
         if self.max_entries * self.value_size > WINDOW:
@@ -85,14 +92,24 @@ class StackTraceMap(KeyedMap):
         int
             The number, or a negative errno: -EINVAL for unknown flags, -EFAULT if nothing is left, -EEXIST if another
             stack has the number, -ENOMEM if there is no room.
+
+        Raises
+        ------
+        BpfMisuseError
+            If there is something that is no integer.
         """
+        flags = whole(flags, "flags", 0, error=BpfMisuseError)
+        if not isinstance(addresses, Sequence | np.ndarray):
+            raise BpfMisuseError(type(addresses).__name__, where="addresses", expected="a sequence of integers")
         if flags & ~(SKIP_MASK | USER | FAST_CMP | REUSE):
             return -errno.EINVAL
         skip = flags & SKIP_MASK
-        if len(addresses) <= skip:
-            return -errno.EFAULT
         depth = self.value_size // (_BUILD_ID.size if self._builds else 8)
-        kept = np.array([address & (1 << 64) - 1 for address in addresses[skip : skip + depth]], "=u8")
+        each = itertools.islice(items_of(addresses, "addresses", "integers", error=BpfMisuseError), skip, skip + depth)
+        words = [whole(address, "addresses", None, error=BpfMisuseError) & _U64_MAX for address in each]
+        if not words:
+            return -errno.EFAULT
+        kept = np.array(words, "=u8")
         digest = jhash(kept.tobytes())
         number = digest & (self.buckets - 1)
         with self._lock:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["WINDOW", "address_of", "power_of_two", "rounded", "stride_of", "view", "zeros"]
+__all__ = ["WINDOW", "address_of", "power_of_two", "rounded", "stride_of", "view", "wipe", "zeros"]
 
 WINDOW = 1 << 32
 """Bytes of a map's values that a program can address."""
@@ -72,6 +72,14 @@ def zeros(size: int) -> NDArray[np.uint8]:
 def address_of(array: NDArray[Any]) -> int:
     """Return where an array lies in this process."""
     return int(array.ctypes.data)
+
+
+def wipe(array: NDArray[np.uint8]) -> None:
+    """Set all bytes to 0; pages that were never written to are read alone, so that they still cost nothing."""
+    for start in range(0, len(array), _LARGE):
+        part = array[start : start + _LARGE]
+        if part.any():
+            part[:] = 0
 
 
 def view(array: NDArray[Any]) -> memoryview:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -183,14 +184,14 @@ class _Stream(AsyncAdapter):
             stream._refuse_if_closed()
             if not stream._ready:
                 stream._settle()
-            stream._arm(0.0)
-            stream._armed = seconds = stream.timeouts.of_command(SIZE_AND_CODE.unpack_from(data, 2)[1])
+            seconds = stream.timeouts.of_command(SIZE_AND_CODE.unpack_from(data, 2)[1])
+            wait = math.ceil(seconds * 1000)
             stream._ready = False
             try:
                 async with asyncio.timeout(seconds):
                     await loop.sock_sendall(stream._socket, stream._outgoing(data))
             except BaseException as error:
-                stream._not_sent(error)
+                stream._not_sent(error, wait)
             collector = stream._owed = stream._collector()
             try:
                 async with asyncio.timeout(seconds):
@@ -199,6 +200,8 @@ class _Stream(AsyncAdapter):
                         chunk = await loop.sock_recv(stream._socket, collector.missing)
                         response = stream._fed(collector, chunk)
             except BaseException as error:
+                if isinstance(error, TimeoutError) and error.errno is None:  # ours, not one of the connection
+                    stream._late(wait)
                 stream._not_received(error)
             stream._owed = None
             stream._ready = True

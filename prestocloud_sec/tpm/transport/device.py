@@ -65,10 +65,6 @@ _REFUSALS = MappingProxyType(
             "the kernel refuses the command",
             "through /dev/tpmrm0, a handle must be one that this descriptor loaded",
         ),
-        errno.EFAULT: (
-            "the kernel cannot load what the command names",
-            "a session or object of this descriptor was flushed behind the resource manager's back",
-        ),
         errno.E2BIG: ("the command is longer than the kernel takes", "4096 bytes at most"),
         errno.ENOMEM: ("the kernel has too little memory", "try again"),
         errno.EIO: ("the chip does not answer as it should", "try again; if it stays so, restart the machine"),
@@ -84,9 +80,11 @@ _LOST = MappingProxyType(
         errno.ENODEV: "the device is gone",
         errno.ENXIO: "the device is gone",
         errno.EBADF: "the descriptor was closed by somebody else",
+        errno.EFAULT: "the kernel cannot load what belongs to this descriptor: a session that it has was flushed "
+        "through another descriptor",
     }
 )
-"""What says that the device will not answer any more."""
+"""What says that no command will be answered through this descriptor any more."""
 
 
 class DeviceTransport(BaseTransport):

@@ -236,17 +236,10 @@ class MssimTransport(StreamTransport):
         with self._lock:
             if not self._ready:
                 self._settle()
-            self._arm(self._by_code(SIZE_AND_CODE.unpack_from(data, 2)[1], self._ordinary))
+            wait = self._milliseconds(SIZE_AND_CODE.unpack_from(data, 2)[1], self._ordinary)
             self._ready = False
-            try:
-                self._send(self._outgoing(data))
-            except BaseException as error:
-                self._not_sent(error)
-            try:
-                chunk = self._receive(self._ask)
-            except BaseException as error:
-                self._not_received(error)
-            response = self._gather(self._collector(), chunk)
+            self._send_rest(self._outgoing(data), 0, wait)
+            response = self._gather(self._collector(), wait)
             if self._cancelled:
                 self._answered()
             return response

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
+import select
 import socket
-import struct
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from prestocloud_sec.tpm._given import text
@@ -102,6 +102,10 @@ def connect(address: Address, name: str, seconds: float = CONNECT_SECONDS) -> so
     return connected
 
 
+def _milliseconds(seconds: float) -> int:
+    return math.ceil(seconds * 1000)
+
+
 def words_of(error: OSError | UnicodeError) -> str:
     """Return what an error of the system says, without its number."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
@@ -123,12 +127,12 @@ class StreamTransport(BaseTransport):
     """
 
     __slots__ = (
-        "_armed",
         "_ask",
-        "_by_code",
         "_limit",
+        "_milliseconds",
         "_ordinary",
         "_owed",
+        "_poll",
         "_ready",
         "_receive",
         "_send",
@@ -147,16 +151,19 @@ class StreamTransport(BaseTransport):
         try:
             self._timeouts = Timeouts.of(timeouts)
             self._limit = whole(limit, "limit", HEADER_BYTES, 1 << 20, error=TpmMisuseError)
-            connected.settimeout(self._timeouts.ordinary)
+            connected.setblocking(False)
+            poll = select.poll()
+            poll.register(connected, select.POLLIN)
         except BaseException:
             connected.close()
             raise
         self._socket = connected
         # Looked up once: over a UNIX socket the rest of a command takes ten microseconds.
-        self._send: Callable[[bytes], object] = connected.sendall
+        self._send = connected.send
+        self._poll = poll.poll
         self._receive = connected.recv
-        self._by_code = self._timeouts.by_code.get
-        self._armed = self._ordinary = self._timeouts.ordinary
+        self._milliseconds = {code: _milliseconds(each) for code, each in self._timeouts.by_code.items()}.get
+        self._ordinary = _milliseconds(self._timeouts.ordinary)
         self._ask = self._limit + 1  # one more than a response has, so that what does not belong to it is seen
         self._owed: Collector | None = None
         self._ready = True
@@ -179,31 +186,33 @@ class StreamTransport(BaseTransport):
             If what comes is no response. The transport is closed.
         """
         with self._lock:
-            if type(command) is not bytes:
+            if type(command) is not bytes or len(command) < HEADER_BYTES:
                 command = command_of(command, self._limit)
-            try:
-                size, code = _unpack(command, 2)
-            except struct.error:
-                size = code = -1
-            if size != len(command) or size > self._limit:
+            size, code = _unpack(command, 2)
+            if not len(command) == size <= self._limit:
                 command_of(command, self._limit)  # says what is wrong
             if not self._ready:
                 self._settle()
-            if (seconds := self._by_code(code, self._ordinary)) != self._armed:
-                self._arm(seconds)
+            wait = self._milliseconds(code, self._ordinary)
             self._ready = False
             try:
-                self._send(command)
+                sent = self._send(command)
+            except BlockingIOError:
+                sent = 0
             except BaseException as error:
-                self._not_sent(error)
+                self._not_sent(error, wait)
+            if sent != size:
+                self._send_rest(command, sent, wait)
             try:
-                response = self._receive(self._ask)
+                response = self._receive(self._ask) if self._poll(wait) else None
             except BaseException as error:
                 self._not_received(error)
-            if HEADER_BYTES <= len(response) < self._ask and _unpack(response, 2)[0] == len(response):
+            if response is None:
+                self._late(wait)
+            if 9 < len(response) == _unpack(response, 2)[0] < self._ask:
                 self._ready = True
                 return response
-            return self._gather(self._collector(), response)
+            return self._gather(self._collector(), wait, response)
 
     @property
     def timeouts(self) -> Timeouts:
@@ -228,24 +237,41 @@ class StreamTransport(BaseTransport):
     def _answered(self) -> None:
         """Do what is to be done once a response is there."""
 
-    def _arm(self, seconds: float) -> None:
-        self._refuse_if_closed()
-        self._socket.settimeout(seconds)
-        self._armed = seconds
+    def _send_rest(self, outgoing: bytes, sent: int, wait: int) -> None:
+        """Send what the system did not take at once."""
+        try:
+            self._socket.settimeout(wait / 1000)
+            self._socket.sendall(memoryview(outgoing)[sent:])
+            self._socket.setblocking(False)
+        except BaseException as error:
+            self._not_sent(error, wait)
 
-    def _gather(self, collector: Collector, chunk: bytes) -> bytes:
-        """Receive the rest of a response of which a part has come."""
+    def _gather(self, collector: Collector, wait: int, chunk: bytes | None = None) -> bytes:
+        """Receive a response in parts, of which the first may have come."""
         self._owed = collector
-        deadline = time.monotonic() + self._armed
-        while (response := self._fed(collector, chunk)) is None:
+        deadline = time.monotonic() + wait / 1000
+        response = None if chunk is None else self._fed(collector, chunk)
+        while response is None:
             try:
-                self._arm(max(deadline - time.monotonic(), 1e-3))
-                chunk = self._receive(collector.missing)
+                left = max(_milliseconds(deadline - time.monotonic()), 0)
+                chunk = self._receive(collector.missing) if self._poll(left) else None
             except BaseException as error:
                 self._not_received(error)
+            if chunk is None:
+                self._late(wait)
+            response = self._fed(collector, chunk)
         self._owed = None
         self._ready = True
         return response
+
+    def _late(self, wait: int) -> NoReturn:
+        """Say that the time is over; the answer is owed."""
+        collector = self._owed = self._owed or self._collector()
+        raise TransportTimeoutError(
+            f"no whole response within {wait / 1000:g} s; {collector.received} bytes have come",
+            where=self._name,
+            hint=_LATE,
+        )
 
     def _fed(self, collector: Collector, chunk: bytes) -> bytes | None:
         if not chunk:
@@ -260,7 +286,6 @@ class StreamTransport(BaseTransport):
         """Drop the answer that is owed, if it has come."""
         self._refuse_if_closed()
         collector = self._owed = self._owed or self._collector()
-        self._arm(0.0)
         try:
             while self._fed(collector, self._receive(collector.missing)) is None:
                 pass
@@ -271,12 +296,12 @@ class StreamTransport(BaseTransport):
         self._owed = None
         self._ready = True
 
-    def _not_sent(self, error: BaseException) -> NoReturn:
+    def _not_sent(self, error: BaseException, wait: int) -> NoReturn:
         """Go on from an error while a command was sent: how much of it has gone is not known."""
         if isinstance(error, TimeoutError):
             self._shut("a command could not be sent in time")
             raise TransportTimeoutError(
-                f"the command was not taken within {self._armed:g} s", where=self._name, hint=_GONE
+                f"the command was not taken within {wait / 1000:g} s", where=self._name, hint=_GONE
             ) from error
         if isinstance(error, OSError):
             self._broken(error)
@@ -285,13 +310,6 @@ class StreamTransport(BaseTransport):
 
     def _not_received(self, error: BaseException) -> NoReturn:
         """Go on from an error while a response was waited for."""
-        if isinstance(error, TimeoutError):
-            self._owed = self._owed or self._collector()
-            raise TransportTimeoutError(
-                f"no whole response within {self._armed:g} s; {self._owed.received} bytes have come",
-                where=self._name,
-                hint=_LATE,
-            ) from error
         if isinstance(error, OSError):
             self._broken(error)
         if self._owed is not None and self._owed.received:

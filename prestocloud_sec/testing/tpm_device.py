@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from cryptography.x509.oid import NameOID
@@ -84,11 +84,19 @@ class Authority:
         Who certifies it; without one it certifies itself.
     now : datetime
         Certificates are good from a day before until ten years after.
+    key : private key, optional
+        Of ECC or Ed25519; a fresh one on P-256 unless told otherwise.
     """
 
-    def __init__(self, name: str, above: Authority | None = None, now: datetime.datetime | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        above: Authority | None = None,
+        now: datetime.datetime | None = None,
+        key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | None = None,
+    ) -> None:
         self.now = now or datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.key = key or ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.above = above or self
         self.certificate = self.sign(
@@ -104,7 +112,7 @@ class Authority:
     def sign(
         self,
         subject: x509.Name,
-        key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
+        key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey,
         extensions: Iterable[tuple[x509.ExtensionType, bool]],
         by: Authority | None = None,
         days: int = 3650,
@@ -122,7 +130,7 @@ class Authority:
         )
         for extension, is_critical in extensions:
             builder = builder.add_extension(extension, is_critical)
-        return builder.sign(signer.key, hashes.SHA256())
+        return builder.sign(signer.key, None if isinstance(signer.key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
 
     def certify_ek(self, key: rsa.RSAPublicKey, **changes: object) -> x509.Certificate:
         """Return the certificate of an endorsement key, as the TCG's profile has it; `changes` spoil it for tests."""

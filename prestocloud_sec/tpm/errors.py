@@ -29,6 +29,7 @@ __all__ = [
     "CanceledError",
     "CommandUnknownError",
     "DisabledError",
+    "ExchangeError",
     "FailureModeError",
     "HandleError",
     "HandleNotLoadedError",
@@ -47,9 +48,11 @@ __all__ = [
     "NvUninitializedError",
     "ObjectMemoryError",
     "PcrChangedError",
+    "PolicyError",
     "PolicyFailError",
-    "ResponseHmacError",
+    "PolicyFormatError",
     "ReplayError",
+    "ResponseHmacError",
     "RetryError",
     "SessionMemoryError",
     "SessionStateError",
@@ -205,7 +208,15 @@ class BadAuthError(AuthFailError):
 
 
 class LockoutError(TpmResponseError):
-    """Too many wrong authorizations: entities protected against dictionary attacks cannot be used for now."""
+    """Too many wrong authorizations: entities protected against dictionary attacks cannot be used for now.
+
+    Attributes
+    ----------
+    seconds : int or None
+        How long that will last at most, where the TPM tells.
+    """
+
+    seconds: int | None = None
 
 
 class PolicyFailError(TpmResponseError):
@@ -340,3 +351,15 @@ class SessionStateError(TpmMisuseError):
 
 class UnwrapError(VerificationError):
     """Protected bytes do not open: they were changed, or are for another key, object or purpose."""
+
+
+class ExchangeError(TpmInputError):
+    """A message of the attestation protocol that has no place where it came: out of order, too late, or used before."""
+
+
+class PolicyError(TpmMisuseError):
+    """A policy that cannot be: a digest of another hash, too many branches, a branch that is not there."""
+
+
+class PolicyFormatError(TpmInputError):
+    """Text that is not a policy in JSON."""

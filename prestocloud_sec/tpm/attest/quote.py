@@ -107,7 +107,11 @@ def verify_quote(
     findings, info = opened.findings, opened.attest.attested
     if not isinstance(info, TPMS_QUOTE_INFO):  # the type says so, and the structure follows from it
         return findings.verdict()
-    quoted = PcrSelection.of_list(info.pcrSelect)
+    try:
+        quoted = PcrSelection.of_list(info.pcrSelect)
+    except TpmMisuseError as error:  # more, or larger, than any TPM selects
+        findings.note("selection", False, str(error))
+        return findings.verdict()
     if asked is None:
         findings.note("selection", None, f"{quoted or 'nothing'} was quoted; what should be was not given")
     else:

@@ -7,8 +7,6 @@ Offsets are computed from the value, which is as good as reading them, because a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from struct import calcsize
 from typing import Any
 
 from prestocloud_sec.tpm.codec.fields import Array, Blob, Box, Choice, Digest, Kind, Nested, Scalar, layout_of
@@ -18,7 +16,6 @@ from prestocloud_sec.tpm.spec.declare import Attributes, Declared, Structure
 __all__ = ["Node", "group", "inside", "node_of", "number_text", "plain"]
 
 
-@dataclass(frozen=True, slots=True)
 class Node:
     """One field where it stands in the bytes.
 
@@ -34,22 +31,48 @@ class Node:
         How many bytes it takes up, its size or number of elements in front included.
     value : object
         What it holds.
-    text : str
-        That in words; empty where the fields below it say it.
+    kind : Kind or None
+        What it is on the wire; None for a part of the message rather than a field.
     secret : bool
         Whether the text leaves out what the value is.
     children : tuple of Node
         The fields below it.
     """
 
-    name: str
-    type: str
-    offset: int
-    size: int
-    value: Any
-    text: str
-    secret: bool = False
-    children: tuple[Node, ...] = ()
+    __slots__ = ("_words", "children", "kind", "name", "offset", "secret", "size", "type", "value")
+
+    def __init__(
+        self,
+        name: str,
+        type: str,
+        offset: int,
+        size: int,
+        value: Any,
+        words: str | None = None,
+        secret: bool = False,
+        children: tuple[Node, ...] = (),
+        kind: Kind | None = None,
+    ) -> None:
+        self.name = name
+        self.type = type
+        self.offset = offset
+        self.size = size
+        self.value = value
+        self._words = words
+        self.secret = secret
+        self.children = children
+        self.kind = kind
+
+    @property
+    def text(self) -> str:
+        """What it holds, in words; empty where the fields below it say it."""
+        if self._words is not None:
+            return self._words
+        if self.secret:
+            return value_text(self.kind, self.value, secret=True)
+        if isinstance(self.value, bytes):
+            return self.value.hex() or "(empty)"
+        return number_text(self.value, self.kind)
 
     @property
     def exposed(self) -> str:
@@ -65,6 +88,9 @@ class Node:
         yield depth, self
         for child in self.children:
             yield from child.walk(depth + 1)
+
+    def __repr__(self) -> str:
+        return f"<{self.offset}: {self.name}: {self.type} = {self.text}>"
 
 
 def group(name: str, at: int, children: Iterator[Node]) -> Node:
@@ -105,21 +131,18 @@ def node_of(
     """
     match kind:
         case Scalar():
-            return Node(name, text, at, kind.size, value, number_text(value, kind))
+            return Node(name, text, at, kind.size, value, kind=kind)
         case Blob():
-            hidden = secret or kind.secret
-            size = calcsize(kind.sized.code) + len(value)
-            words = value_text(kind, value, secret=True) if hidden else value.hex() or "(empty)"
-            return Node(name, text, at, size, value, words, hidden)
+            size = (2 if kind.sized.code == "H" else 1) + len(value)
+            return Node(name, text, at, size, value, None, secret or kind.secret, kind=kind)
         case Digest():
-            return Node(name, text, at, len(value), value, value.hex(), secret)
+            return Node(name, text, at, len(value), value, None, secret, kind=kind)
         case Nested():
             inner = inside(value, at)
-            return _hide(Node(name, text, at, sum(n.size for n in inner), value, "", secret, inner))
+            return _above(name, text, at, 0, value, inner, secret=secret)
         case Box():
             inner = inside(value, at + 2) if value is not None else ()
-            size = 2 + sum(node.size for node in inner)
-            return _hide(Node(name, text, at, size, value, "" if inner else "(absent)", secret, inner))
+            return _above(name, text, at, 2, value, inner, secret=secret, empty="(absent)")
         case Array():
             nodes, place = [], at + 4
             for index, element in enumerate(value):
@@ -136,11 +159,16 @@ def node_of(
             return Node(name, text, at, 0, None, "(nothing)")
 
 
-def _hide(node: Node) -> Node:
-    """Return a secret structure without the texts of its fields."""
-    if not node.secret:
-        return node
-    return Node(node.name, node.type, node.offset, node.size, node.value, "<secret>", True)
+def _above(
+    name: str, text: str, at: int, head: int, value: Any, inner: tuple[Node, ...], *, secret: bool, empty: str = ""
+) -> Node:
+    """Return the node of a structure; a secret one shows nothing of its fields."""
+    size = head
+    for node in inner:
+        size += node.size
+    if secret:
+        return Node(name, text, at, size, value, "<secret>", True)
+    return Node(name, text, at, size, value, "" if inner else empty, False, inner)
 
 
 def number_text(value: int, kind: Kind | None) -> str:

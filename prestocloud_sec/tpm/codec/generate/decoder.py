@@ -21,6 +21,7 @@ from prestocloud_sec.tpm.codec.fields import (
 )
 from prestocloud_sec.tpm.codec.generate.writing import (
     Interned,
+    Known,
     Refused,
     Text,
     Words,
@@ -43,6 +44,25 @@ def is_finite(kind: Kind) -> bool:
     if not isinstance(kind, Scalar) or kind.is_attributes:
         return False
     return kind.rc is not None if kind.allowed is None else not kind.allowed.ranges
+
+
+def usual_size(layout: Layout) -> int:
+    """Return how long a structure of two or more schemes and numbers mostly is; 0 for any other structure.
+
+    Mostly there is a block cipher with key size and mode, or none, and one scheme or none.
+    """
+    size = schemes = 0
+    for field in layout.fields:
+        kind = field.kind
+        scheme = scheme_of(layout_of(kind.structure)) if isinstance(kind, Nested) else None
+        if scheme is not None:
+            schemes += 1
+            size += 2 + sum(2 for choice in scheme[2] if any(isinstance(k, Scalar) for k in choice.kinds.values()))
+        elif isinstance(kind, Scalar):
+            size += kind.size
+        else:
+            return 0
+    return size if schemes > 1 else 0
 
 
 class _Decoding:
@@ -130,6 +150,9 @@ class _Decoding:
         layout = layout_of(kind.structure)
         if layout.fields and all(is_finite(field.kind) for field in layout.fields):
             return self.interned(kind.structure, [(field.name, field.kind) for field in layout.fields], {}, kind.null)
+        usual = usual_size(layout)
+        if usual:
+            return self.parameters(kind, usual)
         scheme = scheme_of(layout)
         if scheme is None:
             held = self.fields(layout, asked=kind.null)
@@ -163,6 +186,26 @@ class _Decoding:
         self.text.add("else: raise Refused")
         self.base, self.plus = "o", 0
         return made
+
+    def parameters(self, kind: Nested, usual: int) -> str:
+        """Write the reading of the parameters of a key, of which few are in use: mostly they were met before."""
+        start, begin, value, size = (self.text.fresh(letter) for letter in "ksvl")
+        known = self.text.name("M", (kind.structure, kind.null), Known)
+        self.flush()
+        self.text.add(f"{begin} = {self.at()}")
+        self.text.add(f"{start} = d[{begin}:{begin} + {usual}]")
+        self.text.add(f"{value} = {known}.get({start})")
+        self.text.add(f"if {value} is not None:")
+        self.text.add(f"    {value}, {size} = {value}")
+        self.text.add(f"    o = {begin} + {size}")
+        self.text.add("else:")
+        self.text.depth += 1
+        held = self.fields(layout_of(kind.structure), asked=kind.null)
+        self.settle()
+        self.text.add(f"{value} = {self.text.make(kind.structure, held)}")
+        self.text.add(f"{known}.keep({start}, {value}, o - {begin})")
+        self.text.depth -= 1
+        return value
 
     def interned(self, cls: type[Declared], fields: list[tuple[str, Kind]], known: dict[str, Any], asked: bool) -> str:
         """Write the reading of a structure of a few numbers that have few values each: there is one value for each."""
@@ -246,6 +289,14 @@ class _Decoding:
         if kind.least:
             self.text.add(f"if {count} < {kind.least}: raise Refused")
         self.settle()
+        self.text.add(f"if {count} == 1:")  # most lists have one element
+        self.text.depth += 1
+        element, _ = self.value(kind.element)
+        self.settle()
+        self.text.add(f"{value} = ({element},)")
+        self.text.depth -= 1
+        self.text.add("else:")
+        self.text.depth += 1
         self.text.add(f"{value} = []")
         self.text.add(f"for _ in range({count}):")
         self.text.depth += 1
@@ -254,6 +305,7 @@ class _Decoding:
         self.text.add(f"{value}.append({element})")
         self.text.depth -= 1
         self.text.add(f"{value} = tuple({value})")
+        self.text.depth -= 1
         return value
 
     def choice(self, choices: list[Choice], selector: str) -> list[str]:

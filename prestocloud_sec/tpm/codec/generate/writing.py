@@ -22,6 +22,7 @@ from prestocloud_sec.tpm.spec.declare import Declared
 
 __all__ = [
     "Interned",
+    "Known",
     "Refused",
     "Text",
     "Words",
@@ -73,6 +74,15 @@ class Interned(dict[Any, Any]):
         if len(self) < _KEPT:
             self[key] = made
         return made
+
+
+class Known(dict[bytes, tuple[Any, int]]):
+    """Small structures by the bytes that they start with, each with its length."""
+
+    def keep(self, start: bytes, value: Any, size: int) -> None:
+        """Keep a structure, if `start` holds all of it, and there is room."""
+        if size <= len(start) and len(self) < _KEPT:
+            self[start] = value, size
 
 
 class Text:

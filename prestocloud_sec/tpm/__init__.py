@@ -17,6 +17,21 @@ if typing.TYPE_CHECKING:
     from prestocloud_sec.tpm.spec import *  # noqa: F403
 
 if TYPE_CHECKING:
+    from prestocloud_sec.tpm.attest.audit import verify_command_audit as verify_command_audit
+    from prestocloud_sec.tpm.attest.audit import verify_session_audit as verify_session_audit
+    from prestocloud_sec.tpm.attest.audit import verify_time as verify_time
+    from prestocloud_sec.tpm.attest.nv import verify_nv as verify_nv
+    from prestocloud_sec.tpm.attest.objects import verify_certify as verify_certify
+    from prestocloud_sec.tpm.attest.objects import verify_creation as verify_creation
+    from prestocloud_sec.tpm.attest.quote import verify_quote as verify_quote
+    from prestocloud_sec.tpm.attest.reference import ReferencePolicy as ReferencePolicy
+    from prestocloud_sec.tpm.attest.verdict import Grade as Grade
+    from prestocloud_sec.tpm.attest.verdict import Verdict as Verdict
+    from prestocloud_sec.tpm.client.asynchronous import AsyncClient as AsyncClient
+    from prestocloud_sec.tpm.client.blocking import Client as Client
+    from prestocloud_sec.tpm.client.opening import connect as connect
+    from prestocloud_sec.tpm.client.opening import connect_async as connect_async
+    from prestocloud_sec.tpm.client.protection import Protection as Protection
     from prestocloud_sec.tpm.codec.frame import CommandFrame as CommandFrame
     from prestocloud_sec.tpm.codec.frame import ResponseFrame as ResponseFrame
     from prestocloud_sec.tpm.codec.streams import decode_stream as decode_stream
@@ -28,14 +43,40 @@ if TYPE_CHECKING:
     from prestocloud_sec.tpm.errors import TpmMisuseError as TpmMisuseError
     from prestocloud_sec.tpm.errors import TpmResponseError as TpmResponseError
     from prestocloud_sec.tpm.errors import TransportError as TransportError
+    from prestocloud_sec.tpm.errors import VerificationError as VerificationError
+    from prestocloud_sec.tpm.eventlog.ima import ImaLog as ImaLog
+    from prestocloud_sec.tpm.eventlog.log import EventLog as EventLog
+    from prestocloud_sec.tpm.eventlog.replaying import compare as compare
+    from prestocloud_sec.tpm.eventlog.replaying import replay as replay
     from prestocloud_sec.tpm.names import name_of as name_of
     from prestocloud_sec.tpm.names import qualified_name as qualified_name
+    from prestocloud_sec.tpm.pcr.banks import PcrBanks as PcrBanks
+    from prestocloud_sec.tpm.pcr.selection import PcrSelection as PcrSelection
+    from prestocloud_sec.tpm.pem import public_from_pem as public_from_pem
+    from prestocloud_sec.tpm.pem import public_to_pem as public_to_pem
+    from prestocloud_sec.tpm.protocol.attester import Attester as Attester
+    from prestocloud_sec.tpm.protocol.pseudonyms import PseudonymIssuer as PseudonymIssuer
+    from prestocloud_sec.tpm.protocol.relying_party import RelyingParty as RelyingParty
+    from prestocloud_sec.tpm.protocol.verifier import Verifier as Verifier
     from prestocloud_sec.tpm.response_codes import ResponseCode as ResponseCode
     from prestocloud_sec.tpm.response_codes import explain as explain
+    from prestocloud_sec.tpm.signatures import verify_signature as verify_signature
 
 _HOMES: dict[str, str] = {
+    "AsyncClient": "client.asynchronous",
+    "Attester": "protocol.attester",
+    "Client": "client.blocking",
     "CommandFrame": "codec.frame",
     "Decoded": "codec.tree",
+    "EventLog": "eventlog.log",
+    "Grade": "attest.verdict",
+    "ImaLog": "eventlog.ima",
+    "PcrBanks": "pcr.banks",
+    "PcrSelection": "pcr.selection",
+    "Protection": "client.protection",
+    "PseudonymIssuer": "protocol.pseudonyms",
+    "ReferencePolicy": "attest.reference",
+    "RelyingParty": "protocol.relying_party",
     "ResponseCode": "response_codes",
     "ResponseFrame": "codec.frame",
     "TpmFormatError": "errors",
@@ -43,12 +84,29 @@ _HOMES: dict[str, str] = {
     "TpmMisuseError": "errors",
     "TpmResponseError": "errors",
     "TransportError": "errors",
+    "Verdict": "attest.verdict",
+    "VerificationError": "errors",
+    "Verifier": "protocol.verifier",
+    "compare": "eventlog.replaying",
+    "connect": "client.opening",
+    "connect_async": "client.opening",
     "decode_command": "codec.tree",
     "decode_response": "codec.tree",
     "decode_stream": "codec.streams",
     "explain": "response_codes",
     "name_of": "names",
+    "public_from_pem": "pem",
+    "public_to_pem": "pem",
     "qualified_name": "names",
+    "replay": "eventlog.replaying",
+    "verify_certify": "attest.objects",
+    "verify_command_audit": "attest.audit",
+    "verify_creation": "attest.objects",
+    "verify_nv": "attest.nv",
+    "verify_quote": "attest.quote",
+    "verify_session_audit": "attest.audit",
+    "verify_signature": "signatures",
+    "verify_time": "attest.audit",
 }
 
 __all__ = list(_HOMES)

@@ -37,8 +37,12 @@ STANDS_ON: dict[str, set[str]] = {"perimeter": {"bpf"}, "onboarding": {"cjdns", 
 SAME_FLOOR = {("__main__", "cli")}
 """Parts of one floor where one may import the other; besides, the parts of the ground may import each other."""
 
-EDGES = {"cjdns": "net", "bpf": "linux", "tpm": "transport"}
-"""The folder of each pillar that holds its I/O."""
+EDGES = {
+    "cjdns": ("net",),
+    "bpf": ("linux",),
+    "tpm": ("transport", "client.asynchronous", "client.blocking", "client.opening"),
+}
+"""The folders and modules of each pillar that hold its I/O."""
 
 IO_LIBRARIES = {"asyncio", "fcntl", "http", "multiprocessing", "select", "selectors", "socket", "ssl", "subprocess"}
 FACE_LIBRARIES = {"click", "rich"}
@@ -121,8 +125,8 @@ def is_ours(target: str) -> bool:
 
 
 def is_edge(module: str) -> bool:
-    parts = module.split(".")
-    return len(parts) > 2 and EDGES.get(parts[1]) == parts[2]
+    _, _, inner = module.partition(f".{part_of(module)}.")
+    return any(f"{inner}.".startswith(f"{edge}.") for edge in EDGES.get(part_of(module), ()))
 
 
 def refusals(problems: Iterator[str]) -> str:

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+# Written by scripts/tpm_client_methods.py from prestocloud_sec/tpm/spec/commands/hierarchies.py; edit that, and run it.
+"""Hierarchies and dictionary attacks: a method for each command, to be awaited."""
+
+from __future__ import annotations
+
+from prestocloud_sec.tpm.client.core import Sessions
+from prestocloud_sec.tpm.client.executor import AsyncExecutor, live
+from prestocloud_sec.tpm.spec.commands.hierarchies import (
+    ChangeEPS,
+    ChangePPS,
+    Clear,
+    ClearControl,
+    DictionaryAttackLockReset,
+    DictionaryAttackParameters,
+    HierarchyChangeAuth,
+    HierarchyControl,
+    ReadOnlyControl,
+    SetPrimaryPolicy,
+)
+from prestocloud_sec.tpm.spec.declare import OrNull
+from prestocloud_sec.tpm.spec.interfaces import (
+    TPMI_ALG_HASH,
+    TPMI_RH_CLEAR,
+    TPMI_RH_ENABLES,
+    TPMI_RH_HIERARCHY,
+    TPMI_RH_HIERARCHY_AUTH,
+    TPMI_RH_HIERARCHY_POLICY,
+    TPMI_RH_LOCKOUT,
+    TPMI_RH_PLATFORM,
+    TPMI_YES_NO,
+    UINT32,
+)
+from prestocloud_sec.tpm.spec.structures.buffers import TPM2B_AUTH, TPM2B_DIGEST
+
+__all__ = ["AsyncHierarchiesMethods"]
+
+
+class AsyncHierarchiesMethods(AsyncExecutor):
+    """Hierarchies and dictionary attacks: a method for each command."""
+
+    async def hierarchy_control(
+        self, authHandle: TPMI_RH_HIERARCHY, enable: TPMI_RH_ENABLES, state: TPMI_YES_NO, *, sessions: Sessions = None
+    ) -> None:
+        """Enable or disable a hierarchy (Part 3, 24.2)."""
+        await self.execute(HierarchyControl(live(authHandle), enable, state), sessions)
+
+    async def set_primary_policy(
+        self,
+        authHandle: TPMI_RH_HIERARCHY_POLICY,
+        authPolicy: TPM2B_DIGEST,
+        hashAlg: OrNull[TPMI_ALG_HASH],
+        *,
+        sessions: Sessions = None,
+    ) -> None:
+        """Set the policy of a hierarchy (Part 3, 24.3)."""
+        await self.execute(SetPrimaryPolicy(live(authHandle), authPolicy, hashAlg), sessions)
+
+    async def change_pps(self, authHandle: TPMI_RH_PLATFORM, *, sessions: Sessions = None) -> None:
+        """Replace the platform seed: objects of the platform end (Part 3, 24.4)."""
+        await self.execute(ChangePPS(live(authHandle)), sessions)
+
+    async def change_eps(self, authHandle: TPMI_RH_PLATFORM, *, sessions: Sessions = None) -> None:
+        """Replace the endorsement seed: objects of the endorsement hierarchy end (Part 3, 24.5)."""
+        await self.execute(ChangeEPS(live(authHandle)), sessions)
+
+    async def clear(self, authHandle: TPMI_RH_CLEAR, *, sessions: Sessions = None) -> None:
+        """Remove the owner: storage seed, authValues and objects of owner and endorsement end (Part 3, 24.6)."""
+        await self.execute(Clear(live(authHandle)), sessions)
+
+    async def clear_control(self, auth: TPMI_RH_CLEAR, disable: TPMI_YES_NO, *, sessions: Sessions = None) -> None:
+        """Allow or forbid Clear (Part 3, 24.7)."""
+        await self.execute(ClearControl(live(auth), disable), sessions)
+
+    async def hierarchy_change_auth(
+        self, authHandle: TPMI_RH_HIERARCHY_AUTH, newAuth: TPM2B_AUTH, *, sessions: Sessions = None
+    ) -> None:
+        """Set the authValue of a hierarchy (Part 3, 24.8)."""
+        await self.execute(HierarchyChangeAuth(live(authHandle), newAuth), sessions)
+
+    async def dictionary_attack_lock_reset(self, lockHandle: TPMI_RH_LOCKOUT, *, sessions: Sessions = None) -> None:
+        """Forget the wrong authorizations counted (Part 3, 25.2)."""
+        await self.execute(DictionaryAttackLockReset(live(lockHandle)), sessions)
+
+    async def dictionary_attack_parameters(
+        self,
+        lockHandle: TPMI_RH_LOCKOUT,
+        newMaxTries: UINT32,
+        newRecoveryTime: UINT32,
+        lockoutRecovery: UINT32,
+        *,
+        sessions: Sessions = None,
+    ) -> None:
+        """Set how many wrong authorizations lead to lockout, and how long it lasts (Part 3, 25.3)."""
+        await self.execute(
+            DictionaryAttackParameters(live(lockHandle), newMaxTries, newRecoveryTime, lockoutRecovery), sessions
+        )
+
+    async def read_only_control(
+        self, authHandle: TPMI_RH_PLATFORM, state: TPMI_YES_NO, *, sessions: Sessions = None
+    ) -> None:
+        """Put the TPM into read-only mode, or out of it (revision 1.83, TPM2_ReadOnlyControl)."""
+        await self.execute(ReadOnlyControl(live(authHandle), state), sessions)

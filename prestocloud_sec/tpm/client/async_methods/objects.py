@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+# Written by scripts/tpm_client_methods.py from prestocloud_sec/tpm/spec/commands/objects.py; edit that, and run it.
+"""Objects: a method for each command, to be awaited."""
+
+from __future__ import annotations
+
+from prestocloud_sec.tpm.client.core import Sessions
+from prestocloud_sec.tpm.client.executor import AsyncExecutor, live
+from prestocloud_sec.tpm.client.handles import AsyncObject
+from prestocloud_sec.tpm.spec.commands.objects import (
+    ActivateCredential,
+    Create,
+    CreateLoaded,
+    CreatePrimary,
+    Load,
+    LoadExternal,
+    MakeCredential,
+    ObjectChangeAuth,
+    ReadPublic,
+    Unseal,
+)
+from prestocloud_sec.tpm.spec.declare import OrNull, Secret
+from prestocloud_sec.tpm.spec.interfaces import TPMI_DH_OBJECT, TPMI_DH_PARENT, TPMI_RH_HIERARCHY
+from prestocloud_sec.tpm.spec.structures.basic import TPML_PCR_SELECTION
+from prestocloud_sec.tpm.spec.structures.buffers import (
+    TPM2B_AUTH,
+    TPM2B_DATA,
+    TPM2B_DIGEST,
+    TPM2B_ENCRYPTED_SECRET,
+    TPM2B_ID_OBJECT,
+    TPM2B_NAME,
+    TPM2B_PRIVATE,
+    TPM2B_SENSITIVE_DATA,
+    TPM2B_TEMPLATE,
+)
+from prestocloud_sec.tpm.spec.structures.objects import TPM2B_PUBLIC, TPM2B_SENSITIVE, TPM2B_SENSITIVE_CREATE
+
+__all__ = ["AsyncObjectsMethods"]
+
+
+class AsyncObjectsMethods(AsyncExecutor):
+    """Objects: a method for each command."""
+
+    async def create(
+        self,
+        parentHandle: TPMI_DH_OBJECT,
+        inSensitive: TPM2B_SENSITIVE_CREATE,
+        inPublic: TPM2B_PUBLIC,
+        outsideInfo: TPM2B_DATA,
+        creationPCR: TPML_PCR_SELECTION,
+        *,
+        sessions: Sessions = None,
+    ) -> Create.Response:
+        """Create an object below a loaded parent (Part 3, 12.1)."""
+        return await self.execute(Create(live(parentHandle), inSensitive, inPublic, outsideInfo, creationPCR), sessions)
+
+    async def load(
+        self,
+        parentHandle: TPMI_DH_OBJECT,
+        inPrivate: TPM2B_PRIVATE,
+        inPublic: TPM2B_PUBLIC,
+        *,
+        sessions: Sessions = None,
+    ) -> AsyncObject[Load.Response]:
+        """Load an object that its parent created or imported (Part 3, 12.2)."""
+        response = await self.execute(Load(live(parentHandle), inPrivate, inPublic), sessions)
+        return self._object(response.objectHandle, response)
+
+    async def load_external(
+        self,
+        inPrivate: TPM2B_SENSITIVE,
+        inPublic: OrNull[TPM2B_PUBLIC],
+        hierarchy: OrNull[TPMI_RH_HIERARCHY],
+        *,
+        sessions: Sessions = None,
+    ) -> AsyncObject[LoadExternal.Response]:
+        """Load a public key, or a key with its secret part, that no parent protects (Part 3, 12.3)."""
+        response = await self.execute(LoadExternal(inPrivate, inPublic, hierarchy), sessions)
+        return self._object(response.objectHandle, response)
+
+    async def read_public(self, objectHandle: TPMI_DH_OBJECT, *, sessions: Sessions = None) -> ReadPublic.Response:
+        """Return the public area and the Names of a loaded object (Part 3, 12.4)."""
+        return await self.execute(ReadPublic(live(objectHandle)), sessions)
+
+    async def activate_credential(
+        self,
+        activateHandle: TPMI_DH_OBJECT,
+        keyHandle: TPMI_DH_OBJECT,
+        credentialBlob: TPM2B_ID_OBJECT,
+        secret: TPM2B_ENCRYPTED_SECRET,
+        *,
+        sessions: Sessions = None,
+    ) -> Secret[TPM2B_DIGEST]:
+        """Return a credential, if it was made for this object in this TPM (Part 3, 12.5)."""
+        response = await self.execute(
+            ActivateCredential(live(activateHandle), live(keyHandle), credentialBlob, secret), sessions
+        )
+        return response.certInfo
+
+    async def make_credential(
+        self,
+        handle: TPMI_DH_OBJECT,
+        credential: Secret[TPM2B_DIGEST],
+        objectName: TPM2B_NAME,
+        *,
+        sessions: Sessions = None,
+    ) -> MakeCredential.Response:
+        """Encrypt a credential for a key and the Name of an object (Part 3, 12.6)."""
+        return await self.execute(MakeCredential(live(handle), credential, objectName), sessions)
+
+    async def unseal(self, itemHandle: TPMI_DH_OBJECT, *, sessions: Sessions = None) -> TPM2B_SENSITIVE_DATA:
+        """Return sealed data (Part 3, 12.7)."""
+        response = await self.execute(Unseal(live(itemHandle)), sessions)
+        return response.outData
+
+    async def object_change_auth(
+        self,
+        objectHandle: TPMI_DH_OBJECT,
+        parentHandle: TPMI_DH_OBJECT,
+        newAuth: TPM2B_AUTH,
+        *,
+        sessions: Sessions = None,
+    ) -> TPM2B_PRIVATE:
+        """Make a secret part with another authValue; the loaded object keeps its own (Part 3, 12.8)."""
+        response = await self.execute(ObjectChangeAuth(live(objectHandle), live(parentHandle), newAuth), sessions)
+        return response.outPrivate
+
+    async def create_loaded(
+        self,
+        parentHandle: OrNull[TPMI_DH_PARENT],
+        inSensitive: TPM2B_SENSITIVE_CREATE,
+        inPublic: TPM2B_TEMPLATE,
+        *,
+        sessions: Sessions = None,
+    ) -> AsyncObject[CreateLoaded.Response]:
+        """Create and load an object: primary, ordinary or derived, by its parent (Part 3, 12.9)."""
+        response = await self.execute(CreateLoaded(live(parentHandle), inSensitive, inPublic), sessions)
+        return self._object(response.objectHandle, response)
+
+    async def create_primary(
+        self,
+        primaryHandle: OrNull[TPMI_RH_HIERARCHY],
+        inSensitive: TPM2B_SENSITIVE_CREATE,
+        inPublic: TPM2B_PUBLIC,
+        outsideInfo: TPM2B_DATA,
+        creationPCR: TPML_PCR_SELECTION,
+        *,
+        sessions: Sessions = None,
+    ) -> AsyncObject[CreatePrimary.Response]:
+        """Create and load an object below a hierarchy (Part 3, 24.1)."""
+        response = await self.execute(
+            CreatePrimary(live(primaryHandle), inSensitive, inPublic, outsideInfo, creationPCR), sessions
+        )
+        return self._object(response.objectHandle, response)

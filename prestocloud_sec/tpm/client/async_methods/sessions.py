@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+# Written by scripts/tpm_client_methods.py from prestocloud_sec/tpm/spec/commands/sessions.py; edit that, and run it.
+"""Sessions: a method for each command, to be awaited."""
+
+from __future__ import annotations
+
+from prestocloud_sec.tpm.client.core import Sessions
+from prestocloud_sec.tpm.client.executor import AsyncExecutor, live
+from prestocloud_sec.tpm.client.handles import AsyncSessionHandle
+from prestocloud_sec.tpm.spec.commands.sessions import PolicyRestart, StartAuthSession
+from prestocloud_sec.tpm.spec.constants import TPM_SE
+from prestocloud_sec.tpm.spec.declare import OrNull
+from prestocloud_sec.tpm.spec.interfaces import TPMI_ALG_HASH, TPMI_DH_ENTITY, TPMI_DH_OBJECT, TPMI_SH_POLICY
+from prestocloud_sec.tpm.spec.structures.buffers import TPM2B_ENCRYPTED_SECRET, TPM2B_NONCE
+from prestocloud_sec.tpm.spec.structures.schemes import TPMT_SYM_DEF
+
+__all__ = ["AsyncSessionsMethods"]
+
+
+class AsyncSessionsMethods(AsyncExecutor):
+    """Sessions: a method for each command."""
+
+    async def start_auth_session(
+        self,
+        tpmKey: OrNull[TPMI_DH_OBJECT],
+        bind: OrNull[TPMI_DH_ENTITY],
+        nonceCaller: TPM2B_NONCE,
+        encryptedSalt: TPM2B_ENCRYPTED_SECRET,
+        sessionType: TPM_SE,
+        symmetric: OrNull[TPMT_SYM_DEF],
+        authHash: TPMI_ALG_HASH,
+        *,
+        sessions: Sessions = None,
+    ) -> AsyncSessionHandle[StartAuthSession.Response]:
+        """Start an HMAC, policy or trial session (Part 3, 11.1)."""
+        response = await self.execute(
+            StartAuthSession(live(tpmKey), live(bind), nonceCaller, encryptedSalt, sessionType, symmetric, authHash),
+            sessions,
+        )
+        return self._session(response.sessionHandle, response)
+
+    async def policy_restart(self, sessionHandle: TPMI_SH_POLICY, *, sessions: Sessions = None) -> None:
+        """Start the policy of a session anew (Part 3, 11.2)."""
+        await self.execute(PolicyRestart(live(sessionHandle)), sessions)

@@ -1,0 +1,484 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The client without its way to the TPM: what to send for a command, and what to make of the answer.
+
+Theory of operation
+-------------------
+`Core.execute` is a generator, like everything here that takes more than one exchange with the TPM: it yields the bytes
+of a command, is sent the bytes of the response, and returns what the command is for. Whoever drives it, with threads or
+with asyncio, adds nothing but the sending. If sending fails the error is thrown into the generator, which notes what is
+not known any more and lets it pass.
+
+For each command, in this order:
+
+1. what the command names is found in the `Registry`, and loaded if it had to make room;
+2. sessions are chosen: what the caller gave, else what `Protection` says, else passwords;
+3. the command is authorized and sent;
+4. if it is refused, `remedies` may do something about it, and the command is put together anew;
+5. HMACs of the response are checked, its first parameter decrypted, and the response read;
+6. `changes` notes what is different from now on.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+
+from prestocloud_sec.tpm.client.changes import CHANGES, Done
+from prestocloud_sec.tpm.client.entities import Entity, Registry
+from prestocloud_sec.tpm.client.exchanges import Exchanging, Passwords, Single
+from prestocloud_sec.tpm.client.frames import code_of, compose, plain, split
+from prestocloud_sec.tpm.client.plan import OK, PLANS, Plan, plan_of
+from prestocloud_sec.tpm.client.remedies import reconcile, remedied
+from prestocloud_sec.tpm.client.residence import Residence, Steps, asked
+from prestocloud_sec.tpm.errors import TpmMisuseError
+from prestocloud_sec.tpm.response_codes import error_for
+from prestocloud_sec.tpm.session import (
+    MOST_SESSIONS,
+    PASSWORD,
+    PasswordAuthorization,
+    Session,
+    SessionState,
+    Use,
+    authorize,
+)
+from prestocloud_sec.tpm.session.changes import AFTER
+from prestocloud_sec.tpm.spec.commands import FlushContext, NV_ReadPublic, NV_ReadPublic2, ReadPublic
+from prestocloud_sec.tpm.spec.constants import TPM_CC, TPM_HT, TPM_RH
+from prestocloud_sec.wire import items_of
+
+if TYPE_CHECKING:
+    from prestocloud_sec.tpm._secrets import Random
+    from prestocloud_sec.tpm.client.handles import Transient
+    from prestocloud_sec.tpm.client.protection import Protection
+    from prestocloud_sec.tpm.session import SessionStart
+
+    SessionLike: TypeAlias = Transient[Any] | Session | Use | PasswordAuthorization
+
+__all__ = ["Answered", "Call", "Core", "Sessions"]
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+Sessions: TypeAlias = "Sequence[SessionLike] | None"
+"""The sessions of a command, in order: the first ones authorize its handles, further ones encrypt or audit. None lets
+the client choose; handles for which no session is left are authorized by password."""
+
+
+def _items(sessions: Any) -> Iterator[Any]:
+    return items_of(sessions, "sessions", "sessions", error=TpmMisuseError)
+
+
+class Answered(Protocol[R_co]):
+    """A command; the protocol tells type checkers what its response is."""
+
+    @property
+    def Response(self) -> type[R_co]:  # noqa: N802  (the name of the declarations)
+        """What comes back."""
+
+
+class Call:
+    """A command as it was sent.
+
+    Attributes
+    ----------
+    plan : Plan
+        Which command.
+    command : Command
+        The command.
+    entities : tuple of Entity
+        Its handles.
+    uses : tuple of Use
+        Its sessions.
+    exchange : Exchanging
+        What authorized it.
+    ends : bool
+        Whether a session ends with it.
+    """
+
+    __slots__ = ("command", "ends", "entities", "exchange", "plan", "uses")
+
+    def __init__(
+        self, plan: Plan, command: Any, entities: tuple[Entity, ...], uses: tuple[Use, ...], exchange: Exchanging
+    ) -> None:
+        self.plan = plan
+        self.command = command
+        self.entities = entities
+        self.uses = uses
+        self.exchange = exchange
+        self.ends = False
+
+    def frame(self) -> bytes:
+        """Return the bytes to send."""
+        entities = self.entities
+        handles = entities[0].real if len(entities) == 1 else b"".join([entity.real for entity in entities])
+        return compose(self.plan, handles, self.exchange)
+
+
+class Core:
+    """What a client knows and decides.
+
+    Parameters
+    ----------
+    startup : bool
+        Whether a TPM that waits for TPM2_Startup gets one.
+    random : callable
+        Returns as many fresh random bytes as it is asked for: the nonces of sessions.
+
+    Attributes
+    ----------
+    registry : Registry
+        Everything that has a handle.
+    residence : Residence
+        What is in the TPM.
+    protection : Protection or None
+        Which sessions commands get that the caller names none for.
+    faces : deque
+        Handle objects that came (1) and went (-1), with their entities; threads and the garbage collector append.
+    starting : SessionStart or None
+        The session that is being started, if the client does that itself.
+    has_started : bool
+        Whether this client has sent TPM2_Startup, so that it also has to send TPM2_Shutdown.
+    shaken : bool
+        Whether a command may have ended objects and indices without saying which.
+    """
+
+    __slots__ = (
+        "_clock",
+        "faces",
+        "has_started",
+        "protection",
+        "random",
+        "registry",
+        "residence",
+        "shaken",
+        "starting",
+        "startup",
+    )
+
+    def __init__(self, *, startup: bool = True, random: Random = secrets.token_bytes) -> None:
+        self.registry = Registry()
+        self.residence = Residence(self.registry)
+        self.protection: Protection | None = None
+        self.random = random
+        self.startup = startup
+        self.faces: deque[tuple[Entity, int]] = deque()
+        self.starting: SessionStart | None = None
+        self.has_started = False
+        self.shaken = False
+        self._clock = 0
+
+    # --- a command
+
+    def execute(self, command: Answered[R], sessions: Sessions = None) -> Steps[R]:
+        """Carry out a command (see `Client.execute`)."""
+        return (yield from self.resume(command, sessions, None, b""))
+
+    def resume(self, command: Answered[R], sessions: Sessions, call: Call | None, response: bytes) -> Steps[R]:
+        """Carry out a command that was perhaps sent already, and refused.
+
+        Parameters
+        ----------
+        command, sessions
+            As for `Client.execute`.
+        call : Call or None
+            What `begin` returned, if the command was sent.
+        response : bytes
+            The response.
+        """
+        tried: set[str] = set()
+        while True:
+            if call is None:
+                while (call := self.begin(command, sessions)) is None:
+                    done = yield from self.make_ready(command, sessions)
+                    if done is not None:
+                        return done  # type: ignore[no-any-return]
+                try:
+                    response = yield call.frame()
+                except BaseException:
+                    call.exchange.lost()
+                    raise
+            if response[6:10] == OK:
+                return self.finish(call, response)  # type: ignore[no-any-return]
+            call.exchange.refused()
+            rc = code_of(response)
+            if not (yield from remedied(self, call, rc, tried)):
+                raise error_for(rc, call.plan.command)
+            call = None
+
+    def begin(self, command: Any, sessions: Sessions = None) -> Call | None:
+        """Return a command as it can be sent now; None if other commands have to come first (`make_ready`).
+
+        Raises
+        ------
+        TpmMisuseError
+            If it is no command, what it names is gone, or the sessions are not for it.
+        """
+        plan = PLANS.get(type(command)) or plan_of(command)
+        if self.faces or self.shaken or plan.code == _FLUSH:
+            return None
+        self._clock = clock = self._clock + 1
+        if plan.single and sessions is not None and (call := self._begin_single(plan, command, sessions)) is not None:
+            return call
+        entities = tuple([self.registry.of(number) for number in plan.handles(command)])
+        if sessions is not None:
+            uses = self._given(plan, sessions)
+        elif self.protection is not None and plan.takes_sessions:
+            chosen = self.protection.choose(plan, entities)
+            if chosen is None:
+                return None
+            uses = chosen
+        else:
+            uses = ()
+        own = self._sessions_of(uses) if uses else ()
+        for entity in (*entities, *own):
+            entity.used = clock
+            if not entity.resident:
+                entity.check()
+                if entity.context is not None:
+                    return None
+            if own and entity.name is None:
+                return None
+        call = Call(plan, command, entities, uses, self._authorized(plan, command, entities, uses))
+        call.ends = any(not use.continue_session for use in uses)
+        return call
+
+    def _begin_single(self, plan: Plan, command: Any, sessions: Sequence[SessionLike]) -> Call | None:
+        """Return a command with one handle and one session that only authorizes it; None if it is not that simple.
+
+        What `begin` does for all commands is several times as much work.
+        """
+        own = getattr(sessions[0], "_entity", None) if len(sessions) == 1 else None
+        entity = self.registry.find(plan.first(command))  # type: ignore[misc]  # it has a handle
+        if own is None or entity is None or entity.name is None or not (entity.resident and own.resident):
+            return None
+        session = own.session
+        if session is None or (session.cipher is not None and any(plan.encryptable)):
+            return None
+        own.used = entity.used = self._clock
+        exchange = Single(plan.head, entity.name, command.encode_parameters(), session, session.default, entity)
+        return Call(plan, command, (entity,), (session.default,), exchange)
+
+    def finish(self, call: Call, response: bytes) -> Any:
+        """Check and read a response that says success, note what has changed, and return it.
+
+        Raises
+        ------
+        ResponseHmacError
+            If it was changed on the way.
+        TpmFormatError
+            If it is no response to this command.
+        VerificationError
+            If the TPM tells another Name than the one that follows from the public area.
+        """
+        plan, exchange = call.plan, call.exchange
+        try:
+            handle, parameters, area = split(plan, response, sessions=bool(exchange.authorizations))
+            parameters = exchange.accept(parameters, area)
+        except BaseException:
+            exchange.lost()
+            raise
+        if call.ends:
+            self._sessions_ended(call.uses)
+        if plan.nothing is not None and not parameters:
+            answer: Any = plan.nothing
+            made = None
+        else:
+            made = self._arrived(plan, handle) if plan.answers else None
+            try:
+                answer = plan.response.decode_parameters(parameters, handles=() if made is None else (made.number,))
+            except BaseException:
+                self._doomed(made)
+                raise
+        change = CHANGES.get(plan.code)
+        if change is not None:
+            try:
+                change(Done(self, call, answer, made))
+            except BaseException:
+                self._doomed(made)
+                raise
+        return answer
+
+    def make_ready(self, command: Any, sessions: Sessions) -> Steps[Any]:
+        """Do what has to come before a command; return its response, if that was all."""
+        plan = plan_of(command)
+        numbers = plan.handles(command)
+        yield from self._bury(numbers)
+        if self.shaken:
+            self.shaken = False
+            yield from reconcile(self)
+        if plan.code == _FLUSH:
+            yield from self.flush(self.registry.of(command.flushHandle))
+            return plan.nothing
+        entities = tuple([self.registry.of(number) for number in numbers])
+        if sessions is not None:
+            uses = self._given(plan, sessions)
+        elif self.protection is not None and plan.takes_sessions:
+            uses = yield from self.protection.prepare(self, plan, entities)
+        else:
+            uses = ()
+        own = self._sessions_of(uses)
+        keep = (*entities, *own)
+        for entity in keep:
+            if not entity.resident:
+                yield from self.residence.load(entity, keep)
+            if own and entity.name is None:
+                yield from self.learn(entity)
+        return None
+
+    def _authorized(self, plan: Plan, command: Any, entities: tuple[Entity, ...], uses: tuple[Use, ...]) -> Exchanging:
+        parameters: bytes = command.encode_parameters()
+        auths = plan.auths
+        if not uses:
+            return Passwords(parameters, entities[:auths])
+        first = uses[0]
+        session = first.session
+        if (
+            len(uses) == 1 == auths
+            and first.attributes <= 1
+            and plan.code not in AFTER
+            and isinstance(session, Session)
+            and (session.cipher is None or not any(plan.encryptable))
+        ):
+            if plan.count == 1:
+                names = entities[0].name or b""
+            else:
+                names = b"".join([entity.name or b"" for entity in entities])
+            return Single(plan.head, names, parameters, session, first, entities[0])
+        if not any(isinstance(use.session, Session) for use in uses):
+            if len(uses) > auths:
+                raise TpmMisuseError(
+                    f"{len(uses)} passwords", where="sessions", expected=f"{auths}, one for each handle to authorize"
+                )
+            return Passwords(parameters, entities[:auths])
+        known = [entity.name or b"" for entity in entities]
+        values = [entity.auth for entity in entities[:auths]]
+        return authorize(plan.code, known, parameters, uses, values, encryptable=plan.encryptable)
+
+    def _given(self, plan: Plan, sessions: Sequence[SessionLike]) -> tuple[Use, ...]:
+        """Return what the caller gave as sessions, with a password for each handle that none is left for."""
+        uses = []
+        for given in sessions if type(sessions) is tuple or type(sessions) is list else _items(sessions):
+            if isinstance(given, Use):
+                uses.append(given)
+                continue
+            found = getattr(given, "session", given)
+            if not isinstance(found, Session | PasswordAuthorization):
+                raise TpmMisuseError(
+                    f"a {type(given).__name__}", where="sessions", expected="sessions, PASSWORD, or what use() makes"
+                )
+            uses.append(found.default)
+        if len(uses) < plan.auths:
+            uses += [PASSWORD.default] * (plan.auths - len(uses))
+        if uses and not plan.takes_sessions:
+            name = plan.command.__name__
+            raise TpmMisuseError(f"{name} takes no sessions", where="sessions", expected="none")
+        if len(uses) > MOST_SESSIONS:
+            raise TpmMisuseError(f"{len(uses)} sessions", where="sessions", expected=f"at most {MOST_SESSIONS}")
+        return tuple(uses)
+
+    def _sessions_of(self, uses: tuple[Use, ...]) -> tuple[Entity, ...]:
+        """Return those sessions that are in the registry; of others the caller has to see that they are loaded."""
+        found = []
+        for use in uses:
+            session = use.session
+            if isinstance(session, Session):
+                entity = self.registry.of(session.handle)
+                if entity.session is session or entity.session is None:
+                    found.append(entity)
+        return tuple(found)
+
+    def _arrived(self, plan: Plan, handle: int) -> Entity:
+        """Return the entity of a handle that came back: a new one, but for a session that was loaded again."""
+        known = self.registry.find(handle) if plan.code == TPM_CC.ContextLoad else None
+        made = known if known is not None and known.is_session else self.registry.arrived(handle)
+        made.used = self._clock
+        return made
+
+    def _doomed(self, made: Entity | None) -> None:
+        """Have what was made flushed with the next command."""
+        if made is not None:
+            self.faces.append((made, 0))
+
+    def learn(self, entity: Entity) -> Steps[None]:
+        """Ask the TPM for the public area of an entity, whose Name follows from it."""
+        kind: Any = _PUBLIC.get(entity.kind, NV_ReadPublic2)
+        command = kind(entity.number)
+        _, parameters = yield from asked(command, entity.real)
+        response = kind.Response.decode_parameters(parameters)
+        call = Call(plan_of(command), command, (entity,), (), Passwords(b""))
+        CHANGES[kind.code](Done(self, call, response, None))
+
+    # --- what ends
+
+    def flush(self, entity: Entity) -> Steps[None]:
+        """Flush a transient object or a session; nothing happens where it is gone already."""
+        if entity.gone or not entity.is_evictable:
+            return
+        if not entity.resident and not entity.is_session:
+            self.registry.drop(entity, "it was closed")  # it is in no TPM
+            return
+        try:
+            response = yield plain(FlushContext(int.from_bytes(entity.real, "big")))
+        finally:
+            self.registry.drop(entity, "it was closed")
+        rc = code_of(response)
+        if rc and rc & 0xBF not in _ABSENT and rc & 0xFFF not in _ABSENT:
+            raise error_for(rc, FlushContext)
+
+    def _bury(self, numbers: tuple[int, ...]) -> Steps[None]:
+        """Flush what no handle object stands for any more, but for what the command is about."""
+        left: dict[int, Entity] = {}
+        while self.faces:
+            entity, came = self.faces.popleft()
+            entity.faces += came
+            if came <= 0 and not entity.faces and not entity.gone:
+                left[entity.number] = entity
+        for entity in left.values():
+            if entity.faces:
+                continue
+            if entity.number in numbers:
+                self.faces.append((entity, 0))
+            else:
+                yield from self.flush(entity)
+
+    def _sessions_ended(self, uses: tuple[Use, ...]) -> None:
+        for use in uses:
+            session = use.session
+            if isinstance(session, Session) and session.state is SessionState.CLOSED:
+                entity = self.registry.find(session.handle)
+                if entity is not None and entity.session is session:
+                    self.registry.drop(entity, "it ended with its last command")
+
+    def restarted(self, *, state: bool) -> None:
+        """Note that the TPM was started: what was in it is not any more.
+
+        Parameters
+        ----------
+        state : bool
+            Whether it went on with a saved state; then saved contexts are good still.
+        """
+        for entity in self.registry:
+            if entity.is_evictable:
+                if entity.resident or not state:
+                    self.registry.drop(entity, "the TPM was started anew")
+            else:
+                entity.forget_name()
+        for entity in self.registry:
+            if not state and (entity.kind == TPM_HT.PCR or entity.number == TPM_RH.PLATFORM):
+                self.registry.set_auth(entity, b"")
+
+    def end(self, why: str) -> None:
+        """Note that there is no way to the TPM any more."""
+        for entity in self.registry:
+            self.registry.drop(entity, why)
+
+
+_FLUSH = int(TPM_CC.FlushContext)
+
+_PUBLIC: dict[int, Any] = {TPM_HT.TRANSIENT: ReadPublic, TPM_HT.PERSISTENT: ReadPublic, TPM_HT.NV_INDEX: NV_ReadPublic}
+"""Which command reads the public area of what has one, by the type of its handle."""
+
+_ABSENT = frozenset({0x084, 0x08B, *range(0x910, 0x917)})
+"""Base codes that say that there is nothing to flush: VALUE, HANDLE, REFERENCE_H0 to H6."""

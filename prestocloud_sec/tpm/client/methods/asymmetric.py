@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+# Written by scripts/tpm_client_methods.py from prestocloud_sec/tpm/spec/commands/asymmetric.py; edit that, and run it.
+"""Asymmetric cryptography: a method for each command."""
+
+from __future__ import annotations
+
+from prestocloud_sec.tpm.client.core import Sessions
+from prestocloud_sec.tpm.client.executor import Executor, live
+from prestocloud_sec.tpm.spec.commands.asymmetric import (
+    Commit,
+    EC_Ephemeral,
+    ECC_Decrypt,
+    ECC_Encrypt,
+    ECC_Parameters,
+    ECDH_KeyGen,
+    ECDH_ZGen,
+    RSA_Decrypt,
+    RSA_Encrypt,
+    ZGen_2Phase,
+)
+from prestocloud_sec.tpm.spec.declare import OrNull, Secret
+from prestocloud_sec.tpm.spec.interfaces import TPMI_DH_OBJECT, TPMI_ECC_CURVE, TPMI_ECC_KEY_EXCHANGE, UINT16
+from prestocloud_sec.tpm.spec.structures.buffers import (
+    TPM2B_DATA,
+    TPM2B_DIGEST,
+    TPM2B_ECC_PARAMETER,
+    TPM2B_MAX_BUFFER,
+    TPM2B_PUBLIC_KEY_RSA,
+    TPM2B_SENSITIVE_DATA,
+)
+from prestocloud_sec.tpm.spec.structures.schemes import (
+    TPM2B_ECC_POINT,
+    TPMS_ALGORITHM_DETAIL_ECC,
+    TPMT_KDF_SCHEME,
+    TPMT_RSA_DECRYPT,
+)
+
+__all__ = ["AsymmetricMethods"]
+
+
+class AsymmetricMethods(Executor):
+    """Asymmetric cryptography: a method for each command."""
+
+    def rsa_encrypt(
+        self,
+        keyHandle: TPMI_DH_OBJECT,
+        message: Secret[TPM2B_PUBLIC_KEY_RSA],
+        inScheme: OrNull[TPMT_RSA_DECRYPT],
+        label: TPM2B_DATA,
+        *,
+        sessions: Sessions = None,
+    ) -> TPM2B_PUBLIC_KEY_RSA:
+        """Encrypt by an RSA key (Part 3, 14.1).
+
+        Parameters
+        ----------
+        keyHandle : TPMI_DH_OBJECT
+            The key.
+        message : Secret[TPM2B_PUBLIC_KEY_RSA]
+            The data.
+        inScheme : OrNull[TPMT_RSA_DECRYPT]
+            The padding; NULL for that of the key.
+        label : TPM2B_DATA
+            Label of OAEP, with a zero byte at its end; else empty.
+        sessions : sequence, optional
+            See `Client`.
+
+        Returns
+        -------
+        TPM2B_PUBLIC_KEY_RSA
+            The encrypted data.
+        """
+        return self.execute(RSA_Encrypt(live(keyHandle), message, inScheme, label), sessions).outData
+
+    def rsa_decrypt(
+        self,
+        keyHandle: TPMI_DH_OBJECT,
+        cipherText: TPM2B_PUBLIC_KEY_RSA,
+        inScheme: OrNull[TPMT_RSA_DECRYPT],
+        label: TPM2B_DATA,
+        *,
+        sessions: Sessions = None,
+    ) -> Secret[TPM2B_PUBLIC_KEY_RSA]:
+        """Decrypt by an RSA key (Part 3, 14.2).
+
+        Parameters
+        ----------
+        keyHandle : TPMI_DH_OBJECT
+            The key.
+        cipherText : TPM2B_PUBLIC_KEY_RSA
+            The encrypted data.
+        inScheme : OrNull[TPMT_RSA_DECRYPT]
+            The padding; NULL for that of the key.
+        label : TPM2B_DATA
+            Label of OAEP, with a zero byte at its end; else empty.
+        sessions : sequence, optional
+            See `Client`.
+
+        Returns
+        -------
+        Secret[TPM2B_PUBLIC_KEY_RSA]
+            The data.
+        """
+        return self.execute(RSA_Decrypt(live(keyHandle), cipherText, inScheme, label), sessions).message
+
+    def ecdh_key_gen(self, keyHandle: TPMI_DH_OBJECT, *, sessions: Sessions = None) -> ECDH_KeyGen.Response:
+        """Make an ephemeral key, and agree on a secret with a static one (Part 3, 14.3).
+
+        Parameters
+        ----------
+        keyHandle : TPMI_DH_OBJECT
+            The key.
+        sessions : sequence, optional
+            See `Client`.
+
+        Returns
+        -------
+        ECDH_KeyGen.Response
+            With zPoint, pubPoint.
+        """
+        return self.execute(ECDH_KeyGen(live(keyHandle)), sessions)
+
+    def ecdh_zgen(
+        self, keyHandle: TPMI_DH_OBJECT, inPoint: TPM2B_ECC_POINT, *, sessions: Sessions = None
+    ) -> Secret[TPM2B_ECC_POINT]:
+        """Agree on a secret with the holder of another key (Part 3, 14.4).
+
+        Parameters
+        ----------
+        keyHandle : TPMI_DH_OBJECT
+            The key.
+        inPoint : TPM2B_ECC_POINT
+            Public key of the other side.
+        sessions : sequence, optional
+            See `Client`.
+
+        Returns
+        -------
+        Secret[TPM2B_ECC_POINT]
+            The secret point.
+        """
+        return self.execute(ECDH_ZGen(live(keyHandle), inPoint), sessions).outPoint
+
+    def ecc_parameters(self, curveID: TPMI_ECC_CURVE, *, sessions: Sessions = None) -> TPMS_ALGORITHM_DETAIL_ECC:
+        """Return the parameters of a curve (Part 3, 14.5).
+
+        Parameters
+        ----------
+        curveID : TPMI_ECC_CURVE
+            The curve.
+        sessions : sequence, optional
+            See `Client`.
+
+        Returns
+        -------
+        TPMS_ALGORITHM_DETAIL_ECC
+            The parameters.
+        """
+        return self.execute(ECC_Parameters(curveID), sessions).parameters
+
+    def zgen_2phase(
+        self,
+        keyA: TPMI_DH_OBJECT,
+        inQsB: TPM2B_ECC_POINT,
+        inQeB: TPM2B_ECC_POINT,
+        inScheme: TPMI_ECC_KEY_EXCHANGE,
+        counter: UINT16,
+        *,
+        sessions: Sessions = None,
+    ) -> ZGen_2Phase.Response:
+        """Agree on secrets by a static and an ephemeral key of each side (Part 3, 14.6).
+
+        Parameters
+        ----------
+        keyA : TPMI_DH_OBJECT
+            The static key.
+        inQsB : TPM2B_ECC_POINT
+            Static public key of the other side.
+        inQeB : TPM2B_ECC_POINT
+            Ephemeral public key of the other side.
+        inScheme : TPMI_ECC_KEY_EXCHANGE
+            The key exchange.
+        counter : UINT16
+            Number of the commitment.
+        sessions : sequence, optional
+            See `Client`.
+
+        Returns
+        -------
+        ZGen_2Phase.Response
+            With outZ1, outZ2.
+        """
+        return self.execute(ZGen_2Phase(live(keyA), inQsB, inQeB, inScheme, counter), sessions)
+
+    def ecc_encrypt(
+        self,
+        keyHandle: TPMI_DH_OBJECT,
+        plainText: Secret[TPM2B_MAX_BUFFER],
+        inScheme: OrNull[TPMT_KDF_SCHEME],
+        *,
+        sessions: Sessions = None,
+    ) -> ECC_Encrypt.Response:
+        """Encrypt by an ECC key (Part 3, 14.7).
+
+        Parameters
+        ----------
+        keyHandle : TPMI_DH_OBJECT
+            The key.
+        plainText : Secret[TPM2B_MAX_BUFFER]
+            The data.
+        inScheme : OrNull[TPMT_KDF_SCHEME]
+            The key derivation; NULL for that of the key.
+        sessions : sequence, optional
+            See `Client`.
+
+        Returns
+        -------
+        ECC_Encrypt.Response
+            With C1, C2, C3.
+        """
+        return self.execute(ECC_Encrypt(live(keyHandle), plainText, inScheme), sessions)
+
+    def ecc_decrypt(
+        self,
+        keyHandle: TPMI_DH_OBJECT,
+        C1: TPM2B_ECC_POINT,
+        C2: TPM2B_MAX_BUFFER,
+        C3: TPM2B_DIGEST,
+        inScheme: OrNull[TPMT_KDF_SCHEME],
+        *,
+        sessions: Sessions = None,
+    ) -> Secret[TPM2B_MAX_BUFFER]:
+        """Decrypt by an ECC key (Part 3, 14.8).
+
+        Parameters
+        ----------
+        keyHandle : TPMI_DH_OBJECT
+            The key.
+        C1 : TPM2B_ECC_POINT
+            The ephemeral public key.
+        C2 : TPM2B_MAX_BUFFER
+            The encrypted data.
+        C3 : TPM2B_DIGEST
+            Its integrity value.
+        inScheme : OrNull[TPMT_KDF_SCHEME]
+            The key derivation; NULL for that of the key.
+        sessions : sequence, optional
+            See `Client`.
+
+        Returns
+        -------
+        Secret[TPM2B_MAX_BUFFER]
+            The data.
+        """
+        return self.execute(ECC_Decrypt(live(keyHandle), C1, C2, C3, inScheme), sessions).plainText
+
+    def commit(
+        self,
+        signHandle: TPMI_DH_OBJECT,
+        P1: TPM2B_ECC_POINT,
+        s2: TPM2B_SENSITIVE_DATA,
+        y2: TPM2B_ECC_PARAMETER,
+        *,
+        sessions: Sessions = None,
+    ) -> Commit.Response:
+        """Make the commitment that an anonymous signature starts with (Part 3, 19.2).
+
+        Parameters
+        ----------
+        signHandle : TPMI_DH_OBJECT
+            The key that signs; NULL for no signature.
+        P1 : TPM2B_ECC_POINT
+            A point on the curve.
+        s2 : TPM2B_SENSITIVE_DATA
+            Bytes that x of the basepoint is derived from.
+        y2 : TPM2B_ECC_PARAMETER
+            Y of the basepoint.
+        sessions : sequence, optional
+            See `Client`.
+
+        Returns
+        -------
+        Commit.Response
+            With K, L, E, counter.
+        """
+        return self.execute(Commit(live(signHandle), P1, s2, y2), sessions)
+
+    def ec_ephemeral(self, curveID: TPMI_ECC_CURVE, *, sessions: Sessions = None) -> EC_Ephemeral.Response:
+        """Make an ephemeral key for ZGen_2Phase (Part 3, 19.3).
+
+        Parameters
+        ----------
+        curveID : TPMI_ECC_CURVE
+            The curve.
+        sessions : sequence, optional
+            See `Client`.
+
+        Returns
+        -------
+        EC_Ephemeral.Response
+            With Q, counter.
+        """
+        return self.execute(EC_Ephemeral(curveID), sessions)

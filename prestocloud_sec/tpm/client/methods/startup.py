@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+# Written by scripts/tpm_client_methods.py from prestocloud_sec/tpm/spec/commands/startup.py; edit that, and run it.
+"""Start-up and tests: a method for each command."""
+
+from __future__ import annotations
+
+from prestocloud_sec.tpm.client.core import Sessions
+from prestocloud_sec.tpm.client.executor import Executor
+from prestocloud_sec.tpm.spec.commands.startup import GetTestResult, IncrementalSelfTest, SelfTest, Shutdown, Startup
+from prestocloud_sec.tpm.spec.constants import TPM_SU
+from prestocloud_sec.tpm.spec.interfaces import TPMI_YES_NO
+from prestocloud_sec.tpm.spec.structures.basic import TPML_ALG
+
+__all__ = ["StartupMethods"]
+
+
+class StartupMethods(Executor):
+    """Start-up and tests: a method for each command."""
+
+    def startup(self, startupType: TPM_SU, *, sessions: Sessions = None) -> None:
+        """Start the TPM after power was applied or a reset (Part 3, 9.3).
+
+        Parameters
+        ----------
+        startupType : TPM_SU
+            With or without the state of before.
+        sessions : sequence, optional
+            See `Client`.
+        """
+        self.execute(Startup(startupType), sessions)
+
+    def shutdown(self, shutdownType: TPM_SU, *, sessions: Sessions = None) -> None:
+        """Prepare the TPM for losing its power (Part 3, 9.4).
+
+        Parameters
+        ----------
+        shutdownType : TPM_SU
+            What becomes of the state.
+        sessions : sequence, optional
+            See `Client`.
+        """
+        self.execute(Shutdown(shutdownType), sessions)
+
+    def self_test(self, fullTest: TPMI_YES_NO, *, sessions: Sessions = None) -> None:
+        """Test all functions, or those that were not tested yet (Part 3, 10.2).
+
+        Parameters
+        ----------
+        fullTest : TPMI_YES_NO
+            Everything, or what is left.
+        sessions : sequence, optional
+            See `Client`.
+        """
+        self.execute(SelfTest(fullTest), sessions)
+
+    def incremental_self_test(self, toTest: TPML_ALG, *, sessions: Sessions = None) -> TPML_ALG:
+        """Test some algorithms (Part 3, 10.3).
+
+        Parameters
+        ----------
+        toTest : TPML_ALG
+            The algorithms.
+        sessions : sequence, optional
+            See `Client`.
+
+        Returns
+        -------
+        TPML_ALG
+            Those that are still to test.
+        """
+        return self.execute(IncrementalSelfTest(toTest), sessions).toDoList
+
+    def get_test_result(self, *, sessions: Sessions = None) -> GetTestResult.Response:
+        """Return what the self-test found (Part 3, 10.4).
+
+        Parameters
+        ----------
+        sessions : sequence, optional
+            See `Client`.
+
+        Returns
+        -------
+        GetTestResult.Response
+            With outData, testResult.
+        """
+        return self.execute(GetTestResult(), sessions)

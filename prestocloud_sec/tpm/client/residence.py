@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Moving objects and sessions out of the TPM and into it, where it has no room for all of them.
+
+A bare TPM holds three transient objects and three sessions, some more. What was used the longest time ago is saved
+(TPM2_ContextSave) and, if it is an object, flushed; it is loaded again (TPM2_ContextLoad) when a command needs it. What
+a command is about stays. The context of a key is kept and used again; that of a sequence or a session is good once.
+
+A TPM numbers the contexts of sessions, and saves none when the oldest is too far behind (TPM_PT.CONTEXT_GAP_MAX; Part
+1, 30.5). Long before that, the oldest is loaded and saved again.
+
+Functions here are generators: they yield commands, are sent the responses, and return what they are for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from prestocloud_sec.tpm.client.entities import Entity
+from prestocloud_sec.tpm.client.frames import code_of, plain, split
+from prestocloud_sec.tpm.client.plan import plan_of
+from prestocloud_sec.tpm.errors import HandleError
+from prestocloud_sec.tpm.response_codes import error_for
+from prestocloud_sec.tpm.spec.commands import ContextLoad, ContextSave, FlushContext, GetCapability
+from prestocloud_sec.tpm.spec.constants import TPM_CAP, TPM_PT, TPM_RC
+from prestocloud_sec.tpm.spec.declare import Command
+
+if TYPE_CHECKING:
+    from prestocloud_sec.tpm.client.entities import Registry
+
+__all__ = ["Residence", "Steps"]
+
+R = TypeVar("R")
+
+Steps: TypeAlias = Generator[bytes, bytes, R]
+"""Yields commands, is sent responses, returns something."""
+
+_NO_ROOM_FOR_OBJECTS = frozenset({TPM_RC.OBJECT_MEMORY, TPM_RC.OBJECT_HANDLES, TPM_RC.MEMORY})
+_NO_ROOM_FOR_SESSIONS = frozenset({TPM_RC.SESSION_MEMORY})
+_SMALLEST_GAP = 255
+
+
+def asked(command: Command, *handles: bytes) -> Steps[tuple[int, bytes]]:
+    """Send a command without sessions; return handle and parameters of the response, or raise what it refuses with."""
+    response = yield plain(command, *handles)
+    if rc := code_of(response):
+        raise error_for(rc, type(command))
+    handle, parameters, _ = split(plan_of(command), response, sessions=False)
+    return handle, parameters
+
+
+class Residence:
+    """What is in the TPM, and what is saved.
+
+    Parameters
+    ----------
+    registry : Registry
+        All entities.
+    """
+
+    __slots__ = ("_gap", "_registry", "moves")
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._gap = 0
+        self.moves = 0
+        """How often something was saved or loaded."""
+
+    def load(self, entity: Entity, keep: Collection[Entity]) -> Steps[None]:
+        """Bring an entity into the TPM, and others than those of `keep` out of it if need be."""
+        context = entity.context
+        if context is None:
+            return  # somebody saved it for himself; the TPM will say that it is not there
+        while True:
+            response = yield plain(ContextLoad(context))
+            rc = code_of(response)
+            if not rc:
+                break
+            if not (yield from self.make_room(rc, keep)):
+                self._registry.drop(entity, "its saved context cannot be loaded any more")
+                raise error_for(rc, ContextLoad)
+        handle, _, _ = split(plan_of(ContextLoad(context)), response, sessions=False)
+        self.moves += 1
+        entity.real = handle.to_bytes(4, "big")
+        entity.resident = True
+        if entity.changes:
+            entity.context = None
+
+    def save(self, entity: Entity) -> Steps[None]:
+        """Bring an entity out of the TPM; where somebody else has done that before, it is gone."""
+        try:
+            if entity.context is None:
+                _, parameters = yield from asked(ContextSave(entity.number), entity.real)
+                entity.context = ContextSave.Response.decode_parameters(parameters).context
+            if not entity.is_session:
+                yield from asked(FlushContext(int.from_bytes(entity.real, "big")))
+        except HandleError:
+            self._registry.drop(entity, "somebody flushed it out of the TPM")
+            return
+        self.moves += 1
+        entity.resident = False
+        if entity.is_session:
+            yield from self._keep_up(entity)
+
+    def make_room(self, rc: int, keep: Collection[Entity]) -> Steps[bool]:
+        """Bring out what was used the longest time ago, of the kind that a response code says there is no room for.
+
+        Returns
+        -------
+        bool
+            Whether there is room now. Not, if the code says something else, or nothing is left to bring out.
+        """
+        if rc not in _NO_ROOM_FOR_OBJECTS and rc not in _NO_ROOM_FOR_SESSIONS:
+            return False
+        sessions = rc in _NO_ROOM_FOR_SESSIONS
+        movable = [
+            entity
+            for entity in self._registry
+            if entity.resident and entity.is_evictable and entity.is_session is sessions and entity not in keep
+        ]
+        if not movable:
+            return False
+        yield from self.save(min(movable, key=lambda entity: entity.used))
+        return True
+
+    def _keep_up(self, newest: Entity) -> Steps[None]:
+        """Save the oldest session anew, if it is about to fall too far behind; there is room to load it now."""
+        if not self._gap:
+            self._gap = yield from self._widest_gap()
+        saved = [e for e in self._registry if e.is_session and not e.resident and e.context is not None]
+        if newest.context is None or not saved:
+            return
+        oldest = min(saved, key=_sequence)
+        if _sequence(newest) - _sequence(oldest) > self._gap // 2:
+            yield from self.load(oldest, (oldest,))
+            _, parameters = yield from asked(ContextSave(oldest.number), oldest.real)
+            oldest.context = ContextSave.Response.decode_parameters(parameters).context
+            oldest.resident = False
+
+    def _widest_gap(self) -> Steps[int]:
+        _, parameters = yield from asked(GetCapability(TPM_CAP.TPM_PROPERTIES, TPM_PT.CONTEXT_GAP_MAX, 1))
+        answer = GetCapability.Response.decode_parameters(parameters).capabilityData
+        found = [each.value for each in answer.data if each.property == TPM_PT.CONTEXT_GAP_MAX]
+        return max(found[0], 2) if found else _SMALLEST_GAP
+
+
+def _sequence(entity: Entity) -> int:
+    return entity.context.sequence if entity.context is not None else 0

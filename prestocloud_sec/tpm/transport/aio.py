@@ -164,7 +164,7 @@ class _Threaded(AsyncAdapter):
 
     async def close(self) -> None:
         await super().close()
-        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self._thread.shutdown)  # what still waits for its turn finds the transport closed
 
 
 class _Stream(AsyncAdapter):

@@ -95,7 +95,11 @@ class EmbeddedTransport(BaseTransport):
         storage: Storage = MemoryStorage() if directory is None else DirectoryStorage(directory)
         try:
             copy = borrow(path)
-            copy.power_on(storage)
+            try:
+                copy.power_on(storage)
+            except BaseException:
+                give_back(copy)
+                raise
         except BaseException:
             storage.close()
             raise
@@ -113,7 +117,11 @@ class EmbeddedTransport(BaseTransport):
         self._locality = 0
         super().__init__("embedded" if directory is None else f"embedded:dir={os.fspath(directory)}")
         if startup:
-            self.transceive(STARTUP_CLEAR)
+            try:
+                self.transceive(STARTUP_CLEAR)
+            except BaseException:
+                self.close()
+                raise
 
     def transceive(self, command: BytesLike, /) -> bytes:
         """Have a command carried out and return the response to it (see `Transport.transceive`).

@@ -135,13 +135,21 @@ def _load_copy(path: str) -> ctypes.CDLL:
             try:
                 return ctypes.CDLL(str(copy))
             except OSError:  # a file system that nothing may be run from; the loader says so in various words
-                descriptor = os.memfd_create("libtpms")
+                return _load_from_memory(path)
+    except OSError as error:
+        raise TpmUnavailableError(f"libtpms cannot be loaded: {words_of(error)}", where=path) from error
+
+
+def _load_from_memory(path: str) -> ctypes.CDLL:
+    descriptor = os.memfd_create("libtpms")
+    try:
         with Path(path).open("rb") as source, os.fdopen(descriptor, "wb", closefd=False) as target:
             shutil.copyfileobj(source, target)
         # The descriptor stays open: its number must not come back, for the loader knows libraries by their names.
         return ctypes.CDLL(f"/proc/self/fd/{descriptor}")
-    except OSError as error:
-        raise TpmUnavailableError(f"libtpms cannot be loaded: {words_of(error)}", where=path) from error
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 class Library:

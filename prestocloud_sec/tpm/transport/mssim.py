@@ -39,7 +39,7 @@ from prestocloud_sec.tpm.transport.stream import (
 )
 from prestocloud_sec.tpm.transport.swtpm import HOST, PORT
 from prestocloud_sec.tpm.transport.timeouts import Timeouts
-from prestocloud_sec.wire import whole
+from prestocloud_sec.wire import shown, whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -71,6 +71,13 @@ class Platform(IntEnum):
     STOP = 21
 
 
+def _host_and_port(address: tuple[str, int], name: str) -> tuple[str, int]:
+    checked = address_of(address, name)
+    if isinstance(checked, str):
+        raise TpmMisuseError(shown(checked), where=name, expected="a host and a port")
+    return checked
+
+
 class MssimPlatform(BaseTransport):
     """The platform port of a simulator.
 
@@ -98,7 +105,7 @@ class MssimPlatform(BaseTransport):
         seconds: float = _PLATFORM_SECONDS,
         connect_seconds: float = CONNECT_SECONDS,
     ) -> None:
-        checked = address_of(address, "platform")
+        checked = _host_and_port(address, "platform")
         name = f"simulator's platform port at {written(checked)}"
         self._seconds = Timeouts.of(seconds).ordinary
         self._socket = connect(checked, name, connect_seconds)
@@ -210,16 +217,16 @@ class MssimTransport(StreamTransport):
         limit: int = LIMIT_BYTES,
         connect_seconds: float = CONNECT_SECONDS,
     ) -> None:
-        checked = address_of(address, "address")
+        checked = _host_and_port(address, "address")
         name = f"mssim:{written(checked)}"
         self._locality = 0
         self._cancelled = False
         self._cancelling = threading.Lock()
         self._platform: MssimPlatform | None = None
         if power_on:
-            if platform is None and not isinstance(checked, str):
-                platform = (checked[0], whole(checked[1] + 1, "platform.port", 1, 65535, error=TpmMisuseError))
-            self._platform = MssimPlatform(platform or address, connect_seconds=connect_seconds)
+            if platform is None:
+                platform = (checked[0], checked[1] + 1)
+            self._platform = MssimPlatform(platform, connect_seconds=connect_seconds)
         try:
             if self._platform is not None:
                 self._platform.signal(Platform.POWER_ON)

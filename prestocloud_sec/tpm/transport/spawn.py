@@ -102,7 +102,12 @@ class SpawnedTransport(Controlled):
             failed = self._child.failure()
             raise failed if isinstance(error, TransportError) else error from None
         name = "spawn" if directory is None else f"spawn:dir={self._child.directory}"
-        super().__init__(ours, name, timeouts=timeouts, limit=limit)
+        try:
+            super().__init__(ours, name, timeouts=timeouts, limit=limit)
+        except BaseException:
+            self._control.close()
+            self._child.end()
+            raise
 
     @property
     def pid(self) -> int:

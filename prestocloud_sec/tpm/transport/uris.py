@@ -222,7 +222,7 @@ def open_transport(uri: str | None = None, *, timeouts: Timeouts | float | None 
     uri : str, optional
         What `parse_uri` takes. Without it, a TPM in this process that ends with the transport.
     timeouts : Timeouts or float, optional
-        How long to wait for responses.
+        How long to wait for responses. What runs in this process (``embedded:``) is waited for as long as it takes.
 
     Raises
     ------

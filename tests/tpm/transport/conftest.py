@@ -9,17 +9,22 @@ from collections.abc import Iterator
 
 import pytest
 
+from prestocloud_sec.tpm.transport import libtpms
 from tests.tpm.transport.peers import children, descriptors, soon
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_descriptor_is_kept() -> None:
+    """Open what libtpms may write to, which the first TPM in this process does for all."""
+    libtpms._silence()
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
-    gc.collect()
     before, processes, threads = descriptors(), children(), threading.active_count()
     yield
-    gc.collect()
     soon(lambda: threading.active_count() <= threads)
+    if descriptors() > before or not children() <= processes:
+        gc.collect()  # takes longer than most tests
     assert children() <= processes, "a process is left"
-    left = descriptors() - before
-    # Libraries that TPMs in this process have used are kept for the next, and with the first of them one descriptor.
-    assert left <= 1, f"{left} descriptors are left"
+    assert descriptors() <= before, "descriptors are left"

@@ -272,6 +272,20 @@ def test_a_cancelled_task_does_not_mix_up_answers() -> None:
     run(work)
 
 
+@needs_libtpms
+def test_who_waits_for_a_turn_finds_the_transport_closed() -> None:
+    async def work() -> None:
+        async with await open_async_transport() as tpm:
+            tasks = [asyncio.ensure_future(tpm.transceive(create_rsa_primary())) for _ in range(4)]
+            await asyncio.sleep(0.01)
+            await tpm.close()
+            answers = await asyncio.gather(*tasks, return_exceptions=True)
+            assert {type(answer) for answer in answers} <= {bytes, TransportClosedError}
+            assert isinstance(answers[-1], TransportClosedError)
+
+    run(work)
+
+
 @contextlib.contextmanager
 def terminal() -> Iterator[tuple[int, str]]:
     master, slave = os.openpty()

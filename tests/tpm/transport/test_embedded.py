@@ -365,10 +365,13 @@ def test_swtpm_and_we_go_on_with_each_others_tpm(tmp_path: Path) -> None:
 def test_a_state_that_cannot_be_read(tmp_path: Path, content: bytes, error: type[Exception], words: str) -> None:
     file = tmp_path / "tpm2-00.permall"
     file.write_bytes(content)
-    for _ in range(2):
+    EmbeddedTransport().close()
+    loaded = copies()
+    for _ in range(3):
         with pytest.raises(error, match=words):
             EmbeddedTransport(tmp_path)
     assert file.read_bytes() == content
+    assert copies() == loaded
     file.unlink()
     with EmbeddedTransport(tmp_path) as tpm:
         ok(tpm, RANDOM)
@@ -458,18 +461,28 @@ def test_a_library_that_is_another(tmp_path: Path) -> None:
 
 def test_where_nothing_may_be_run_from_a_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     """The copy is loaded from memory then."""
-    load = ctypes.CDLL
+    load, make = ctypes.CDLL, os.memfd_create
+    made: list[int] = []
 
     def refuse(name: str, *arguments: Any, **options: Any) -> ctypes.CDLL:
         if name and "libtpms-" in name:
             raise OSError(f"{name}: failed to map segment from shared object")
         return load(name, *arguments, **options)
 
+    def remember(name: str) -> int:
+        made.append(make(name))
+        return made[-1]
+
     monkeypatch.setattr(ctypes, "CDLL", refuse)
+    monkeypatch.setattr(os, "memfd_create", remember)
     monkeypatch.setattr(libtpms, "_IDLE", [])
-    with EmbeddedTransport() as tpm:
-        ok(tpm, RANDOM)
-    libtpms._libc.cache_clear()
+    with EmbeddedTransport() as one, EmbeddedTransport() as two:
+        assert ok(one, RANDOM) != ok(two, RANDOM)
+        ok(one, pcr_extend(16))
+        assert digest_of(ok(two, pcr_read(16))) == bytes(32)
+    assert len(set(made)) == 2  # kept open as long as the copies are, else the second would be the first
+    for descriptor in made:
+        os.close(descriptor)
 
 
 def test_what_libtpms_writes_is_not_shown() -> None:

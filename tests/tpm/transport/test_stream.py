@@ -288,6 +288,20 @@ def test_a_signal_that_does_not_raise_disturbs_nothing() -> None:
         signal.signal(signal.SIGALRM, before)
 
 
+def test_signals_do_not_prolong_the_wait() -> None:
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    try:
+        with peer(lambda connection: connection.recv(4096) and connection.recv(4096), timeouts=0.2) as tpm:
+            start = time.monotonic()
+            with pytest.raises(TransportTimeoutError):
+                tpm.transceive(RANDOM)
+            assert time.monotonic() - start < 3
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_closing_wakes_who_waits() -> None:
     with peer(lambda connection: connection.recv(4096) and connection.recv(4096)) as tpm:
         found: list[object] = []

@@ -257,6 +257,9 @@ def test_directories_that_are_none(tmp_path: Path) -> None:
     for wrong in ("", "a,b", 5, b"/tmp", "a\0b"):
         with pytest.raises(TpmMisuseError):
             SpawnedTransport(wrong)  # type: ignore[arg-type]
+    for options in ({"limit": 3}, {"timeouts": 0}, {"limit": "x"}):
+        with pytest.raises(TpmMisuseError):
+            SpawnedTransport(**options)  # type: ignore[arg-type]
     (tmp_path / "file").write_text("x")
     with pytest.raises(TpmUnavailableError, match="no state can be kept"):
         SpawnedTransport(tmp_path / "file")

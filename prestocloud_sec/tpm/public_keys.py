@@ -6,7 +6,7 @@ Source: TPM 2.0 Library, Part 2, 12.2.4 (TPMT_PUBLIC); TCG Algorithm Registry, t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prestocloud_sec.tpm.errors import TpmMisuseError, TpmUnavailableError, VerificationError
 from prestocloud_sec.wire import shown
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurve, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-    from prestocloud_sec.tpm.spec import TPMT_PUBLIC
+    from prestocloud_sec.tpm.spec.structures.objects import TPMT_PUBLIC
 
     PublicKey: TypeAlias = RSAPublicKey | EllipticCurvePublicKey
 
@@ -96,32 +96,31 @@ def public_key_of(public: TPMT_PUBLIC) -> PublicKey:
     TpmUnavailableError
         If pyca/cryptography has no such curve.
     """
-    from prestocloud_sec.tpm.spec import TPMT_PUBLIC
+    from prestocloud_sec.tpm.spec.structures.objects import TPMT_PUBLIC
 
     if not isinstance(public, TPMT_PUBLIC) or public.type not in (_ALG_RSA, _ALG_ECC):
         what = f"type {shown(public.type)}" if isinstance(public, TPMT_PUBLIC) else type(public).__name__
         raise TpmMisuseError(f"{what} is no asymmetric key", where="public", expected="a TPMT_PUBLIC of RSA or ECC")
-    return _rsa(public) if public.type == _ALG_RSA else _ecc(public)
+    return (_rsa if public.type == _ALG_RSA else _ecc)(public.parameters, public.unique)
 
 
-def _rsa(public: TPMT_PUBLIC) -> RSAPublicKey:
+def _rsa(parameters: Any, unique: Any) -> RSAPublicKey:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 
-    modulus = int.from_bytes(public.unique, "big")
-    bits = public.parameters.keyBits
+    modulus, bits = int.from_bytes(unique, "big"), parameters.keyBits
     if modulus.bit_length() != bits:
         raise VerificationError(f"a modulus of {modulus.bit_length()} bits", where="unique", expected=f"{bits}")
     try:
-        return RSAPublicNumbers(public.parameters.exponent or _DEFAULT_EXPONENT, modulus).public_key()
+        return RSAPublicNumbers(parameters.exponent or _DEFAULT_EXPONENT, modulus).public_key()
     except ValueError as error:
         raise VerificationError("no RSA key", where="public", expected="an odd modulus and exponent") from error
 
 
-def _ecc(public: TPMT_PUBLIC) -> EllipticCurvePublicKey:
+def _ecc(parameters: Any, unique: Any) -> EllipticCurvePublicKey:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicNumbers
 
-    curve = curve_of(public.parameters.curveID)
-    x, y = (int.from_bytes(part, "big") for part in (public.unique.x, public.unique.y))
+    curve = curve_of(parameters.curveID)
+    x, y = (int.from_bytes(part, "big") for part in (unique.x, unique.y))
     try:
         return EllipticCurvePublicNumbers(x, y, curve).public_key()
     except ValueError as error:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurve, EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-    from prestocloud_sec.tpm.spec import TPMT_PUBLIC
+    from prestocloud_sec.tpm.spec.structures.objects import TPMT_PUBLIC
     from prestocloud_sec.wire import BytesLike
 
     SoftwareKey: TypeAlias = RSAPrivateKey | EllipticCurvePrivateKey
@@ -235,7 +235,7 @@ def _point(raw: bytes, curve: EllipticCurve) -> Any:
     """Return the public key that a TPMS_ECC_POINT is."""
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicNumbers
 
-    from prestocloud_sec.tpm.spec import TPMS_ECC_POINT
+    from prestocloud_sec.tpm.spec.structures.schemes import TPMS_ECC_POINT
 
     point = TPMS_ECC_POINT.decode(raw)
     x, y = (int.from_bytes(part, "big") for part in (point.x, point.y))

@@ -47,9 +47,10 @@ def is_finite(kind: Kind) -> bool:
 
 
 def usual_size(layout: Layout) -> int:
-    """Return how long a structure of two or more schemes and numbers mostly is; 0 for any other structure.
+    """Return how long a structure mostly is of which few values are in use; 0 for any other structure.
 
-    Mostly there is a block cipher with key size and mode, or none, and one scheme or none.
+    These are the parameters of keys (two or more schemes, and numbers), where mostly there is one block cipher or one
+    scheme, and PCR selections, mostly of 24 PCRs.
     """
     size = schemes = 0
     for field in layout.fields:
@@ -60,6 +61,9 @@ def usual_size(layout: Layout) -> int:
             size += 2 + sum(2 for choice in scheme[2] if any(isinstance(k, Scalar) for k in choice.kinds.values()))
         elif isinstance(kind, Scalar):
             size += kind.size
+        elif isinstance(kind, Blob) and kind.sized.code == "B":
+            size += 4
+            schemes += 2
         else:
             return 0
     return size if schemes > 1 else 0
@@ -152,7 +156,7 @@ class _Decoding:
             return self.interned(kind.structure, [(field.name, field.kind) for field in layout.fields], {}, kind.null)
         usual = usual_size(layout)
         if usual:
-            return self.parameters(kind, usual)
+            return self.known(kind, usual)
         scheme = scheme_of(layout)
         if scheme is None:
             held = self.fields(layout, asked=kind.null)
@@ -187,14 +191,14 @@ class _Decoding:
         self.base, self.plus = "o", 0
         return made
 
-    def parameters(self, kind: Nested, usual: int) -> str:
-        """Write the reading of the parameters of a key, of which few are in use: mostly they were met before."""
+    def known(self, kind: Nested, usual: int) -> str:
+        """Write the reading of a structure of which few values are in use: mostly it was met before."""
         start, begin, value, size = (self.text.fresh(letter) for letter in "ksvl")
-        known = self.text.name("M", (kind.structure, kind.null), Known)
+        found = self.text.name("M", (kind.structure, kind.null), Known)
         self.flush()
         self.text.add(f"{begin} = {self.at()}")
         self.text.add(f"{start} = d[{begin}:{begin} + {usual}]")
-        self.text.add(f"{value} = {known}.get({start})")
+        self.text.add(f"{value} = {found}.get({start})")
         self.text.add(f"if {value} is not None:")
         self.text.add(f"    {value}, {size} = {value}")
         self.text.add(f"    o = {begin} + {size}")
@@ -203,7 +207,7 @@ class _Decoding:
         held = self.fields(layout_of(kind.structure), asked=kind.null)
         self.settle()
         self.text.add(f"{value} = {self.text.make(kind.structure, held)}")
-        self.text.add(f"{known}.keep({start}, {value}, o - {begin})")
+        self.text.add(f"{found}.keep({start}, {value}, o - {begin})")
         self.text.depth -= 1
         return value
 

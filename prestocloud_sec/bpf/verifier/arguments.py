@@ -1,0 +1,411 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a helper is given, against what it takes (Linux 6.18, ``check_func_arg``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from prestocloud_sec.bpf.helpers.prototypes import Argument, Prototype
+from prestocloud_sec.bpf.verifier import stack
+from prestocloud_sec.bpf.verifier.maps import MapSpec
+from prestocloud_sec.bpf.verifier.memory import (
+    check_packet,
+    check_region,
+    check_special,
+    packet_readable,
+    packet_writable,
+)
+from prestocloud_sec.bpf.verifier.registers import NAMES, Kind, Register, number
+from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
+from prestocloud_sec.bpf.verifier.scalar import Scalar
+from prestocloud_sec.bpf.verifier.state import Byte, Slot
+
+if TYPE_CHECKING:
+    from prestocloud_sec.bpf.verifier.environment import Environment
+    from prestocloud_sec.bpf.verifier.state import Frame, State
+
+__all__ = ["Call", "check_arguments", "limited", "memory"]
+
+_MOST_SIZE = 1 << 29
+_READS_PACKET = frozenset({1, 2, 3, 28, 84, 85, 87, 88, 89, 99, 100, 110, 195})
+"""Helpers that take pointers into packets as memory."""
+_MEMORY = (Kind.STACK, Kind.PACKET, Kind.PACKET_META, Kind.MAP_KEY, Kind.MAP_VALUE, Kind.MEMORY, Kind.BUFFER)
+_SOCKETS = (Kind.SOCKET_COMMON, Kind.SOCKET, Kind.TCP_SOCKET, Kind.XDP_SOCKET)
+A = Argument
+_KINDS: dict[Argument, tuple[Kind, ...]] = {
+    A.CONTEXT: (Kind.CONTEXT,),
+    A.MAP: (Kind.MAP,),
+    A.MAP_KEY: _MEMORY,
+    A.MAP_VALUE: _MEMORY,
+    A.MAP_VALUE_OUT: _MEMORY,
+    A.MAP_VALUE_OR_NULL: _MEMORY,
+    A.MEMORY: _MEMORY,
+    A.MEMORY_OR_NULL: _MEMORY,
+    A.MEMORY_OUT: _MEMORY,
+    A.MEMORY_OUT_OR_NULL: _MEMORY,
+    A.NUMBER_OUT: _MEMORY,
+    A.RING_RECORD: (Kind.MEMORY,),
+    A.FUNCTION: (Kind.FUNCTION,),
+    A.CALLBACK_CONTEXT: (Kind.STACK,),
+    A.STRING: (Kind.MAP_VALUE,),
+    A.SPIN_LOCK: (Kind.MAP_VALUE,),
+    A.TIMER: (Kind.MAP_VALUE,),
+    A.KPTR: (Kind.MAP_VALUE,),
+    A.SOCKET: (Kind.SOCKET,),
+    A.SOCKET_COMMON: _SOCKETS,
+    A.SOCKET_ANY: (*_SOCKETS, Kind.BTF),
+    A.BTF_OBJECT: (Kind.BTF, *_SOCKETS),
+    A.BTF_PER_CPU: (Kind.BTF,),
+    A.DYNPTR: (Kind.STACK,),
+    A.DYNPTR_OUT: (Kind.STACK,),
+    A.DYNPTR_RING_RECORD: (Kind.STACK,),
+}
+_NULLABLE = frozenset({A.MAP_VALUE_OR_NULL, A.MEMORY_OR_NULL, A.MEMORY_OUT_OR_NULL, A.CALLBACK_CONTEXT})
+_SIZES = frozenset({A.SIZE, A.SIZE_OR_ZERO})
+_WRITTEN = frozenset({A.MEMORY_OUT, A.MEMORY_OUT_OR_NULL, A.MAP_VALUE_OUT, A.NUMBER_OUT})
+_NO_CONTEXT = frozenset({122})
+"""Helpers that take 0 instead of a context."""
+_FIXED = frozenset({A.CONTEXT, A.SOCKET, A.SOCKET_COMMON, A.SOCKET_ANY, A.RING_RECORD})
+"""Pointers that must be given as they were got."""
+
+
+class Call:
+    """What is found out about a call from its arguments.
+
+    Attributes
+    ----------
+    prototype : Prototype
+    map : MapSpec or None
+    map_id : int
+    reference : int
+        Of an argument that refers to something acquired.
+    size : int
+        A size that is known (of an allocation).
+    function : int
+        The instruction that a callback begins with; -1 without one.
+    precise : list of int
+        Registers whose exact value the verdict depends on.
+    """
+
+    def __init__(self, prototype: Prototype) -> None:
+        self.prototype = prototype
+        self.map: MapSpec | None = None
+        self.map_id = 0
+        self.reference = 0
+        self.size = 0
+        self.function = -1
+        self.precise: list[int] = []
+
+    @property
+    def name(self) -> str:
+        """The helper's name and number, as the kernel writes it."""
+        return f"bpf_{self.prototype.name}#{self.prototype.number}"
+
+
+def check_arguments(env: Environment, state: State, call: Call) -> None:
+    """Check the arguments of a call, in order.
+
+    Raises
+    ------
+    Rejected
+    """
+    arguments = call.prototype.arguments
+    for index, argument in enumerate(arguments):
+        following = arguments[index + 1] if index + 1 < len(arguments) else None
+        _check(env, state, call, index + 1, argument, following)
+
+
+def _check(
+    env: Environment, state: State, call: Call, name: int, argument: Argument, following: Argument | None
+) -> None:
+    register = state.registers[name]
+    if register.kind is Kind.NOTHING:
+        raise Rejected(
+            Rule.UNINITIALISED, f"R{name} !read_ok", hint=f"{call.prototype.name} takes r{name}", register=name
+        )
+    if argument is A.ANYTHING:
+        if register.is_pointer and not env.privileged:
+            raise Rejected(Rule.POINTER_LEAK, f"R{name} leaks addr into helper function")
+        return
+    if argument in _SIZES:
+        _size(env, state, call, name, zero=argument is A.SIZE_OR_ZERO)
+        return
+    if argument is A.ALLOCATION_SIZE:
+        _constant(call, name, register)
+        return
+    if register.kind in (Kind.PACKET, Kind.PACKET_META) and not (
+        call.prototype.number in _READS_PACKET and packet_readable(env.type)
+    ):
+        raise Rejected(Rule.PACKET, "helper access to the packet is not allowed", hint="copy it to the stack first")
+    if register.is_null and (argument in _NULLABLE or (argument is A.CONTEXT and call.prototype.number in _NO_CONTEXT)):
+        return
+    _kind(name, register, argument)
+    if argument in _FIXED:
+        _unmoved(name, register, argument)
+    check = _CHECKS.get(argument)
+    if check is not None:
+        check(env, state, call, name)
+    if register.reference:
+        if call.reference and call.reference != register.reference:
+            raise Rejected(Rule.ARGUMENT, f"more than one arg with ref_obj_id R{name}", "EFAULT")
+        call.reference = register.reference
+    if argument in (A.MEMORY, A.MEMORY_OUT, A.MEMORY_OR_NULL, A.MEMORY_OUT_OR_NULL) and following not in _SIZES:
+        memory(env, state, name, 1, write=argument in _WRITTEN, raw=argument in _WRITTEN, zero=False)
+
+
+def _kind(name: int, register: Register, argument: Argument) -> None:
+    wanted = _KINDS.get(argument, ())
+    good = register.kind in wanted and not register.nullable
+    if argument is A.RING_RECORD:
+        good = good and register.ring
+    if not good:
+        given = NAMES[register.kind] + ("_or_null" if register.nullable else "")
+        raise Rejected(
+            Rule.NULL if register.nullable and register.kind in wanted else Rule.ARGUMENT,
+            f"R{name} type={given} expected={', '.join(NAMES[kind] for kind in wanted)}",
+            hint="compare it with 0 first" if register.nullable else "",
+            register=name,
+        )
+
+
+def _unmoved(name: int, register: Register, argument: Argument) -> None:
+    moved = register.offset or not register.number.is_const or register.number.tnum.value
+    if moved:
+        if argument is A.RING_RECORD:
+            raise Rejected(Rule.ARGUMENT, f"R{name} must have zero offset when passed to release func", "EINVAL")
+        raise Rejected(
+            Rule.ARGUMENT,
+            f"dereference of modified {NAMES[register.kind]} ptr R{name} off={register.offset} disallowed",
+            hint="give the pointer as it was got",
+        )
+
+
+# --- One kind of argument each.
+
+
+def _map(_: Environment, state: State, call: Call, name: int) -> None:
+    register = state.registers[name]
+    call.map, call.map_id = register.map, register.map_id
+
+
+def _map_of(call: Call) -> MapSpec:
+    if call.map is None:
+        raise Rejected(Rule.MAP, "invalid map_ptr to access map->key")
+    return call.map
+
+
+def _key(env: Environment, state: State, call: Call, name: int) -> None:
+    memory(env, state, name, _map_of(call).key_size, write=False, raw=False, zero=False)
+
+
+def _value(env: Environment, state: State, call: Call, name: int) -> None:
+    memory(env, state, name, _map_of(call).value_size, write=False, raw=False, zero=False)
+
+
+def _value_out(env: Environment, state: State, call: Call, name: int) -> None:
+    memory(env, state, name, _map_of(call).value_size, write=True, raw=True, zero=False)
+
+
+def _number_out(env: Environment, state: State, call: Call, name: int) -> None:
+    size = 4 if call.prototype.name == "check_mtu" else 8
+    pointer = state.registers[name]
+    if pointer.kind is Kind.STACK and (pointer.offset + pointer.number.smin) % size:
+        raise Rejected(Rule.ALIGNMENT, f"misaligned stack access off {pointer.offset} size {size}")
+    memory(env, state, name, size, write=True, raw=True, zero=False)
+
+
+def _function(_: Environment, state: State, call: Call, name: int) -> None:
+    call.function = state.registers[name].function
+
+
+def _lock(_: Environment, state: State, call: Call, name: int) -> None:
+    register = state.registers[name]
+    spec = register.map
+    if not register.number.is_const:
+        raise Rejected(
+            Rule.LOCK, f"R{name} doesn't have constant offset. bpf_spin_lock has to be at the constant offset", "EINVAL"
+        )
+    if spec is None or spec.spin_lock is None:
+        raise Rejected(Rule.LOCK, "map doesn't have bpf_spin_lock", "EINVAL")
+    place = register.offset + register.number.smin
+    if place != spec.spin_lock:
+        raise Rejected(
+            Rule.LOCK, f"off {place} doesn't point to 'struct bpf_spin_lock' that is at {spec.spin_lock}", "EINVAL"
+        )
+    which = (spec, register.id)
+    if call.prototype.name == "spin_lock":
+        if state.lock is not None:
+            raise Rejected(Rule.LOCK, "Locking two bpf_spin_locks are not allowed", "EINVAL")
+        state.lock = which
+    else:
+        if state.lock is None:
+            raise Rejected(Rule.LOCK, "bpf_spin_unlock without taking a lock", "EINVAL")
+        if state.lock[0] is not spec or state.lock[1] != register.id:
+            raise Rejected(Rule.LOCK, "bpf_spin_unlock of different lock", "EINVAL")
+        state.lock = None
+
+
+def _timer(_: Environment, state: State, _call: Call, name: int) -> None:
+    register = state.registers[name]
+    spec = register.map
+    if not register.number.is_const:
+        raise Rejected(
+            Rule.ARGUMENT, f"R{name} doesn't have constant offset. bpf_timer has to be at the constant offset", "EINVAL"
+        )
+    if spec is None or spec.timer is None:
+        raise Rejected(Rule.ARGUMENT, "map doesn't have bpf_timer", "EINVAL")
+    if register.offset + register.number.smin != spec.timer:
+        raise Rejected(
+            Rule.ARGUMENT,
+            f"off {register.offset} doesn't point to 'struct bpf_timer' that is at {spec.timer}",
+            "EINVAL",
+        )
+
+
+def _string(_: Environment, state: State, _call: Call, name: int) -> None:
+    register = state.registers[name]
+    spec = register.map
+    if spec is None or spec.frozen is None:
+        raise Rejected(Rule.ARGUMENT, f"R{name} does not point to a readonly map'")
+    if not register.number.is_const:
+        raise Rejected(Rule.ARGUMENT, f"R{name} is not a constant address'")
+    place = register.offset + register.number.smin
+    if b"\0" not in spec.frozen[max(place, 0) :]:
+        raise Rejected(Rule.ARGUMENT, "string is not zero-terminated", "EINVAL")
+
+
+_CHECKS: dict[Argument, Callable[[Environment, State, Call, int], None]] = {
+    A.MAP: _map,
+    A.MAP_KEY: _key,
+    A.MAP_VALUE: _value,
+    A.MAP_VALUE_OR_NULL: _value,
+    A.MAP_VALUE_OUT: _value_out,
+    A.NUMBER_OUT: _number_out,
+    A.FUNCTION: _function,
+    A.SPIN_LOCK: _lock,
+    A.TIMER: _timer,
+    A.STRING: _string,
+}
+
+
+# --- Sizes.
+
+
+def _constant(call: Call, name: int, register: Register) -> None:
+    if register.kind is not Kind.NUMBER or not register.number.is_const:
+        raise Rejected(Rule.ARGUMENT, f"R{name} is not a known constant", hint="the size must be a number")
+    call.size = register.number.umin
+    call.precise.append(name)
+
+
+def _size(env: Environment, state: State, call: Call, name: int, *, zero: bool) -> None:
+    """Check memory by the register after it, which says how long it is."""
+    register = state.registers[name]
+    if register.kind is not Kind.NUMBER:
+        raise Rejected(Rule.ARGUMENT, f"R{name} type={NAMES[register.kind]} expected=scalar")
+    size = register.number
+    if size.smin < 0:
+        raise Rejected(
+            Rule.ARGUMENT,
+            f"R{name} min value is negative, either use unsigned or 'var &= const'",
+            hint="compare the length with 0, or mask it",
+        )
+    if not size.umin and not zero:
+        raise Rejected(Rule.ARGUMENT, f"R{name} invalid zero-sized read: u64=[{size.umin},{size.umax}]")
+    if size.umax >= _MOST_SIZE:
+        raise Rejected(
+            Rule.ARGUMENT,
+            f"R{name} unbounded memory access, use 'var &= const' or 'if (var < const)'",
+            hint="compare the length with the size of the memory",
+        )
+    written = call.prototype.arguments[name - 2] in _WRITTEN
+    memory(env, state, name - 1, size.umax, write=written, raw=written and size.is_const, zero=zero)
+    call.precise.append(name)
+
+
+def memory(env: Environment, state: State, name: int, size: int, *, write: bool, raw: bool, zero: bool) -> None:
+    """Check memory that a helper reads or writes; with `raw`, bytes of the stack need not have been written before."""
+    pointer = state.registers[name]
+    kind = pointer.kind
+    if kind in (Kind.PACKET, Kind.PACKET_META):
+        if write and not packet_writable(env.type):
+            raise Rejected(Rule.READ_ONLY, "cannot write into packet")
+        check_packet(pointer, name, 0, size, zero=zero)
+    elif kind is Kind.MAP_VALUE and not pointer.nullable:
+        spec = pointer.map
+        if spec is None:
+            return
+        if (write and not spec.program_may_write) or (not write and not spec.program_may_read):
+            raise Rejected(
+                Rule.READ_ONLY, f"{'write into' if write else 'read from'} map forbidden, value_size={spec.value_size}"
+            )
+        check_region(pointer, name, 0, size, spec.value_size, "map value", zero=zero)
+        check_special(pointer, 0, size)
+    elif kind is Kind.MAP_KEY:
+        if write:
+            raise Rejected(Rule.READ_ONLY, f"R{name} cannot write into map_key")
+        check_region(pointer, name, 0, size, pointer.map.key_size if pointer.map else 0, "map key", zero=zero)
+    elif kind is Kind.MEMORY and not pointer.nullable:
+        if write and pointer.read_only:
+            raise Rejected(Rule.READ_ONLY, f"R{name} cannot write into rdonly_mem")
+        check_region(pointer, name, 0, size, pointer.size, "memory", zero=zero)
+    elif kind is Kind.STACK:
+        _stack(env, state, pointer, name, size, write=write, raw=raw, zero=zero)
+    elif not (zero and not size and pointer.is_null):
+        given = NAMES[kind] + ("_or_null" if pointer.nullable else "")
+        raise Rejected(Rule.ARGUMENT, f"R{name} type={given} expected=fp, pkt, map_value, mem", register=name)
+
+
+def _stack(
+    env: Environment, state: State, pointer: Register, name: int, size: int, *, write: bool, raw: bool, zero: bool
+) -> None:
+    if not size:
+        if not zero:
+            raise Rejected(Rule.ARGUMENT, f"invalid zero-sized read from stack R{name} off={pointer.offset} size=0")
+        stack.bounds(pointer, 0, 0, write=write, name=str(name))
+        return
+    least, most = stack.bounds(pointer, 0, size, write=write, name=str(name))
+    frame = state.frames[pointer.frame]
+    if least != most and not env.privileged:
+        raise Rejected(Rule.PRIVILEGE, f"R{name} variable offset stack access prohibited for !root")
+    if raw and least == most:
+        for number in range(least // 8, (least + size - 1) // 8 + 1):
+            kept = frame.slot(number).register
+            if kept is not None and kept.is_pointer and not env.privileged:
+                raise Rejected(Rule.POINTER_LEAK, "attempt to corrupt spilled pointer on stack")
+        stack.mark_written(frame, least, least + size, Byte.MISC)
+        return
+    _read(env, frame, name, least, most + size, write=write)
+
+
+def _read(env: Environment, frame: Frame, name: int, start: int, end: int, *, write: bool) -> None:
+    """Check bytes that a helper reads; what it writes, it may write any of."""
+    for place in range(start, end):
+        slot = frame.slot(place // 8)
+        kind = slot.bytes[place % 8]
+        kept = slot.register
+        if kind == Byte.INVALID and not env.privileged:
+            raise Rejected(
+                Rule.UNINITIALISED, f"invalid read from stack R{name} off {start}+{place - start} size {end - start}"
+            )
+        if kind == Byte.SPILL and kept is not None and kept.is_pointer and not env.privileged:
+            raise Rejected(
+                Rule.POINTER_LEAK, f"invalid read from stack R{name} off {start}+{place - start} size {end - start}"
+            )
+    if write:
+        for index in range(start // 8, (end - 1) // 8 + 1):
+            slot = frame.slot(index)
+            kinds = bytearray(slot.scrubbed().bytes)
+            for part in range(max(start - 8 * index, 0), min(end - 8 * index, 8)):
+                kinds[part] = Byte.MISC
+            frame.stack[index] = Slot(bytes(kinds), None)
+
+
+def limited(least: int, most: int) -> Register:
+    """Return a number between two signed ends."""
+    scalar = Scalar.unknown()
+    scalar.smin, scalar.smax = least, most
+    scalar.smin32, scalar.smax32 = least, most
+    scalar.sync()
+    return number(scalar)

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stays the same while a program is judged: the program, its maps, who loads it for what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prestocloud_sec.bpf.isa import Instruction
+from prestocloud_sec.bpf.program import Program
+from prestocloud_sec.bpf.program_type import ProgramType
+from prestocloud_sec.bpf.verifier.contexts import CONTEXTS, Access
+from prestocloud_sec.bpf.verifier.maps import MapSpec
+
+__all__ = ["Environment"]
+
+_USUAL = {ProgramType.CGROUP_SOCK: 2, ProgramType.SK_REUSEPORT: 39}
+"""Where programs are attached that do not say where."""
+_MOVING = frozenset({ProgramType.CGROUP_SOCKOPT, ProgramType.CGROUP_SYSCTL}) - frozenset(ProgramType)
+"""Types whose context may be read through a pointer that was moved; in Linux 6.18 only those that no field is rewritten
+for, which are the tracing types."""
+
+
+class Environment:
+    """See the head of this module.
+
+    Attributes
+    ----------
+    program : Program
+    type : ProgramType
+    attach : int
+        Where it is to be attached (``expected_attach_type``), 0 if that is all the same.
+    maps : mapping of int to MapSpec
+        By the index of the load that names it.
+    privileged : bool
+        Whether it is loaded with ``CAP_BPF`` and ``CAP_PERFMON``.
+    strict_alignment : bool
+        ``BPF_F_STRICT_ALIGNMENT``.
+    gpl : bool
+        Whether its licence is GPL-compatible.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        kind: ProgramType,
+        maps: dict[int, MapSpec],
+        *,
+        attach: int = 0,
+        privileged: bool = True,
+        strict_alignment: bool = False,
+        gpl: bool = True,
+    ) -> None:
+        self.program = program
+        self.instructions: Sequence[Instruction] = program.instructions
+        self.targets = program.targets
+        self.type = kind
+        self.attach = attach or _USUAL.get(kind, 0)
+        self.maps = maps
+        self.privileged = privileged
+        self.strict_alignment = strict_alignment
+        self.gpl = gpl
+        self.context: Access | None = CONTEXTS.get(kind.name)
+        self._ids = 0
+
+    def new_id(self) -> int:
+        """Return an identifier that nothing has yet."""
+        self._ids += 1
+        return self._ids

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which registers are read later: others need not be compared (Linux 6.18, ``compute_live_registers``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prestocloud_sec.bpf.helpers.prototypes import prototype
+from prestocloud_sec.bpf.isa import (
+    Alu,
+    AluOp,
+    Atomic,
+    AtomicOp,
+    Branch,
+    CallHelper,
+    CallLocal,
+    Exit,
+    Extend,
+    Instruction,
+    Jump,
+    LegacyLoad,
+    Load,
+    LoadAcquire,
+    LoadImm64,
+    MayGoto,
+    Negate,
+    Store,
+    StoreRelease,
+    Swap,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["live_before"]
+
+_ALL = (1 << 10) - 1
+_CLOBBERED = 0b11_1111
+
+
+def _bit(register: object) -> int:
+    return 1 << register if type(register) is int and register < 10 else 0
+
+
+def _use_and_define(i: Instruction) -> tuple[int, int]:
+    """Return the registers that an instruction reads, and those that it writes, as bits."""
+    match i:
+        case Alu(AluOp.MOV, _, dst, src):
+            return _bit(src), _bit(dst)
+        case Alu(_, _, dst, src):
+            return _bit(dst) | _bit(src), _bit(dst)
+        case Negate(_, dst) | Swap(_, _, dst):
+            return _bit(dst), _bit(dst)
+        case Extend(_, dst, src):
+            return _bit(src), _bit(dst)
+        case Load(_, _, dst, base) | LoadAcquire(_, dst, base):
+            return _bit(base), _bit(dst)
+        case LoadImm64(dst):
+            return 0, _bit(dst)
+        case Store(_, base, _, src) | StoreRelease(_, base, _, src):
+            return _bit(base) | _bit(src), 0
+        case Atomic(op, fetch, _, base, _, src):
+            if op is AtomicOp.CMPXCHG:
+                return _bit(base) | _bit(src) | 1, 1
+            return _bit(base) | _bit(src), _bit(src) if fetch else 0
+        case LegacyLoad(_, indirect, src):
+            return 1 << 6 | (_bit(src) if indirect else 0), _CLOBBERED
+        case Branch(_, _, dst, src):
+            return _bit(dst) | _bit(src), 0
+        case Exit():
+            return 1, 0
+        case CallHelper(number):
+            found = prototype(number)
+            count = 5 if found is None else len(found.arguments)
+            return ((1 << count) - 1) << 1, _CLOBBERED
+        case CallLocal():
+            return 0b11_1110, _CLOBBERED
+        case _:
+            return 0, 0
+
+
+def live_before(instructions: Sequence[Instruction], targets: Sequence[int | None]) -> list[int]:
+    """Return, as bits, the registers that may be read before they are written, from before each instruction on."""
+    count = len(instructions)
+    sets = [_use_and_define(i) for i in instructions]
+    live = [0] * (count + 1)
+    changed = True
+    while changed:
+        changed = False
+        for index in range(count - 1, -1, -1):
+            i = instructions[index]
+            target = targets[index]
+            after = 0 if isinstance(i, Exit | Jump) else live[index + 1]
+            if isinstance(i, Jump | Branch | MayGoto) and target is not None:
+                after |= live[target]
+            use, define = sets[index]
+            now = use | (after & ~define)
+            if now != live[index]:
+                live[index] = now
+                changed = True
+    return live[:count]

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which numbers a check depended on: back along the way, from the register that was checked (Linux 6.18, ``backtrack``).
+
+A way is a chain of `Checkpoint` objects, each with the instructions from the one before. Going back over an instruction
+turns what was needed after it into what was needed before it; at a checkpoint what is needed there is noted, so that
+states are compared with it by that. What cannot be followed (a callback, a packet word) makes all numbers needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from prestocloud_sec.bpf.isa import (
+    Alu,
+    AluOp,
+    Atomic,
+    AtomicOp,
+    Branch,
+    CallHelper,
+    CallLocal,
+    Exit,
+    Extend,
+    Instruction,
+    LegacyLoad,
+    Load,
+    LoadAcquire,
+    LoadImm64,
+    Negate,
+    Store,
+    StoreRelease,
+    Swap,
+)
+from prestocloud_sec.bpf.verifier.registers import Kind
+from prestocloud_sec.bpf.verifier.state import Byte, State
+
+__all__ = ["Checkpoint", "Step", "mark"]
+
+
+class Step(NamedTuple):
+    """An instruction on a way.
+
+    Attributes
+    ----------
+    at : int
+        Its index.
+    depth : int
+        Frames before it.
+    place : tuple of (int, int) or None
+        For an access to the stack: frame and slot.
+    linked : tuple of (int, int)
+        For a branch on numbers with copies: where these are, as `Checkpoint.precise` has it.
+    """
+
+    at: int
+    depth: int
+    place: tuple[int, int] | None = None
+    linked: tuple[tuple[int, int], ...] = ()
+
+
+class Checkpoint:
+    """A state that was reached, kept to compare later ones with.
+
+    Attributes
+    ----------
+    state : State
+    index : int
+        The instruction before which it is.
+    parent : Checkpoint or None
+    steps : list of Step
+        From the parent to here.
+    branches : int
+        Ways from here that are not gone to their end.
+    precise : set of (int, int)
+        What is needed: frame, and register, or slot (negative).
+    hits, misses : int
+        How often a later state was covered, and was not.
+    unroll : int
+        Turns of loops of helpers that led here.
+    """
+
+    __slots__ = ("branches", "hits", "index", "misses", "parent", "precise", "state", "steps", "unroll")
+
+    def __init__(self, state: State, index: int, parent: Checkpoint | None, steps: list[Step]) -> None:
+        self.state = state
+        self.index = index
+        self.parent = parent
+        self.steps = steps
+        self.branches = self.hits = self.misses = 0
+        self.precise: set[tuple[int, int]] = set()
+        self.unroll = 0
+
+
+def mark(
+    instructions: Sequence[Instruction], parent: Checkpoint | None, steps: list[Step], needed: Iterable[tuple[int, int]]
+) -> None:
+    """Note at every checkpoint of a way what is needed there so that `needed` is known at its end."""
+    wanted = set(needed)
+    while wanted:
+        for step in reversed(steps):
+            if not _back(instructions[step.at], step, wanted):
+                _all(parent)
+                return
+            if not wanted:
+                return
+        if parent is None:
+            return
+        wanted = _note(parent, wanted)
+        steps, parent = parent.steps, parent.parent
+
+
+def _note(checkpoint: Checkpoint, wanted: set[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Note what is needed at a checkpoint; return what was not yet."""
+    fresh = set()
+    for depth, number in wanted:
+        if depth >= len(checkpoint.state.frames) or (depth, number) in checkpoint.precise:
+            continue
+        frame = checkpoint.state.frames[depth]
+        held = frame.registers[number] if number >= 0 else frame.slot(number).register
+        if number < 0 and frame.slot(number).bytes[0] != Byte.SPILL:
+            continue
+        if held is not None and held.kind is Kind.NUMBER:
+            checkpoint.precise.add((depth, number))
+            fresh.add((depth, number))
+    return fresh
+
+
+def _all(checkpoint: Checkpoint | None) -> None:
+    """Let every number be needed at all checkpoints of a way."""
+    while checkpoint is not None:
+        for depth, frame in enumerate(checkpoint.state.frames):
+            checkpoint.precise.update((depth, number) for number in range(10))
+            checkpoint.precise.update((depth, number) for number in frame.stack)
+        checkpoint = checkpoint.parent
+
+
+def _back(i: Instruction, step: Step, wanted: set[tuple[int, int]]) -> bool:
+    """Turn what is needed after a step into what is needed before it; False where that cannot be told."""
+    depth = step.depth
+    match i:
+        case Alu(AluOp.MOV, _, dst, src) | Extend(_, dst, src):
+            if (depth, dst) in wanted:
+                wanted.discard((depth, dst))
+                _add(wanted, depth, src)
+        case Alu(_, _, dst, src):
+            if (depth, dst) in wanted:
+                _add(wanted, depth, src)
+        case Negate() | Swap():
+            pass
+        case Load(_, _, dst) | LoadAcquire(_, dst):
+            _loaded(step, wanted, dst)
+        case LoadImm64(dst):
+            wanted.discard((depth, dst))
+        case Store(_, base, _, src) | StoreRelease(_, base, _, src):
+            if (depth, base) in wanted:
+                return False
+            if step.place is not None and step.place in wanted:
+                wanted.discard(step.place)
+                _add(wanted, depth, src)
+        case Atomic(op, fetch, _, base, _, src):
+            if (depth, base) in wanted:
+                return False
+            if op is AtomicOp.CMPXCHG:
+                _loaded(step, wanted, 0)
+            elif fetch:
+                _loaded(step, wanted, src)
+            if step.place in wanted:
+                return False
+        case Branch(_, _, dst, src):
+            if type(src) is int and ((depth, dst) in wanted or (depth, src) in wanted):
+                _add(wanted, depth, dst)
+                _add(wanted, depth, src)
+            if step.linked and not wanted.isdisjoint(step.linked):
+                wanted.update(step.linked)
+        case CallHelper():
+            wanted.difference_update([(depth, number) for number in range(6)])
+        case CallLocal():
+            for number in range(1, 6):
+                if (depth + 1, number) in wanted:
+                    wanted.discard((depth + 1, number))
+                    wanted.add((depth, number))
+            return not any(where == depth + 1 for where, _ in wanted)
+        case Exit():
+            if depth and (depth - 1, 0) in wanted:
+                wanted.discard((depth - 1, 0))
+                wanted.add((depth, 0))
+        case LegacyLoad():
+            return not any((depth, number) in wanted for number in range(6))
+        case _:
+            pass
+    return True
+
+
+def _add(wanted: set[tuple[int, int]], depth: int, register: object) -> None:
+    if type(register) is int and register < 10:
+        wanted.add((depth, register))
+
+
+def _loaded(step: Step, wanted: set[tuple[int, int]], dst: int) -> None:
+    if (step.depth, dst) in wanted:
+        wanted.discard((step.depth, dst))
+        if step.place is not None:
+            wanted.add(step.place)

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a state need not be gone on with, because one that covers it was (Linux 6.18, ``states_equal``).
+
+A state covers another if every way from the other on that breaks a rule would have broken it from the first. A number
+that no check depended on covers any other; one that did (it is *precise*) covers those in its range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prestocloud_sec.bpf.verifier.registers import Kind, Register
+from prestocloud_sec.bpf.verifier.state import EMPTY, Byte, Slot, State
+
+__all__ = ["Exactly", "covers"]
+
+
+class Exactly:
+    """How states are compared."""
+
+    COVERS = 0
+    """What was not needed may differ."""
+    WITHIN = 1
+    """Numbers have to lie in the range of the others, needed or not."""
+    SAME = 2
+
+
+class _Names:
+    """Which identifiers of one state are which of the other."""
+
+    __slots__ = ("known", "spare", "taken")
+
+    def __init__(self) -> None:
+        self.known: dict[int, int] = {}
+        self.taken: dict[int, int] = {}
+        self.spare = 1 << 40
+
+    def match(self, old: int, new: int) -> bool:
+        """Whether identifiers can stand for each other."""
+        if bool(old) != bool(new):
+            return False
+        return not old or self._pair(old, new)
+
+    def match_number(self, old: int, new: int) -> bool:
+        """The same for numbers: one that has no copies may have some."""
+        if not old:
+            return True
+        if not new:
+            self.spare += 1
+            new = self.spare
+        return self._pair(old, new)
+
+    def _pair(self, old: int, new: int) -> bool:
+        known = self.known.get(old)
+        if known is not None:
+            return known == new
+        if new in self.taken:
+            return False
+        self.known[old] = new
+        self.taken[new] = old
+        return True
+
+
+def covers(
+    old: State, new: State, live: Sequence[int], precise: set[tuple[int, int]], exactly: int, index: int
+) -> bool:
+    """Whether `old` covers `new`.
+
+    Parameters
+    ----------
+    old, new : State
+        Both before instruction `index`.
+    live : sequence of int
+        Registers read later, by instruction.
+    precise : set of (int, int)
+        What checks after `old` depended on: frame, and register, or slot of the stack (negative).
+    exactly : int
+        See `Exactly`.
+    index : int
+    """
+    if len(old.frames) != len(new.frames) or len(old.references) != len(new.references):
+        return False
+    names = _Names()
+    if (old.lock is None) != (new.lock is None):
+        return False
+    if (
+        old.lock is not None
+        and new.lock is not None
+        and (old.lock[0] is not new.lock[0] or not names.match(old.lock[1], new.lock[1]))
+    ):
+        return False
+    last = len(old.frames) - 1
+    for depth, (before, now) in enumerate(zip(old.frames, new.frames, strict=True)):
+        if before.entry != now.entry or before.returns_to != now.returns_to:
+            return False
+        if (before.callback is None) != (now.callback is None):
+            return False
+        needed = live[index] if depth == last else _after_call(old.frames[depth + 1].returns_to, live)
+        for number in range(10):
+            if not needed >> number & 1 and exactly != Exactly.SAME:
+                continue
+            if not _register(
+                before.registers[number], now.registers[number], names, (depth, number) in precise, exactly
+            ):
+                return False
+        for number, slot in before.stack.items():
+            if not _slot(slot, now.stack.get(number, EMPTY), names, (depth, number) in precise, exactly):
+                return False
+        if exactly == Exactly.SAME and any(number not in before.stack for number in now.stack):
+            return False
+    return all(names.match(a[0], b[0]) for a, b in zip(old.references, new.references, strict=True))
+
+
+def _after_call(returns_to: int, live: Sequence[int]) -> int:
+    """Return what a caller reads after its call: what is live there but what the call writes."""
+    return (live[returns_to] if 0 <= returns_to < len(live) else 0) & 0b11_1100_0000
+
+
+def _register(old: Register, new: Register, names: _Names, precise: bool, exactly: int) -> bool:
+    if old is new and not old.id and not old.reference:
+        return True
+    if exactly == Exactly.SAME:
+        return old.same(new) and names.match(old.id, new.id) and names.match(old.reference, new.reference)
+    kind = old.kind
+    if kind is Kind.NOTHING:
+        return True
+    if kind is not new.kind or old.nullable != new.nullable or old.read_only != new.read_only or old.ring != new.ring:
+        return False
+    if kind is Kind.NUMBER:
+        if not precise and exactly == Exactly.COVERS:
+            return True
+        if bool(old.delta) != bool(new.delta) or (old.delta and old.delta != new.delta):
+            return False
+        return old.number.covers(new.number) and names.match_number(old.id, new.id)
+    if kind in (Kind.MAP_KEY, Kind.MAP_VALUE, Kind.MEMORY, Kind.BUFFER):
+        return (
+            old.offset == new.offset
+            and old.map is new.map
+            and old.size == new.size
+            and old.number.covers(new.number)
+            and names.match(old.id, new.id)
+            and names.match(old.reference, new.reference)
+            and names.match(old.map_id, new.map_id)
+        )
+    if kind in (Kind.PACKET, Kind.PACKET_META):
+        return (
+            old.range <= new.range
+            and old.offset == new.offset
+            and names.match(old.id, new.id)
+            and old.number.covers(new.number)
+        )
+    return old.same(new) and names.match(old.id, new.id) and names.match(old.reference, new.reference)
+
+
+def _slot(old: Slot, new: Slot, names: _Names, precise: bool, exactly: int) -> bool:
+    if exactly == Exactly.SAME:
+        if old.bytes != new.bytes:
+            return False
+    else:
+        kept = old.register is not None and old.bytes[0] == Byte.SPILL
+        number = _number_of(old)
+        if number is not None and not precise and exactly == Exactly.COVERS:
+            other = _number_of(new)
+            if other is not None or Byte.SPILL not in new.bytes:
+                return True  # any bytes will do where a number was not needed
+        for was, now in zip(old.bytes, new.bytes, strict=True):
+            if was in (Byte.INVALID, Byte.MISC):
+                if now == Byte.SPILL and new.register is not None and new.register.is_pointer and was == Byte.MISC:
+                    return False
+                continue  # anything may be read where anything was
+            if was != now:
+                return False
+        if not kept:
+            return True
+    if old.register is None or new.register is None:
+        return old.register is new.register
+    return _register(old.register, new.register, names, precise, exactly)
+
+
+def _number_of(slot: Slot) -> Register | None:
+    register = slot.register
+    return register if register is not None and register.kind is Kind.NUMBER and slot.bytes[0] == Byte.SPILL else None

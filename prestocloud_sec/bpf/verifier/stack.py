@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads and writes of stack frames: registers that are kept and found again, bytes, places that vary.
+
+Follows Linux 6.18 (``check_stack_write``, ``check_stack_read``, ``check_stack_range_initialized``). A program loaded with
+all privileges may read stack bytes that were never written; one without may not, nor overwrite part of a kept pointer.
+"""
+
+from __future__ import annotations
+
+from prestocloud_sec.bpf.verifier.registers import NUMBER, Kind, Register, known
+from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
+from prestocloud_sec.bpf.verifier.state import EMPTY, STACK_SIZE, Byte, Frame, Slot, State
+
+__all__ = ["bounds", "initialised", "load", "mark_written", "store"]
+
+_UNPRIVILEGED_VARYING = "a place on the stack that varies is for privileged programs"
+
+
+def bounds(register: Register, offset: int, size: int, *, write: bool, name: str) -> tuple[int, int]:
+    """Return the least and the greatest place of an access, from r10, having checked that it stays in the frame.
+
+    Raises
+    ------
+    Rejected
+        If it does not.
+    """
+    number = register.number
+    if number.is_const:
+        least = most = register.offset + number.smin + offset
+    else:
+        if number.smax >= 1 << 29 or number.smin <= -(1 << 29):
+            raise Rejected(
+                Rule.STACK,
+                f"invalid unbounded variable-offset {_verb(write)} stack R{name}",
+                hint="bound the offset first",
+            )
+        least = register.offset + number.smin + offset
+        most = register.offset + number.smax + offset
+    if not least >= -STACK_SIZE or most + size > 0:
+        where = f"off={least}" if least == most else f"var_off={number.tnum}"
+        raise Rejected(
+            Rule.STACK,
+            f"invalid {'variable-offset ' if least != most else ''}{_verb(write)} stack R{name} {where} size={size}",
+            hint=f"the frame is the {STACK_SIZE} bytes below r10",
+        )
+    return least, most
+
+
+def _verb(write: bool) -> str:
+    return "write to" if write else "read from"
+
+
+# --- Writing.
+
+
+def store(
+    state: State, pointer: Register, offset: int, size: int, value: Register | None, *, privileged: bool, name: str
+) -> None:
+    """Write `size` bytes of a register, or (None) something unknown, to where a stack pointer points."""
+    least, most = bounds(pointer, offset, size, write=True, name=name)
+    frame = state.frames[pointer.frame]
+    if least != most:
+        if not privileged:
+            raise Rejected(Rule.PRIVILEGE, f"R{name} {_UNPRIVILEGED_VARYING}")
+        if value is not None and value.is_pointer and not privileged:
+            raise Rejected(Rule.POINTER_LEAK, f"R{name} leaks an address to a place that varies")
+        zero = value is not None and value.is_null
+        _mark_varying(frame, least, most + size, zero)
+        return
+    if value is not None and value.kind is not Kind.NUMBER:
+        _keep_pointer(state, frame, pointer.frame, least, size, value)
+        return
+    number, part = divmod(least, 8)
+    old = frame.slot(number)
+    if not privileged and old.register is not None and old.register.is_pointer and size != 8:
+        raise Rejected(Rule.POINTER_LEAK, "attempt to corrupt spilled pointer on stack", hint="write all eight bytes")
+    if value is not None and not part and privileged:
+        kept = value if _fits(value, size) else value.but(id=0, delta=0)
+        kinds = bytes([Byte.SPILL]) * size + _misc(old.bytes[size:])
+        frame.stack[number] = Slot(kinds, kept)
+        return
+    kind = Byte.ZERO if value is not None and value.is_null else Byte.MISC
+    if size == 8 and not part and value is not None and not value.is_null:
+        frame.stack[number] = Slot(bytes([Byte.SPILL]) * 8, value)
+        return
+    mark_written(frame, least, least + size, kind)
+
+
+def _fits(value: Register, size: int) -> bool:
+    return value.number.umax < 1 << 8 * size
+
+
+def _misc(kinds: bytes) -> bytes:
+    """Return what bytes beside a kept number hold: a zero or nothing stays that, all else is something."""
+    return kinds.replace(b"\1", b"\2")
+
+
+def _keep_pointer(state: State, frame: Frame, depth: int, least: int, size: int, value: Register) -> None:
+    if value.kind is Kind.NOTHING:
+        raise Rejected(Rule.UNINITIALISED, "a register that holds nothing is stored")
+    if size != 8 or least % 8:
+        raise Rejected(
+            Rule.POINTER_LEAK if size != 8 else Rule.ALIGNMENT,
+            "invalid size of register spill" if size != 8 else f"misaligned stack access off {least} size {size}",
+            hint="a pointer is kept in eight aligned bytes",
+        )
+    if value.kind is Kind.STACK and depth != len(state.frames) - 1:
+        raise Rejected(Rule.POINTER_LEAK, "cannot spill pointers to stack into stack frame of the caller", "EINVAL")
+    frame.stack[least // 8] = Slot(bytes([Byte.SPILL]) * 8, value)
+
+
+def mark_written(frame: Frame, start: int, end: int, kind: int) -> None:
+    """Let the bytes from `start` to before `end` hold something, or zero; nothing is kept there any more."""
+    for number in range(start // 8, (end - 1) // 8 + 1):
+        slot = frame.slot(number)
+        kinds = bytearray(slot.scrubbed().bytes if slot.register is not None else slot.bytes)
+        first, last = max(start - 8 * number, 0), min(end - 8 * number, 8)
+        kinds[first:last] = bytes([kind]) * (last - first)
+        frame.stack[number] = Slot(bytes(kinds), None)
+
+
+def _mark_varying(frame: Frame, start: int, end: int, zero: bool) -> None:
+    """Let any of the bytes be written: a zero is known only where zeros are written over zeros."""
+    for number in range(start // 8, (end - 1) // 8 + 1):
+        slot = frame.slot(number)
+        kinds = bytearray(slot.scrubbed().bytes if slot.register is not None else slot.bytes)
+        if zero and slot.register is not None and slot.register.is_null:
+            kinds = bytearray(bytes(slot.bytes).replace(b"\1", b"\3"))
+        for part in range(max(start - 8 * number, 0), min(end - 8 * number, 8)):
+            if not (zero and kinds[part] == Byte.ZERO):
+                kinds[part] = Byte.MISC
+        frame.stack[number] = Slot(bytes(kinds), None)
+
+
+# --- Reading.
+
+
+def load(state: State, pointer: Register, offset: int, size: int, *, privileged: bool, name: str) -> Register:
+    """Return what a load of `size` bytes from where a stack pointer points gives (not yet narrowed to them)."""
+    least, most = bounds(pointer, offset, size, write=False, name=name)
+    frame = state.frames[pointer.frame]
+    if least != most:
+        if not privileged:
+            raise Rejected(Rule.PRIVILEGE, f"R{name} {_UNPRIVILEGED_VARYING}")
+        initialised(frame, least, most + size, privileged=privileged)
+        return known(0) if _all_zero(frame, least, most + size) else NUMBER
+    number, part = divmod(least, 8)
+    slot = frame.stack.get(number, EMPTY)
+    spilled = slot.spilled
+    kept = slot.register
+    if kept is None or not spilled:
+        initialised(frame, least, least + size, privileged=privileged)
+        return known(0) if _all_zero(frame, least, least + size) else NUMBER
+    if size == 8 and spilled == 8 and not part:
+        return kept
+    if kept.is_pointer:
+        raise Rejected(
+            Rule.POINTER_LEAK, "invalid size of register fill", hint="a kept pointer is read with eight bytes"
+        )
+    if not part and size <= spilled:
+        return kept if _fits(kept, size) else kept.but(id=0, delta=0)
+    initialised(frame, least, least + size, privileged=privileged)
+    return known(0) if _all_zero(frame, least, least + size) else NUMBER
+
+
+def initialised(frame: Frame, start: int, end: int, *, privileged: bool) -> None:
+    """Check that the bytes from `start` to before `end` may be read.
+
+    Raises
+    ------
+    Rejected
+        If one was never written, unless the program is privileged.
+    """
+    if privileged:
+        return
+    for place in range(start, end):
+        slot = frame.stack.get(place // 8, EMPTY)
+        if slot.bytes[place % 8] == Byte.INVALID:
+            raise Rejected(
+                Rule.UNINITIALISED, f"invalid read from stack off {start}+{place - start} size {end - start}"
+            )
+
+
+def _all_zero(frame: Frame, start: int, end: int) -> bool:
+    for place in range(start, end):
+        slot = frame.stack.get(place // 8, EMPTY)
+        kind = slot.bytes[place % 8]
+        if kind == Byte.SPILL and slot.register is not None and slot.register.is_null:
+            continue
+        if kind != Byte.ZERO:
+            return False
+    return True

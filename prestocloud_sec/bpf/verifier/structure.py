@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be refused without running a program: its instructions, where they lead, and its functions.
+
+Follows the order of Linux 6.18: functions are found (``add_subprog_and_kfunc``), jumps stay within them
+(``check_subprogs``), loads of maps are resolved (``resolve_pseudo_ldimm64``), and every instruction is reached
+(``check_cfg``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prestocloud_sec.bpf.isa import (
+    AddressSpaceCast,
+    Alu,
+    AluOp,
+    Branch,
+    CallLocal,
+    CallRegister,
+    Exit,
+    Imm,
+    ImmKind,
+    Instruction,
+    Jump,
+    LegacyLoad,
+    LoadImm64,
+    MayGoto,
+)
+from prestocloud_sec.bpf.program_type import ProgramType
+from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
+
+if TYPE_CHECKING:
+    from prestocloud_sec.bpf.verifier.environment import Environment
+
+__all__ = ["Functions", "check"]
+
+_MOST = 1_000_000
+_MOST_UNPRIVILEGED = 4096
+_MOST_FUNCTIONS = 256
+_SHIFTS = frozenset({AluOp.LSH, AluOp.RSH, AluOp.ARSH})
+_DIVISIONS = frozenset({AluOp.DIV, AluOp.MOD, AluOp.SDIV, AluOp.SMOD})
+_READS_PACKET = frozenset({ProgramType.SOCKET_FILTER, ProgramType.SCHED_CLS, ProgramType.SCHED_ACT})
+
+
+class Functions:
+    """Where the functions of a program are.
+
+    Attributes
+    ----------
+    entries : list of int
+        The instructions that they begin with, ascending; 0 is the first.
+    """
+
+    def __init__(self, entries: list[int], count: int) -> None:
+        self.entries = entries
+        self._ends = [*entries[1:], count]
+
+    def of(self, index: int) -> int:
+        """Return the number of the function that an instruction belongs to."""
+        low, high = 0, len(self.entries)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.entries[middle] <= index:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def span(self, number: int) -> tuple[int, int]:
+        """Return the first instruction of a function, and the one behind its last."""
+        return self.entries[number], self._ends[number]
+
+
+def check(env: Environment) -> Functions:
+    """Check a program's structure.
+
+    Raises
+    ------
+    Rejected
+        With `Rejected.instruction` set where one is to blame.
+    """
+    count = len(env.program)
+    limit = _MOST if env.privileged else _MOST_UNPRIVILEGED
+    if not 0 < count <= limit:
+        raise Rejected(Rule.COMPLEXITY, f"a program of {count} instructions", "E2BIG", hint=f"1 to {limit} are allowed")
+    functions = _functions(env)
+    for number in range(len(functions.entries)):
+        _check_jumps(env, *functions.span(number))
+    for index, instruction in enumerate(env.instructions):
+        _at(index, _check_instruction, env, instruction, index)
+    _check_reached(env, functions)
+    return functions
+
+
+def _at(index: int, what: object, *arguments: object) -> None:
+    try:
+        what(*arguments)  # type: ignore[operator]
+    except Rejected as rejected:
+        rejected.instruction = index
+        raise
+
+
+def _refuse(index: int, rule: Rule, what: str, errno: str = "EINVAL", hint: str = "") -> Rejected:
+    made = Rejected(rule, what, errno, hint=hint)
+    made.instruction = index
+    return made
+
+
+def _functions(env: Environment) -> Functions:
+    entries = {0}
+    for index, instruction in enumerate(env.instructions):
+        if isinstance(instruction, CallLocal) or (
+            isinstance(instruction, LoadImm64) and instruction.kind is ImmKind.FUNCTION
+        ):
+            target = env.targets[index]
+            if target is None:
+                raise _refuse(index, Rule.STRUCTURE, "call to invalid destination")
+            if not env.privileged:
+                raise _refuse(
+                    index, Rule.PRIVILEGE, "function calls to other bpf functions are allowed for CAP_BPF", "EPERM"
+                )
+            entries.add(target)
+    if len(entries) > _MOST_FUNCTIONS:
+        raise Rejected(Rule.COMPLEXITY, "too many subprograms", "E2BIG", hint=f"{_MOST_FUNCTIONS} are allowed")
+    return Functions(sorted(entries), len(env.instructions))
+
+
+def _check_jumps(env: Environment, first: int, end: int) -> None:
+    """Check that jumps stay in their function, and that it does not run on into the next."""
+    for index in range(first, end):
+        instruction = env.instructions[index]
+        if isinstance(instruction, Jump | Branch | MayGoto):
+            target = env.targets[index]
+            if target is None or not first <= target < end:
+                raise _refuse(
+                    index,
+                    Rule.STRUCTURE,
+                    f"jump out of range from insn {index}",
+                    hint="jump to an instruction of the function",
+                )
+    if not isinstance(env.instructions[end - 1], Exit | Jump):
+        raise _refuse(end - 1, Rule.STRUCTURE, "last insn is not an exit or jmp", hint="end the function with exit")
+
+
+def _check_instruction(env: Environment, i: Instruction, index: int) -> None:
+    match i:
+        case Alu(op, bits, _, Imm(value)) if op in _SHIFTS and not 0 <= value < bits:
+            raise Rejected(Rule.STRUCTURE, f"invalid shift {value}", "EINVAL", hint=f"0 to {bits - 1}")
+        case Alu(op, _, _, Imm(0)) if op in _DIVISIONS:
+            raise Rejected(Rule.STRUCTURE, "div by zero", "EINVAL")
+        case CallRegister():
+            raise Rejected(Rule.STRUCTURE, "unknown opcode 8d", "EINVAL", hint="Linux has no calls by register")
+        case AddressSpaceCast():
+            raise Rejected(
+                Rule.STRUCTURE,
+                "addr_space_cast insn can only be used in a program that has an associated arena",
+                "EINVAL",
+            )
+        case LegacyLoad() if env.type not in _READS_PACKET:
+            raise Rejected(Rule.TYPE, "BPF_LD_[ABS|IND] instructions not allowed for this program type", "EINVAL")
+        case LoadImm64(_, kind) if kind in _NAMES_MAP and index not in env.maps:
+            raise Rejected(Rule.MAP, "fd is not pointing to valid bpf_map", "EINVAL", hint="give maps= for it")
+        case LoadImm64(_, kind, _, second) if kind in _NAMES_VALUE:
+            spec = env.maps[index]
+            if second < 0 or second >= 1 << 29:
+                raise Rejected(Rule.MAP, f"direct value offset of {second} is not allowed", "EINVAL")
+            if spec.type.name != "ARRAY" or spec.max_entries != 1:
+                raise Rejected(Rule.MAP, "no direct value access support for this map type", "EINVAL")
+            if second >= spec.value_size:
+                raise Rejected(
+                    Rule.MAP,
+                    f"invalid access to map value pointer, value_size={spec.value_size} off={second}",
+                    "EINVAL",
+                )
+        case LoadImm64(_, ImmKind.BTF_VARIABLE):
+            raise Rejected(Rule.STRUCTURE, "variables of the kernel cannot be judged here", "EINVAL")
+
+
+_NAMES_VALUE = (
+    frozenset({ImmKind.MAP_VALUE_FD, ImmKind.MAP_VALUE_INDEX}) if hasattr(ImmKind, "MAP_VALUE_FD") else frozenset()
+)
+_NAMES_MAP = frozenset(kind for kind in ImmKind if kind.name.startswith("MAP"))
+
+
+def _check_reached(env: Environment, functions: Functions) -> None:
+    """Check that something leads to every instruction."""
+    instructions, targets = env.instructions, env.targets
+    seen = bytearray(len(instructions))
+    queue = list(functions.entries)
+    while queue:
+        index = queue.pop()
+        while index < len(instructions) and not seen[index]:
+            seen[index] = 1
+            instruction = instructions[index]
+            target = targets[index]
+            if isinstance(instruction, Exit):
+                break
+            if isinstance(instruction, Jump):
+                index = target if target is not None else index
+                continue
+            if isinstance(instruction, Branch | MayGoto) and target is not None:
+                if target <= index and not env.privileged:
+                    raise _refuse(index, Rule.LOOP, f"back-edge from insn {index} to {target}")
+                queue.append(target)
+            index += 1
+    for index, reached in enumerate(seen):
+        if not reached:
+            raise _refuse(index, Rule.STRUCTURE, f"unreachable insn {index}", hint="remove it")

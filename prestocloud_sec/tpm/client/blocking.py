@@ -184,11 +184,11 @@ class Client(Methods, Standing):
             if call is None:
                 return self._drive(core.execute(command, sessions))
             try:
-                response = self._send(frame := call.frame())
+                response = self._send(call.frame)
                 if response[6:10] != OK:
-                    response = self._policy.repeat(self._send, frame, response)
+                    response = self._policy.repeat(self._send, call.frame, response)
             except BaseException:
-                call.exchange.lost()
+                call.lost()
                 raise
             if response[6:10] == OK:
                 return core.finish(call, response)  # type: ignore[no-any-return]

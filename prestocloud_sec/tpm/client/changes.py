@@ -24,7 +24,8 @@ from prestocloud_sec.tpm.spec.declare import Command
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm._secrets import Random
-    from prestocloud_sec.tpm.client.core import Call, Core
+    from prestocloud_sec.tpm.client.calls import Call
+    from prestocloud_sec.tpm.client.core import Core
 
 __all__ = ["CHANGES", "Done", "is_tracked"]
 

@@ -25,10 +25,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
+from prestocloud_sec.tpm.client.calls import Call, Exchanging, Passwords, SingleCall
 from prestocloud_sec.tpm.client.changes import CHANGES, Done
 from prestocloud_sec.tpm.client.entities import Entity, Registry
-from prestocloud_sec.tpm.client.exchanges import Exchanging, Passwords, Single
-from prestocloud_sec.tpm.client.frames import code_of, compose, plain, split
+from prestocloud_sec.tpm.client.frames import code_of, plain
 from prestocloud_sec.tpm.client.plan import OK, PLANS, Plan, plan_of
 from prestocloud_sec.tpm.client.remedies import reconcile, remedied
 from prestocloud_sec.tpm.client.residence import Residence, Steps, asked
@@ -43,7 +43,6 @@ from prestocloud_sec.tpm.session import (
     Use,
     authorize,
 )
-from prestocloud_sec.tpm.session.changes import AFTER
 from prestocloud_sec.tpm.spec.commands import FlushContext, NV_ReadPublic, NV_ReadPublic2, ReadPublic
 from prestocloud_sec.tpm.spec.constants import TPM_CC, TPM_HT, TPM_RH
 from prestocloud_sec.wire import items_of
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
 
     SessionLike: TypeAlias = Transient[Any] | Session | Use | PasswordAuthorization
 
-__all__ = ["Answered", "Call", "Core", "Sessions"]
+__all__ = ["Answered", "Core", "Sessions"]
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -76,44 +75,6 @@ class Answered(Protocol[R_co]):
     @property
     def Response(self) -> type[R_co]:  # noqa: N802  (the name of the declarations)
         """What comes back."""
-
-
-class Call:
-    """A command as it was sent.
-
-    Attributes
-    ----------
-    plan : Plan
-        Which command.
-    command : Command
-        The command.
-    entities : tuple of Entity
-        Its handles.
-    uses : tuple of Use
-        Its sessions.
-    exchange : Exchanging
-        What authorized it.
-    ends : bool
-        Whether a session ends with it.
-    """
-
-    __slots__ = ("command", "ends", "entities", "exchange", "plan", "uses")
-
-    def __init__(
-        self, plan: Plan, command: Any, entities: tuple[Entity, ...], uses: tuple[Use, ...], exchange: Exchanging
-    ) -> None:
-        self.plan = plan
-        self.command = command
-        self.entities = entities
-        self.uses = uses
-        self.exchange = exchange
-        self.ends = False
-
-    def frame(self) -> bytes:
-        """Return the bytes to send."""
-        entities = self.entities
-        handles = entities[0].real if len(entities) == 1 else b"".join([entity.real for entity in entities])
-        return compose(self.plan, handles, self.exchange)
 
 
 class Core:
@@ -195,13 +156,13 @@ class Core:
                     if done is not None:
                         return done  # type: ignore[no-any-return]
                 try:
-                    response = yield call.frame()
+                    response = yield call.frame
                 except BaseException:
-                    call.exchange.lost()
+                    call.lost()
                     raise
             if response[6:10] == OK:
                 return self.finish(call, response)  # type: ignore[no-any-return]
-            call.exchange.refused()
+            call.refused()
             rc = code_of(response)
             if not (yield from remedied(self, call, rc, tried)):
                 raise error_for(rc, call.plan.command)
@@ -219,8 +180,10 @@ class Core:
         if self.faces or self.shaken or plan.code == _FLUSH:
             return None
         self._clock = clock = self._clock + 1
-        if plan.single and sessions is not None and (call := self._begin_single(plan, command, sessions)) is not None:
-            return call
+        if plan.single and isinstance(sessions, tuple | list):
+            call = self._begin_single(plan, command, sessions)
+            if call is not None:
+                return call
         entities = tuple([self.registry.of(number) for number in plan.handles(command)])
         if sessions is not None:
             uses = self._given(plan, sessions)
@@ -240,25 +203,23 @@ class Core:
                     return None
             if own and entity.name is None:
                 return None
-        call = Call(plan, command, entities, uses, self._authorized(plan, command, entities, uses))
-        call.ends = any(not use.continue_session for use in uses)
-        return call
+        return Call(plan, command, entities, uses, self._authorized(plan, command, entities, uses))
 
     def _begin_single(self, plan: Plan, command: Any, sessions: Sequence[SessionLike]) -> Call | None:
         """Return a command with one handle and one session that only authorizes it; None if it is not that simple.
 
         What `begin` does for all commands is several times as much work.
         """
-        own = getattr(sessions[0], "_entity", None) if len(sessions) == 1 else None
-        entity = self.registry.find(plan.first(command))  # type: ignore[misc]  # it has a handle
+        if len(sessions) != 1 or plan.first is None:
+            return None
+        own, entity = getattr(sessions[0], "_entity", None), self.registry.find(plan.first(command))
         if own is None or entity is None or entity.name is None or not (entity.resident and own.resident):
             return None
         session = own.session
-        if session is None or (session.cipher is not None and any(plan.encryptable)):
+        if session is None or (session.cipher is not None and plan.encrypts):
             return None
         own.used = entity.used = self._clock
-        exchange = Single(plan.head, entity.name, command.encode_parameters(), session, session.default, entity)
-        return Call(plan, command, (entity,), (session.default,), exchange)
+        return SingleCall(plan, command, entity, session)
 
     def finish(self, call: Call, response: bytes) -> Any:
         """Check and read a response that says success, note what has changed, and return it.
@@ -272,12 +233,11 @@ class Core:
         VerificationError
             If the TPM tells another Name than the one that follows from the public area.
         """
-        plan, exchange = call.plan, call.exchange
+        plan = call.plan
         try:
-            handle, parameters, area = split(plan, response, sessions=bool(exchange.authorizations))
-            parameters = exchange.accept(parameters, area)
+            handle, parameters = call.accept(response)
         except BaseException:
-            exchange.lost()
+            call.lost()
             raise
         if call.ends:
             self._sessions_ended(call.uses)
@@ -332,20 +292,6 @@ class Core:
         auths = plan.auths
         if not uses:
             return Passwords(parameters, entities[:auths])
-        first = uses[0]
-        session = first.session
-        if (
-            len(uses) == 1 == auths
-            and first.attributes <= 1
-            and plan.code not in AFTER
-            and isinstance(session, Session)
-            and (session.cipher is None or not any(plan.encryptable))
-        ):
-            if plan.count == 1:
-                names = entities[0].name or b""
-            else:
-                names = b"".join([entity.name or b"" for entity in entities])
-            return Single(plan.head, names, parameters, session, first, entities[0])
         if not any(isinstance(use.session, Session) for use in uses):
             if len(uses) > auths:
                 raise TpmMisuseError(

@@ -7,11 +7,15 @@ is not as it should be is given to `ResponseFrame`, which has the words for it.
 
 from __future__ import annotations
 
-from prestocloud_sec.tpm.client.exchanges import Exchanging
+from typing import TYPE_CHECKING
+
 from prestocloud_sec.tpm.client.plan import HEAD, NO_SESSIONS, SESSIONS, Plan, plan_of
 from prestocloud_sec.tpm.codec.frame import ResponseFrame
 from prestocloud_sec.tpm.errors import TpmFormatError
 from prestocloud_sec.tpm.spec.declare import Command
+
+if TYPE_CHECKING:
+    from prestocloud_sec.tpm.client.calls import Exchanging
 
 __all__ = ["code_of", "compose", "plain", "split"]
 

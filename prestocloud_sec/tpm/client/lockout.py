@@ -22,7 +22,7 @@ from prestocloud_sec.tpm.spec.commands import GetCapability
 from prestocloud_sec.tpm.spec.constants import TPM_CAP, TPM_PT, TPM_RH
 
 if TYPE_CHECKING:
-    from prestocloud_sec.tpm.client.core import Call
+    from prestocloud_sec.tpm.client.calls import Call
 
 __all__ = ["Lockout", "lockout_error", "read_lockout"]
 

@@ -51,8 +51,8 @@ class Plan:
         The declarations.
     code : int
         The command code.
-    head : bytes
-        The code in four bytes, as digests of commands begin.
+    head, response_head : bytes
+        The code in four bytes, as digests of commands begin, and what those of responses begin with.
     handles : callable
         Returns the handles of a command, in order.
     count, auths : int
@@ -67,13 +67,16 @@ class Plan:
         Whether it can carry sessions.
     encryptable : tuple of bool
         Whether the first parameter of command and response is a TPM2B.
+    encrypts : bool
+        Whether that of either is.
     nothing : Response or None
         The response of a command whose response has neither handles nor parameters.
     quick : bool
         Whether the command can be sent without looking at what the client holds: it has one handle, which it
         authorizes, or none, and neither makes nor changes anything that the client keeps track of.
     single : bool
-        Whether it has one handle, which it authorizes, and does not change the value that it is authorized with.
+        Whether it has one handle, which it authorizes, does not change the value that it is authorized with, and makes
+        nothing that has a handle.
     bare_response : bytes
         The whole response of such a command, where `nothing` is in it.
     """
@@ -86,12 +89,14 @@ class Plan:
         "command",
         "count",
         "encryptable",
+        "encrypts",
         "first",
         "handles",
         "head",
         "nothing",
         "quick",
         "response",
+        "response_head",
         "sessions",
         "single",
         "start",
@@ -115,7 +120,9 @@ class Plan:
         self.encryptable = (command.first_parameter_is_2b, self.response.first_parameter_is_2b)
         self.nothing = None if self.response.__match_args__ else self.response()
         self.quick = not tracked and self.count == self.auths and self.auths < 2 and not self.answers
-        self.single = self.count == self.auths == 1 and self.code not in AFTER
+        self.encrypts = any(self.encryptable)
+        self.response_head = bytes(4) + self.head
+        self.single = self.count == self.auths == 1 and not self.answers and self.code not in AFTER
         self.bare_response = _PASSWORD_RESPONSE if self.auths else HEAD.pack(NO_SESSIONS, HEAD.size, 0)
 
     @property

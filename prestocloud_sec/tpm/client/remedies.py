@@ -21,7 +21,8 @@ from prestocloud_sec.tpm.spec.commands import SelfTest, Startup
 from prestocloud_sec.tpm.spec.constants import TPM_CAP, TPM_CC, TPM_HT, TPM_RC, TPM_SU
 
 if TYPE_CHECKING:
-    from prestocloud_sec.tpm.client.core import Call, Core
+    from prestocloud_sec.tpm.client.calls import Call
+    from prestocloud_sec.tpm.client.core import Core
 
 __all__ = ["reconcile", "remedied"]
 

@@ -28,7 +28,7 @@ from prestocloud_sec.testing.tpm_logs import (
     uefi_variable,
 )
 from prestocloud_sec.tpm.errors import TpmMisuseError
-from prestocloud_sec.tpm.eventlog import EventLog, FaultKind, ImaLog, compare, replay
+from prestocloud_sec.tpm.eventlog import EventLog, FaultKind, ImaLog, compare, kernel_log_at, replay
 from prestocloud_sec.tpm.pcr import PcrBanks
 
 SECURE_BOOT = uefi_variable(bytes.fromhex("61dfe48bca93d211aa0d00e098032b8c"), "SecureBoot", b"\1")
@@ -257,6 +257,26 @@ def test_a_changed_entry_is_named(built, data):
     assert found.misfits == (bad[number],)
     # In another bank the digest of the log says nothing, but the data still leads there.
     assert compare({"sha256": {10: built.pcr("sha256")}}, bad).matches
+
+
+@given(ima_logs(), st.data())
+def test_a_log_that_is_ahead_of_the_pcr_is_cut(built, data):
+    whole = ImaLog.decode(built.data)
+    count = data.draw(st.integers(0, len(whole)))
+    there = replay(ImaLog(whole.entries[:count]), banks=["sha256"])["sha256"].get(10, bytes(32))
+    for bank in ("sha1", "sha256"):
+        values = replay(ImaLog(whole.entries[:count]), banks=[bank])[bank].get(10, bytes(20 if bank == "sha1" else 32))
+        assert kernel_log_at({bank: {10: values}}, whole).entries == whole.entries[:count]
+    old = ImaLog(whole.entries[:count], sha1_padded=True)
+    padded = replay(old, banks=["sha256"])["sha256"].get(10, bytes(32))
+    found = kernel_log_at({"sha256": {10: padded}}, whole)
+    assert found.entries == whole.entries[:count]
+    assert compare({"sha256": {10: padded}}, found).matches
+    assert kernel_log_at({"sha256": {10: b"\1" * 32}}, whole) == whole
+    assert kernel_log_at({"sha256": {9: there}}, whole) == whole
+    before = EventLog.decode(sha1_log([measured(10, EV_SEPARATOR, bytes(4), ("sha1",))]).data)
+    both = replay(before, ImaLog(whole.entries[:count]), banks=["sha1"])["sha1"][10]
+    assert kernel_log_at({"sha1": {10: both}}, whole, before).entries == whole.entries[:count]
 
 
 def test_logs_of_one_pcr_follow_each_other():

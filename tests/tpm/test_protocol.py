@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
 import pickle
 
@@ -13,11 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prestocloud_sec.testing.tpm_device import UNRESTRICTED_SIGNING, PretendAk, PretendTpm, der
-from prestocloud_sec.testing.tpm_logs import EV_APPLICATION, EV_SEPARATOR, agile_log, image_load, measured
+from prestocloud_sec.testing.tpm_logs import (
+    EV_APPLICATION,
+    EV_SEPARATOR,
+    agile_log,
+    ima_entry,
+    ima_log,
+    image_load,
+    measured,
+)
 from prestocloud_sec.testing.tpm_protocol import World, messages
 from prestocloud_sec.tpm.attest import Grade, ReferencePolicy
 from prestocloud_sec.tpm.errors import ExchangeError, TpmFormatError, TpmMisuseError, VerificationError
-from prestocloud_sec.tpm.eventlog import EventLog
+from prestocloud_sec.tpm.eventlog import EventLog, ImaLog
+from prestocloud_sec.tpm.hashes import hash_of
 from prestocloud_sec.tpm.pcr import PcrBanks
 from prestocloud_sec.tpm.protocol import (
     Attester,
@@ -117,6 +127,22 @@ def test_a_log_of_another_boot_does_not_help():
     run = world.enrol(evil, GOOD.data)
     assert failed(run.outcome.verdict) == {"log"}
     assert not run.outcome.is_accepted
+
+
+def test_a_kernel_that_measured_on_is_judged_by_what_was_quoted():
+    entries = [
+        ima_entry("ima-ng", [b"sha256:\0" + hashlib.sha256(content).digest(), b"/bin/" + content + b"\0"])
+        for content in (b"ls", b"sh", b"evil")
+    ]
+    allowed = {f"/bin/{name}": [hashlib.sha256(name.encode()).digest()] for name in ("ls", "sh")}
+    world = World({"policy": ReferencePolicy(files=allowed), "selection": "sha256:10"})
+    for count, accepted in ((2, True), (3, False)):
+        TPM.pcrs = PcrBanks(["sha256"])
+        for _, link in ImaLog.decode(ima_log(entries[:count]).data).links(hash_of("sha256")):
+            TPM.pcrs.extend(10, {"sha256": link.value})
+        run = world.enrol(TPM.create_ak(), b"", ima_log(entries).data)
+        assert run.outcome.is_accepted is accepted
+        assert ("/bin/evil" in run.outcome.culprit) is not accepted
 
 
 def step_of(world: World, attester: Attester):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.tpm.eventlog.faults import Measurement
     from prestocloud_sec.tpm.spec.structures.attestation import TPMS_ATTEST
 
-__all__ = ["Clause", "ClauseState", "Grade", "Verdict"]
+__all__ = ["Clause", "ClauseState", "Findings", "Grade", "Verdict"]
 
 
 class ClauseState(Enum):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.tpm.eventlog.replaying import PcrComparison as PcrComparison
     from prestocloud_sec.tpm.eventlog.replaying import Replay as Replay
     from prestocloud_sec.tpm.eventlog.replaying import compare as compare
+    from prestocloud_sec.tpm.eventlog.replaying import kernel_log_at as kernel_log_at
     from prestocloud_sec.tpm.eventlog.replaying import replay as replay
     from prestocloud_sec.tpm.eventlog.uefi import ImageLoad as ImageLoad
     from prestocloud_sec.tpm.eventlog.uefi import UefiVariable as UefiVariable
@@ -43,6 +44,7 @@ _HOMES: dict[str, str] = {
     "ImaEntry": "ima",
     "replay": "replaying",
     "compare": "replaying",
+    "kernel_log_at": "replaying",
     "Replay": "replaying",
     "Comparison": "replaying",
     "PcrComparison": "replaying",

@@ -158,9 +158,9 @@ _PAYLOADS: dict[int, tuple[_Decoder, ...]] = {
     EventType.EVENT_TAG: (firmware.TaggedEvent.decode,),
     EventType.S_CRTM_CONTENTS: (uefi.FirmwareBlob.decode, uefi.FirmwareBlob2.decode, _text),
     EventType.S_CRTM_VERSION: (_version,),
-    EventType.COMPACT_HASH: (_text,),
-    EventType.IPL: (_text,),
-    EventType.IPL_PARTITION_DATA: (_text,),
+    EventType.COMPACT_HASH: (_text, Opaque),
+    EventType.IPL: (_text, Opaque),  # boot loaders write what they like
+    EventType.IPL_PARTITION_DATA: (_text, Opaque),
     EventType.OMIT_BOOT_DEVICE_EVENTS: (_text,),
     EventType.EFI_VARIABLE_DRIVER_CONFIG: (uefi.UefiVariable.decode,),
     EventType.EFI_VARIABLE_BOOT: (uefi.UefiVariable.decode,),

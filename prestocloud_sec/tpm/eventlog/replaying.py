@@ -15,7 +15,7 @@ sections 3.3.3 and 10.4.5.3 (StartupLocality); TCG PC Client Platform TPM Profil
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     Log: TypeAlias = EventLog | ImaLog
     PcrValues: TypeAlias = Mapping[Any, Mapping[int, bytes]]
 
-__all__ = ["Comparison", "PcrComparison", "Replay", "compare", "links_of", "replay", "start_value"]
+__all__ = ["Comparison", "PcrComparison", "Replay", "compare", "kernel_log_at", "links_of", "replay", "start_value"]
 
 _DYNAMIC = range(17, 23)
 _HCRTM_LOCALITY = 4
@@ -324,6 +324,54 @@ def compare(pcrs: PcrValues | Replay, *logs: Log) -> Comparison:
                 replayed = algorithm.new(replayed + link.value).digest()
             rows.append(PcrComparison(bank, pcr, replayed, actual, len(links), fault))
     return Comparison(tuple(rows), tuple(uncompared), tuple(misfit for log in held for misfit in log.misfits))
+
+
+def kernel_log_at(pcrs: PcrValues | Replay, log: ImaLog, *before: Log) -> ImaLog:
+    """Return the part of a kernel's log that was written when PCRs had some values.
+
+    The kernel goes on measuring while a quote is made and its log is read, so the log may be ahead. Whether the kernel
+    is one that extends other banks with SHA-1 and zeros (before 5.8) is found out too.
+
+    Parameters
+    ----------
+    pcrs : mapping of bank to mapping of int to bytes
+        The values.
+    log : ImaLog
+        The log, as it was read afterwards.
+    before : EventLog or ImaLog
+        Logs of what extended the same PCRs before.
+
+    Returns
+    -------
+    ImaLog
+        The log up to the entry that led to the values; as it was given where none did.
+    """
+    given, held = pcr_values(pcrs), _logs((log, *before))
+    for padded in (log.sha1_padded, not log.sha1_padded):
+        variant = replace(log, sha1_padded=padded)
+        for bank, values in given.items():
+            for pcr in (pcr for pcr in log.pcrs if pcr in values):
+                count = _entries_until(variant, pcr, bank, values[pcr], held[1:])
+                if count is not None:
+                    return replace(variant, entries=variant.entries[:count])
+    return log
+
+
+def _entries_until(log: ImaLog, pcr: int, bank: int, value: bytes, before: tuple[Log, ...]) -> int | None:
+    """Return how many entries lead a PCR to a value: as many as do, those of other PCRs that follow included."""
+    algorithm = hash_of(bank)
+    state = start_value(pcr, algorithm.size, before)
+    for link in links_of(before, algorithm).get(pcr, []):
+        state = algorithm.new(state + link.value).digest()
+    found = 0 if state == value else None
+    for count, (number, link) in enumerate(log.links(algorithm), start=1):
+        if number == pcr:
+            state = algorithm.new(state + link.value).digest()
+            if state != value and found is not None:
+                return found
+        if state == value:
+            found = count
+    return found
 
 
 def pcr_values(pcrs: PcrValues | Replay) -> dict[int, dict[int, bytes]]:

@@ -32,6 +32,7 @@ from prestocloud_sec.tpm.errors import TpmFormatError, TpmInputError, TpmMisuseE
 from prestocloud_sec.tpm.eventlog.constants import MOST_PCRS
 from prestocloud_sec.tpm.eventlog.ima import ImaLog
 from prestocloud_sec.tpm.eventlog.log import EventLog
+from prestocloud_sec.tpm.eventlog.replaying import kernel_log_at
 from prestocloud_sec.tpm.names import name_of
 from prestocloud_sec.tpm.pcr.selection import PcrSelection
 from prestocloud_sec.tpm.protocol.certificates import certificate_from, certificate_list
@@ -83,11 +84,13 @@ class Verifier(Challenger):
         ``make_credential(ek_public, name, secret)`` returns what TPM2_MakeCredential returns for an endorsement key's
         public area: the contents of TPM2B_ID_OBJECT and of TPM2B_ENCRYPTED_SECRET.
     selection : PcrSelection, str or mapping
-        What is to be quoted.
+        What is to be quoted. PCRs that programs extend without telling a log (systemd does, in 11 and 15) cannot be
+        judged by one, and are better left out where a log is asked for.
     policy : ReferencePolicy, optional
         What values and measurements should be.
     logs : WantedLogs, optional
-        Which logs are asked for; by default those that the policy needs.
+        Which logs are asked for; by default those that the policy needs. A log of the kernel may be ahead of the quote:
+        what it holds beyond is not looked at.
     intermediates : iterable of Certificate, DER or PEM
         Certificates between the roots and endorsement keys, for devices that do not send them.
     crls : iterable of CertificateRevocationList
@@ -205,13 +208,15 @@ class Verifier(Challenger):
         proved = hmac.compare_digest(evidence.proof, wanted)
         words = "the TPM of the endorsement key has the attestation key" if proved else "the secret was not unwrapped"
         findings.note("credential", proved, words)
-        logs = _read_logs(findings, self._logs, evidence)
+        logs, values = _read_logs(findings, self._logs, evidence), _values(findings, evidence)
+        if values is not None and logs and isinstance(logs[-1], ImaLog):
+            logs[-1] = kernel_log_at(values, logs[-1], *logs[:-1])
         verdict = verify_quote(
             evidence.attest,
             evidence.signature,
             keys.ak,
             nonce=pending.transcript(QUOTE_LABEL),
-            pcrs=_values(findings, evidence),
+            pcrs=values,
             selection=self._selection,
             logs=logs,
             policy=self._policy,

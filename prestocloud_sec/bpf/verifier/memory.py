@@ -305,7 +305,8 @@ def check_packet(pointer: Register, base: int, offset: int, size: int, *, zero: 
     if place < 0 or (not size and not zero) or place + size > pointer.range:
         raise Rejected(
             Rule.PACKET,
-            f"invalid access to packet, off={place} size={size}, R{base}(id={pointer.id},off={place},r={pointer.range})",
+            f"invalid access to packet, off={place} size={size}, "
+            f"R{base}(id={pointer.id},off={place},r={pointer.range})",
             hint="compare the pointer plus what is read with data_end first",
         )
 

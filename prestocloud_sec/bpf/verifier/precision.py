@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which numbers a check depended on: back along the way, from the register that was checked (Linux 6.18, ``backtrack``).
+"""Which numbers a check depended on: back along the way from the register that was checked.
+
+Follows Linux 6.18 (``mark_chain_precision``, ``backtrack_insn``).
 
 A way is a chain of `Checkpoint` objects, each with the instructions from the one before. Going back over an instruction
 turns what was needed after it into what was needed before it; at a checkpoint what is needed there is noted, so that

@@ -42,7 +42,7 @@ class _Names:
         return not old or self._pair(old, new)
 
     def match_number(self, old: int, new: int) -> bool:
-        """The same for numbers: one that has no copies may have some."""
+        """Match those of numbers: one that has no copies may have some."""
         if not old:
             return True
         if not new:

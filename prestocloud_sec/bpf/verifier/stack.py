@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads and writes of stack frames: registers that are kept and found again, bytes, places that vary.
 
-Follows Linux 6.18 (``check_stack_write``, ``check_stack_read``, ``check_stack_range_initialized``). A program loaded with
-all privileges may read stack bytes that were never written; one without may not, nor overwrite part of a kept pointer.
+Follows Linux 6.18 (``check_stack_write``, ``check_stack_read``, ``check_stack_range_initialized``). A program loaded
+with all privileges may read stack bytes that were never written; one without may not, nor overwrite part of a kept
+pointer.
 """
 
 from __future__ import annotations

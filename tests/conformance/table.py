@@ -77,10 +77,9 @@ TABLE: dict[str, Row] = {
     **_rows_of("tpm", "streams"),
     **_rows_of("tpm", "sessions"),
     **_rows_of("tpm", "policies"),
+    **_rows_of("tpm", "protect"),
     **_rows_of("tpm", "attestations"),
     **_rows_of("tpm", "eventlogs", {"eventlogs.json": lambda logs: [f"eventlogs/{log['file']}" for log in logs]}),
     "bpf/verifier_selftests.json": Row(),
     "bpf/elf/index.json": Row(refers=lambda index: [t[k] for t in index["tests"] for k in ("object", "source")]),
-    "tpm/credentials.json": Row(),
-    "tpm/duplicates.json": Row(),
 }

@@ -2,8 +2,8 @@
 """Hypothesis strategies of PCR selections and of what is done to PCRs.
 
 >>> from hypothesis import find
->>> find(pcr_selections(), lambda selection: len(selection) == 1)
-PcrSelection.of('sha1:0')
+>>> find(pcr_selections(), lambda selection: len(selection.rows) == 1)
+PcrSelection.of('sha1:none')
 """
 
 from __future__ import annotations

@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from prestocloud_sec.tpm.errors import TpmResponseError as TpmResponseError
     from prestocloud_sec.tpm.errors import TransportError as TransportError
     from prestocloud_sec.tpm.errors import VerificationError as VerificationError
+    from prestocloud_sec.tpm.eventlog.comparing import compare as compare
     from prestocloud_sec.tpm.eventlog.ima import ImaLog as ImaLog
     from prestocloud_sec.tpm.eventlog.log import EventLog as EventLog
-    from prestocloud_sec.tpm.eventlog.replaying import compare as compare
     from prestocloud_sec.tpm.eventlog.replaying import replay as replay
     from prestocloud_sec.tpm.names import name_of as name_of
     from prestocloud_sec.tpm.names import qualified_name as qualified_name
@@ -87,7 +87,7 @@ _HOMES: dict[str, str] = {
     "Verdict": "attest.verdict",
     "VerificationError": "errors",
     "Verifier": "protocol.verifier",
-    "compare": "eventlog.replaying",
+    "compare": "eventlog.comparing",
     "connect": "client.opening",
     "connect_async": "client.opening",
     "decode_command": "codec.tree",

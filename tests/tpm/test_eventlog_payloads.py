@@ -15,10 +15,28 @@ from hypothesis import strategies as st
 
 from prestocloud_sec.testing.tpm_logs import gpt_data, image_load, spec_id, uefi_variable
 from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError
-from prestocloud_sec.tpm.eventlog import DevicePath, Event, EventType, Guid, decode_payload, firmware, payloads, uefi
+from prestocloud_sec.tpm.eventlog import (
+    DevicePath,
+    Event,
+    EventType,
+    Guid,
+    decode_payload,
+    firmware,
+    payloads,
+    uefi,
+)
 from prestocloud_sec.tpm.eventlog.device_path import DevicePathNode
 from prestocloud_sec.tpm.eventlog.origins import origin_of
 from prestocloud_sec.tpm.eventlog.payloads import Opaque, Separator, Text, Unreadable, summary
+from prestocloud_sec.tpm.eventlog.variables import (
+    BootOrder,
+    LoadOption,
+    SignatureData,
+    SignatureDatabase,
+    SignatureList,
+    UefiAuthority,
+    UefiVariable,
+)
 
 GLOBAL = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
 SECURITY = "d719b2cb-3d3a-4596-a3bc-dad00e67656f"
@@ -75,14 +93,29 @@ PAYLOADS = [
     (0x8, b"1.0\0", Text, "1.0"),
     (0x8, bytes.fromhex("1efb6b540c1d5540a4ad4ef4bf17b83a"), Guid, "546bfb1e-1d0c-4055-a4ad-4ef4bf17b83a"),
     (0xD, b"grub_cmd: insmod ext2\0", Text, "grub_cmd: insmod ext2"),
-    (0x80000001, uefi_variable(RAW[GLOBAL], "SecureBoot", b"\1"), uefi.UefiVariable, "SecureBoot = on"),
-    (0x80000001, uefi_variable(RAW[GLOBAL], "SecureBoot", b""), uefi.UefiVariable, "SecureBoot is not set"),
-    (0x80000001, uefi_variable(RAW[SECURITY], "db", signature_list(bytes(32))), uefi.UefiVariable, "db = 1 entries"),
-    (0x80000002, uefi_variable(RAW[GLOBAL], "BootOrder", b"\2\0\1\0"), uefi.UefiVariable, "BootOrder = 0002, 0001"),
-    (0x8000000C, uefi_variable(RAW[GLOBAL], "Boot0001", load_option("Linux", PCI_PATH)), uefi.UefiVariable, "Linux"),
-    (0x80000002, uefi_variable(RAW[GLOBAL], "Other", b"123"), uefi.UefiVariable, "Other = 3 bytes"),
-    (0x800000E0, uefi_variable(RAW[SECURITY], "db", OWNER + b"cert"), uefi.UefiAuthority, "db entry of 4 bytes"),
-    (0x800000E0, uefi_variable(RAW[GLOBAL], "SbatLevel", b"sbat,1"), uefi.UefiAuthority, "SbatLevel"),
+    (0x80000001, uefi_variable(RAW[GLOBAL], "SecureBoot", b"\1"), UefiVariable, "SecureBoot = on"),
+    (0x80000001, uefi_variable(RAW[GLOBAL], "SecureBoot", b""), UefiVariable, "SecureBoot is not set"),
+    (
+        0x80000001,
+        uefi_variable(RAW[SECURITY], "db", signature_list(bytes(32))),
+        UefiVariable,
+        "db = 1 entries",
+    ),
+    (
+        0x80000002,
+        uefi_variable(RAW[GLOBAL], "BootOrder", b"\2\0\1\0"),
+        UefiVariable,
+        "BootOrder = 0002, 0001",
+    ),
+    (
+        0x8000000C,
+        uefi_variable(RAW[GLOBAL], "Boot0001", load_option("Linux", PCI_PATH)),
+        UefiVariable,
+        "Linux",
+    ),
+    (0x80000002, uefi_variable(RAW[GLOBAL], "Other", b"123"), UefiVariable, "Other = 3 bytes"),
+    (0x800000E0, uefi_variable(RAW[SECURITY], "db", OWNER + b"cert"), UefiAuthority, "db entry of 4 bytes"),
+    (0x800000E0, uefi_variable(RAW[GLOBAL], "SbatLevel", b"sbat,1"), UefiAuthority, "SbatLevel"),
     (0x80000003, image_load("\\EFI\\shim.efi"), uefi.ImageLoad, "\\EFI\\shim.efi"),
     (0x80000004, struct.pack("<QQQQ", 1, 2, 3, 0), uefi.ImageLoad, "2 bytes in memory"),
     (0x80000006, gpt_data(["root", "swap"]), uefi.GptEvent, "root, swap"),
@@ -143,10 +176,10 @@ def test_counts_allocate_nothing(raw):
 
 def test_fields_are_where_the_specification_puts_them():
     variable = decode_payload(0x80000001, uefi_variable(RAW[SECURITY], "dbx", signature_list(bytes(32), b"\1" * 32)))
-    assert isinstance(variable, uefi.UefiVariable)
+    assert isinstance(variable, UefiVariable)
     assert (str(variable.guid), variable.name) == (SECURITY, "dbx")
     database = variable.contents
-    assert isinstance(database, uefi.SignatureDatabase)
+    assert isinstance(database, SignatureDatabase)
     assert [(kind.name, entry.owner.encode(), entry.data) for kind, entry in database.entries] == [
         ("EFI_CERT_SHA256", OWNER, bytes(32)),
         ("EFI_CERT_SHA256", OWNER, b"\1" * 32),
@@ -155,12 +188,12 @@ def test_fields_are_where_the_specification_puts_them():
     assert isinstance(gpt, uefi.GptEvent)
     assert (gpt.header.my_lba, gpt.header.alternate_lba, gpt.header.first_usable_lba) == (1, 2047, 34)
     assert (gpt.partitions[0].type.encode(), gpt.partitions[0].guid.encode()) == (b"\1" * 16, b"\x65" * 16)
-    option = uefi.LoadOption.decode(load_option("Linux", PCI_PATH + FILE_PATH, b"args"))
+    option = LoadOption.decode(load_option("Linux", PCI_PATH + FILE_PATH, b"args"))
     assert (option.attributes, option.description, option.optional_data) == (1, "Linux", b"args")
     assert option.device_path is None
-    assert str(uefi.LoadOption.decode(load_option("x", PCI_PATH)).device_path) == "PciRoot(0x0)/Pci(0x2,0x0)"
-    assert uefi.UefiAuthority.decode(uefi_variable(RAW[SECURITY], "db", OWNER + b"c")).entry.data == b"c"
-    assert uefi.UefiVariable(Guid(GLOBAL), "SecureBoot", b"\2").contents is None
+    assert str(LoadOption.decode(load_option("x", PCI_PATH)).device_path) == "PciRoot(0x0)/Pci(0x2,0x0)"
+    assert UefiAuthority.decode(uefi_variable(RAW[SECURITY], "db", OWNER + b"c")).entry.data == b"c"
+    assert UefiVariable(Guid(GLOBAL), "SecureBoot", b"\2").contents is None
 
 
 @pytest.mark.parametrize(
@@ -234,16 +267,16 @@ def test_values_do_not_change():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: uefi.UefiVariable(GLOBAL, 7, b""),
-        lambda: uefi.UefiVariable(GLOBAL, "x", "text"),
-        lambda: uefi.UefiVariable(7, "x", b""),
-        lambda: uefi.SignatureList(GLOBAL, b"", 20, (uefi.SignatureData(GLOBAL, b"abc"),)),
-        lambda: uefi.SignatureList(GLOBAL, b"", 3, ()),
-        lambda: uefi.SignatureDatabase((7,)),
-        lambda: uefi.BootOrder((1 << 16,)),
-        lambda: uefi.BootOrder(7),
-        lambda: uefi.LoadOption(0, "a\0b", b""),
-        lambda: uefi.LoadOption(0, "a", bytes(1 << 16)),
+        lambda: UefiVariable(GLOBAL, 7, b""),
+        lambda: UefiVariable(GLOBAL, "x", "text"),
+        lambda: UefiVariable(7, "x", b""),
+        lambda: SignatureList(GLOBAL, b"", 20, (SignatureData(GLOBAL, b"abc"),)),
+        lambda: SignatureList(GLOBAL, b"", 3, ()),
+        lambda: SignatureDatabase((7,)),
+        lambda: BootOrder((1 << 16,)),
+        lambda: BootOrder(7),
+        lambda: LoadOption(0, "a\0b", b""),
+        lambda: LoadOption(0, "a", bytes(1 << 16)),
         lambda: uefi.ImageLoad(0, 0, 0, b""),
         lambda: uefi.ImageLoad(1 << 64, 0, 0, DevicePath()),
         lambda: uefi.GptEvent(7, ()),
@@ -261,7 +294,7 @@ def test_values_do_not_change():
         lambda: decode_payload("x", b""),
         lambda: decode_payload(4, 7),
         lambda: summary(7),
-        lambda: uefi.UefiVariable.decode("text"),
+        lambda: UefiVariable.decode("text"),
     ],
 )
 def test_what_makes_no_value_is_refused(make):
@@ -271,10 +304,10 @@ def test_what_makes_no_value_is_refused(make):
 
 def test_names_of_variables_keep_halves_of_characters():
     raw = uefi_variable(RAW[GLOBAL], "ab", b"")[:32] + b"\x00\xd8\x61\x00"
-    variable = uefi.UefiVariable.decode(raw)
+    variable = UefiVariable.decode(raw)
     assert variable.encode() == raw
     assert summary(variable).isprintable()
-    assert uefi.UefiVariable(Guid(GLOBAL), "\ud83d\ude00", b"") == uefi.UefiVariable(Guid(GLOBAL), "😀", b"")
+    assert UefiVariable(Guid(GLOBAL), "\ud83d\ude00", b"") == UefiVariable(Guid(GLOBAL), "😀", b"")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from prestocloud_sec.tpm.attest.reference import ReferencePolicy
 from prestocloud_sec.tpm.attest.statement import Expected, open_statement
 from prestocloud_sec.tpm.attest.verdict import Findings, Verdict
 from prestocloud_sec.tpm.errors import TpmMisuseError
-from prestocloud_sec.tpm.eventlog.replaying import compare, pcr_values, replay, start_value
+from prestocloud_sec.tpm.eventlog.comparing import compare, pcr_values
+from prestocloud_sec.tpm.eventlog.replaying import replay, start_value
 from prestocloud_sec.tpm.hashes import HashAlgorithm, hash_of
 from prestocloud_sec.tpm.pcr.banks import PCRS, PcrBanks
 from prestocloud_sec.tpm.pcr.selection import PcrSelection

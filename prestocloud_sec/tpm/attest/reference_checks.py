@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING
 
 from prestocloud_sec.tpm._banks import bank_name
 from prestocloud_sec.tpm.eventlog.constants import EventType
-from prestocloud_sec.tpm.eventlog.ima import ImaEntry, ImaLog
-from prestocloud_sec.tpm.eventlog.log import Event, EventLog
-from prestocloud_sec.tpm.eventlog.uefi import UefiVariable
+from prestocloud_sec.tpm.eventlog.event import Event
+from prestocloud_sec.tpm.eventlog.ima import ImaLog
+from prestocloud_sec.tpm.eventlog.ima_entry import ImaEntry
+from prestocloud_sec.tpm.eventlog.log import EventLog
+from prestocloud_sec.tpm.eventlog.variables import UefiVariable
 from prestocloud_sec.tpm.hashes import hash_of
 
 if TYPE_CHECKING:

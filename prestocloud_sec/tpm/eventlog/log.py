@@ -19,22 +19,19 @@ out was not extended by it, as with TPM2_PCR_Extend.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, overload
 
 from prestocloud_sec.tpm._banks import bank_id, bank_name, known_bank
 from prestocloud_sec.tpm._given import octets
 from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError
 from prestocloud_sec.tpm.eventlog._layout import Source
 from prestocloud_sec.tpm.eventlog.constants import END_MARK, MOST_PCRS, EventType, event_name
+from prestocloud_sec.tpm.eventlog.event import Digest, Event
 from prestocloud_sec.tpm.eventlog.firmware import SPEC_ID_03, SpecIdEvent
-from prestocloud_sec.tpm.eventlog.origins import origin_of
-from prestocloud_sec.tpm.eventlog.payloads import Payload, decode_payload, summary
-from prestocloud_sec.tpm.hashes import HashName, hash_of
 from prestocloud_sec.tpm.spec.constants import TPM_ALG_ID
 from prestocloud_sec.wire import items_of, shown, whole
 
@@ -43,7 +40,7 @@ if TYPE_CHECKING:
 
     from prestocloud_sec.wire import BytesLike
 
-__all__ = ["Digest", "Event", "EventLog", "LogFormat"]
+__all__ = ["EventLog", "LogFormat"]
 
 _SHA1_SIZE = 20
 _HEADERS = {"sha1": 32, "crypto-agile": 16}
@@ -55,107 +52,6 @@ class LogFormat(Enum):
 
     SHA1 = "sha1"
     CRYPTO_AGILE = "crypto-agile"
-
-
-class Digest(NamedTuple):
-    """What was extended into one bank: the bank's algorithm, and the digest."""
-
-    algorithm: int
-    value: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One record of an event log.
-
-    Attributes
-    ----------
-    pcr : int
-        The PCR that was extended; for EV_NO_ACTION anything, also the handle of an NV index.
-    type : EventType or int
-        What was measured; a plain number where the profile has no name for it.
-    digests : tuple of Digest
-        What was extended into each bank, in the order of the log; no bank twice.
-    data : bytes
-        What the log says about it; `payload` reads it.
-    number : int
-        The position in its log, from 0. Not part of the value.
-    """
-
-    pcr: int
-    type: int
-    digests: tuple[Digest, ...]
-    data: bytes
-    number: int = field(default=0, compare=False)
-
-    def __post_init__(self) -> None:
-        for name in ("pcr", "type", "number"):
-            held = whole(getattr(self, name), f"Event.{name}", 0, 0xFFFFFFFF, error=TpmMisuseError)
-            object.__setattr__(self, name, held)
-        with contextlib.suppress(ValueError):
-            object.__setattr__(self, "type", EventType(self.type))
-        if self.pcr >= MOST_PCRS and self.is_extended:
-            raise TpmMisuseError(
-                f"{event_name(self.type)} in PCR {self.pcr}", where="Event.pcr", expected=f"0 to {MOST_PCRS - 1}"
-            )
-        object.__setattr__(self, "data", octets(self.data, "Event.data", most=0xFFFFFFFF))
-        object.__setattr__(self, "digests", _digests(self.digests))
-
-    @property
-    def is_extended(self) -> bool:
-        """Whether the event was extended into its PCR; EV_NO_ACTION is there to be read only."""
-        return self.type != EventType.NO_ACTION
-
-    @property
-    def name(self) -> str:
-        """The specification's name of the type."""
-        return event_name(self.type)
-
-    @property
-    def payload(self) -> Payload:
-        """The data as what the type says it is; see `decode_payload`."""
-        return decode_payload(self.type, self.data)
-
-    @property
-    def summary(self) -> str:
-        """One short line about the data."""
-        return summary(self.payload)
-
-    def digest(self, bank: HashName) -> bytes | None:
-        """Return what was extended into a bank; None if nothing was."""
-        number = bank_id(bank)
-        return next((found.value for found in self.digests if found.algorithm == number), None)
-
-    def digest_fits(self, bank: HashName) -> bool | None:
-        """Tell whether the digest is that of the data.
-
-        Returns
-        -------
-        bool or None
-            None where that cannot be told: nothing was extended into the bank, or what was hashed is not in the log.
-        """
-        value, origin = self.digest(bank), origin_of(self.pcr, self.type, self.data)
-        if value is None or not self.is_extended or not origin.contents:
-            return None
-        digest = hash_of(bank).digest
-        if any(digest(content) == value for content in origin.contents):
-            return True
-        return False if origin.binding else None
-
-    def __str__(self) -> str:
-        return f"event {self.number}: PCR {self.pcr} {self.name}: {self.summary}"
-
-
-def _digests(given: Any) -> tuple[Digest, ...]:
-    where = "Event.digests"
-    held = []
-    for item in items_of(given, where, "an iterable of pairs", error=TpmMisuseError):
-        if not isinstance(item, tuple) or len(item) != 2:
-            raise TpmMisuseError(shown(item), where=where, expected="a pair of algorithm and digest")
-        held.append(Digest(bank_id(item[0], f"{where}.algorithm"), octets(item[1], f"{where}.value")))
-    if len({digest.algorithm for digest in held}) != len(held):
-        raise TpmMisuseError("one bank twice", where=where, expected="each bank once")
-    return tuple(held)
 
 
 _ENDS = (END_MARK.to_bytes(4, "little"), bytes(4))

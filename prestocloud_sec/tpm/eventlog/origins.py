@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from prestocloud_sec.tpm.errors import TpmFormatError
 from prestocloud_sec.tpm.eventlog.constants import EventType
-from prestocloud_sec.tpm.eventlog.uefi import UefiVariable
+from prestocloud_sec.tpm.eventlog.variables import UefiVariable
 
 __all__ = ["Origin", "origin_of"]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from prestocloud_sec.tpm._banks import bank_name
 from prestocloud_sec.tpm._given import octets
 from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError
-from prestocloud_sec.tpm.eventlog import firmware, uefi
+from prestocloud_sec.tpm.eventlog import firmware, uefi, variables
 from prestocloud_sec.tpm.eventlog._layout import FirmwareStructure
 from prestocloud_sec.tpm.eventlog.constants import EventType
 from prestocloud_sec.tpm.eventlog.guid import Guid
@@ -162,12 +162,12 @@ _PAYLOADS: dict[int, tuple[_Decoder, ...]] = {
     EventType.IPL: (_text, Opaque),  # boot loaders write what they like
     EventType.IPL_PARTITION_DATA: (_text, Opaque),
     EventType.OMIT_BOOT_DEVICE_EVENTS: (_text,),
-    EventType.EFI_VARIABLE_DRIVER_CONFIG: (uefi.UefiVariable.decode,),
-    EventType.EFI_VARIABLE_BOOT: (uefi.UefiVariable.decode,),
-    EventType.EFI_VARIABLE_BOOT2: (uefi.UefiVariable.decode,),
-    EventType.EFI_VARIABLE_AUTHORITY: (uefi.UefiAuthority.decode,),
-    EventType.EFI_SPDM_DEVICE_POLICY: (uefi.UefiVariable.decode,),
-    EventType.EFI_SPDM_DEVICE_AUTHORITY: (uefi.UefiAuthority.decode,),
+    EventType.EFI_VARIABLE_DRIVER_CONFIG: (variables.UefiVariable.decode,),
+    EventType.EFI_VARIABLE_BOOT: (variables.UefiVariable.decode,),
+    EventType.EFI_VARIABLE_BOOT2: (variables.UefiVariable.decode,),
+    EventType.EFI_VARIABLE_AUTHORITY: (variables.UefiAuthority.decode,),
+    EventType.EFI_SPDM_DEVICE_POLICY: (variables.UefiVariable.decode,),
+    EventType.EFI_SPDM_DEVICE_AUTHORITY: (variables.UefiAuthority.decode,),
     EventType.EFI_BOOT_SERVICES_APPLICATION: (uefi.ImageLoad.decode,),
     EventType.EFI_BOOT_SERVICES_DRIVER: (uefi.ImageLoad.decode,),
     EventType.EFI_RUNTIME_SERVICES_DRIVER: (uefi.ImageLoad.decode,),
@@ -211,20 +211,20 @@ def decode_payload(event_type: int, data: BytesLike) -> Payload:
     return Opaque(raw) if problem is None else Unreadable(raw, str(problem))
 
 
-def _variable(payload: uefi.UefiVariable) -> str:
+def _variable(payload: variables.UefiVariable) -> str:
     contents = payload.contents
     if not payload.data:
         words = " is not set"
-    elif isinstance(payload, uefi.UefiAuthority):
+    elif isinstance(payload, variables.UefiAuthority):
         entry = payload.entry
         words = "" if entry is None else f" entry of {len(entry.data)} bytes"
     elif isinstance(contents, bool):
         words = " = on" if contents else " = off"
-    elif isinstance(contents, uefi.SignatureDatabase):
+    elif isinstance(contents, variables.SignatureDatabase):
         words = f" = {len(contents.entries)} entries"
-    elif isinstance(contents, uefi.BootOrder):
+    elif isinstance(contents, variables.BootOrder):
         words = f" = {', '.join(f'{number:04X}' for number in contents.options)}"
-    elif isinstance(contents, uefi.LoadOption):
+    elif isinstance(contents, variables.LoadOption):
         words = f" = {contents.description}"
     else:
         words = f" = {len(payload.data)} bytes"
@@ -237,8 +237,8 @@ _SUMMARIES: dict[type, Callable[..., str]] = {
     Separator: lambda p: f"error: {p.data.hex()}" if p.is_error else p.data.hex(),
     Opaque: lambda p: f"{len(p.data)} bytes",
     Unreadable: lambda p: f"{len(p.data)} bytes; {p.problem}",
-    uefi.UefiVariable: _variable,
-    uefi.UefiAuthority: _variable,
+    variables.UefiVariable: _variable,
+    variables.UefiAuthority: _variable,
     uefi.ImageLoad: lambda p: str(p.device_path) or f"{p.length} bytes in memory",
     uefi.GptEvent: lambda p: f"disk {p.header.disk_guid}: {', '.join(part.name for part in p.partitions)}",
     uefi.FirmwareBlob: lambda p: f"{p.length} bytes at {p.base:#x}",

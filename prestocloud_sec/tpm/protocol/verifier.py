@@ -29,10 +29,10 @@ from prestocloud_sec.tpm.attest.quote import verify_quote
 from prestocloud_sec.tpm.attest.reference import ReferencePolicy
 from prestocloud_sec.tpm.attest.verdict import Findings, Verdict
 from prestocloud_sec.tpm.errors import TpmFormatError, TpmInputError, TpmMisuseError, TpmUnavailableError
+from prestocloud_sec.tpm.eventlog.comparing import kernel_log_at
 from prestocloud_sec.tpm.eventlog.constants import MOST_PCRS
 from prestocloud_sec.tpm.eventlog.ima import ImaLog
 from prestocloud_sec.tpm.eventlog.log import EventLog
-from prestocloud_sec.tpm.eventlog.replaying import kernel_log_at
 from prestocloud_sec.tpm.names import name_of
 from prestocloud_sec.tpm.pcr.selection import PcrSelection
 from prestocloud_sec.tpm.protocol.certificates import certificate_from, certificate_list

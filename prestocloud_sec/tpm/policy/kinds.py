@@ -62,7 +62,9 @@ class Kind:
 
     def admit(self, value: Any, where: str) -> Any:
         """Return the value as it is held; TpmMisuseError if it is none."""
-        raise NotImplementedError
+        raise TpmMisuseError(
+            f"{type(self).__name__} holds nothing: {shown(value)}", where=where, expected="another kind"
+        )
 
     def dump(self, value: Any) -> Any:
         """Return a held value as JSON has it."""

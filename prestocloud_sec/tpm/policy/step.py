@@ -85,9 +85,9 @@ class Step:
         """Return the digest of the policy so far, the command's code, and arguments."""
         return algorithm.digest(digest, self.code.to_bytes(4, "big"), *arguments)
 
-    def run(self, course: Course) -> Generator[Any, Any, None]:
+    def run(self, course: Course) -> Generator[Any, Any, None]:  # noqa: ARG002  (that of a command needs it)
         """Yield what has to be done in a policy session, taking the answers; see `Policy.run`."""
-        raise NotImplementedError
+        raise PolicyError(f"{type(self).__name__} is no command", where="step", expected="one of those in STEPS")
 
     def words(self) -> str:
         """Return what the step asks for, for a line of the tree."""

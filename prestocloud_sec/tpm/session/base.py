@@ -219,7 +219,7 @@ class Session(KeepsSecrets):
         self._last_nonce = nonce
         return nonce
 
-    def keying(self, name: bytes, value: AuthValue | None) -> Keying:
+    def keying(self, name: bytes, value: AuthValue | None) -> Keying:  # noqa: ARG002  (both kinds need them)
         """Return what a command is authorized with.
 
         Parameters
@@ -238,7 +238,7 @@ class Session(KeepsSecrets):
         plain : bytes
             What the field is, where it is no HMAC.
         """
-        raise NotImplementedError
+        raise TpmMisuseError("of neither kind", where=repr(self), expected="an HmacSession or a PolicySession")
 
     def keyed(self, value: bytearray | None) -> Any:
         """Return the HMAC that is keyed with the session key, then `value`; its caller takes a copy."""

@@ -23,6 +23,8 @@ __all__ = ["S32_MAX", "S32_MIN", "S64_MAX", "S64_MIN", "Scalar", "signed", "sign
 S64_MIN, S64_MAX = -(1 << 63), (1 << 63) - 1
 S32_MIN, S32_MAX = -(1 << 31), (1 << 31) - 1
 _HIGH = U64 ^ U32
+_SIGN, _SIGN32 = 1 << 63, 1 << 31
+_FULL = (U64, U32, S64_MIN, S64_MAX, S32_MIN, S32_MAX)
 
 
 def signed(word: int) -> int:
@@ -213,25 +215,105 @@ class Scalar:
     def sync(self) -> None:
         """Let ranges and tnum teach each other, in the kernel's order and no further.
 
+        `sync_readably` says how; this does the same on local variables, and leaves out what cannot change anything.
+        """
+        value, mask = self.tnum
+        umin, umax, smin, smax = self.umin, self.umax, self.smin, self.smax
+        umin32, umax32, smin32, smax32 = self.umin32, self.umax32, self.smin32, self.smax32
+        if mask == U64 and umin == umin32 == 0 and (umax, umax32, smin, smax, smin32, smax32) == _FULL:
+            return
+        for turn in (0, 1):
+            # What the bits say of the ranges.
+            if mask != U64:
+                most = value | mask
+                umin, umax = value if value > umin else umin, most if most < umax else umax
+                sign = mask & _SIGN
+                least, most = signed(value | sign), signed(most & ~sign)
+                smin, smax = least if least > smin else smin, most if most < smax else smax
+                low, free = value & U32, mask & U32
+                most = low | free
+                umin32, umax32 = low if low > umin32 else umin32, most if most < umax32 else umax32
+                sign = free & _SIGN32
+                least, most = signed32(low | sign), signed32(most & ~sign)
+                smin32, smax32 = least if least > smin32 else smin32, most if most < smax32 else smax32
+            if turn:
+                break
+            for _ in range(3):
+                before = (umin, umax, smin, smax, umin32, umax32, smin32, smax32, value, mask)
+                # What the whole word says of its low half.
+                if umin >> 32 == umax >> 32:
+                    least, most = umin & U32, umax & U32
+                    if least <= most:
+                        umin32, umax32 = least if least > umin32 else umin32, most if most < umax32 else umax32
+                    least, most = (least ^ _SIGN32) - _SIGN32, (most ^ _SIGN32) - _SIGN32
+                    if least <= most:
+                        smin32, smax32 = least if least > smin32 else smin32, most if most < smax32 else smax32
+                elif (umin >> 32) + 1 == umax >> 32:
+                    least, most = signed32(umin), signed32(umax)
+                    if least < 0 <= most:
+                        smin32, smax32 = least if least > smin32 else smin32, most if most < smax32 else smax32
+                if smin >> 32 == smax >> 32:
+                    least, most = smin & U32, smax & U32
+                    if least <= most:
+                        umin32, umax32 = least if least > umin32 else umin32, most if most < umax32 else umax32
+                    least, most = (least ^ _SIGN32) - _SIGN32, (most ^ _SIGN32) - _SIGN32
+                    if least <= most:
+                        smin32, smax32 = least if least > smin32 else smin32, most if most < smax32 else smax32
+                elif (smin >> 32) + 1 & U32 == smax >> 32 & U32:
+                    least, most = signed32(smin), signed32(smax)
+                    if least < 0 <= most:
+                        smin32, smax32 = least if least > smin32 else smin32, most if most < smax32 else smax32
+                least, most = (umin32 ^ _SIGN32) - _SIGN32, (umax32 ^ _SIGN32) - _SIGN32
+                if least <= most:
+                    smin32, smax32 = least if least > smin32 else smin32, most if most < smax32 else smax32
+                least, most = smin32 & U32, smax32 & U32
+                if least <= most:
+                    umin32, umax32 = least if least > umin32 else umin32, most if most < umax32 else umax32
+                # What signed and unsigned ranges say of each other.
+                least, most = (umin ^ _SIGN) - _SIGN, (umax ^ _SIGN) - _SIGN
+                if least <= most:
+                    smin, smax = least if least > smin else smin, most if most < smax else smax
+                least, most = smin & U64, smax & U64
+                if least <= most:
+                    umin, umax = least if least > umin else umin, most if most < umax else umax
+                elif umax < least:
+                    smin = signed(umin)
+                    umax = most if most < umax else umax
+                elif most < umin:
+                    smax = signed(umax)
+                    umin = least if least > umin else umin
+                # What the low half says of the whole word.
+                least, most = umin & _HIGH | umin32, umax & _HIGH | umax32
+                umin, umax = least if least > umin else umin, most if most < umax else umax
+                least, most = smin & ~U32 | umin32, smax & ~U32 | umax32
+                smin, smax = least if least > smin else smin, most if most < smax else smax
+                if smin32 >= 0 and smin >= S32_MIN and smax <= S32_MAX:
+                    smin = umin = smin32
+                    smax = umax = smax32
+                    value, mask = Tnum(value, mask).intersect(Tnum.range(smin, smax))
+                if before == (umin, umax, smin, smax, umin32, umax32, smin32, smax32, value, mask):
+                    break
+            # What the ranges say of the bits.
+            if umin or umax != U64:
+                value, mask = Tnum(value, mask).intersect(Tnum.range(umin, umax))
+            if umin32 or umax32 != U32:
+                whole = Tnum(value, mask)
+                value, mask = whole.with_low(whole.low.intersect(Tnum.range(umin32, umax32)))
+        self.tnum = Tnum(value, mask)
+        self.umin, self.umax, self.smin, self.smax = umin, umax, smin, smax
+        self.umin32, self.umax32, self.smin32, self.smax32 = umin32, umax32, smin32, smax32
+
+    def sync_readably(self) -> None:
+        """Let ranges and tnum teach each other: what `sync` does, step by step.
+
         Sound: every step takes an end of a range to a bound that something else known implies, and never beyond it.
         """
-        if self.tnum.mask or not self._settled():
-            self.learn_from_bits()
-            self._deduce()
-            self._deduce()
-            self._deduce()
-            self._learn_bits()
-            self.learn_from_bits()
-
-    def _settled(self) -> bool:
-        """Whether a known word is all that the ranges say."""
-        word = self.tnum.value
-        return (
-            self.umin == self.umax == word
-            and self.smin == self.smax == signed(word)
-            and self.umin32 == self.umax32 == word & U32
-            and self.smin32 == self.smax32 == signed32(word)
-        )
+        self.learn_from_bits()
+        self._deduce()
+        self._deduce()
+        self._deduce()
+        self._learn_bits()
+        self.learn_from_bits()
 
     def learn_from_bits(self) -> None:
         """Narrow the ranges to what the known bits allow: unknown bits all 0 at least, all 1 at most.

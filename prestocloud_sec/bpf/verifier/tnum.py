@@ -141,17 +141,23 @@ class Tnum(NamedTuple):
     def __mul__(self, other: Tnum) -> Tnum:  # type: ignore[override]
         """Multiply, as by hand: shift and add.
 
-        Sound: for each bit of `self` from the lowest, `other`, shifted, is added if the bit is 1; where it is unknown,
-        what follows stands for the sum with and without.
+        Sound: for each bit of `self` from the lowest, `other`, shifted, is added (as `+` does) if the bit is 1; where
+        it is unknown, what follows stands for the sum with and without (as `union` does).
         """
-        a, b, total = self, other, ZERO
-        while a.value or a.mask:
-            if a.value & 1:
-                total = total + b
-            elif a.mask & 1:
-                total = total.union(total + b)
-            a, b = a.rsh(1), b.lsh(1)
-        return total
+        value, mask, other_value, other_mask = self.value, self.mask, other.value, other.mask
+        known = unknown = place = 0
+        while value | mask and unknown >> place != U64 >> place:  # once all above is unknown, it stays so
+            if (value | mask) & 1:
+                low = known + other_value & U64
+                varies = (low + unknown + other_mask & U64) ^ low | unknown | other_mask
+                low &= ~varies
+                if mask & 1:  # with and without it
+                    varies |= unknown | known ^ low
+                    low &= known & ~varies
+                known, unknown = low, varies
+            value, mask, place = value >> 1, mask >> 1, place + 1
+            other_value, other_mask = other_value << 1 & U64, other_mask << 1 & U64
+        return Tnum(known, unknown)
 
     def lsh(self, shift: int) -> Tnum:
         """Shift left; known and unknown bits move alike."""

@@ -88,8 +88,11 @@ def test_sign_extension(size: int, bits: int) -> None:
 
 def test_ranges_and_bits_teach_each_other_nothing_false() -> None:
     scalars, words = drawn_scalars(np.random.default_rng(5))
-    for scalar in scalars:
+    readably = [s.copy() for s in scalars]
+    for scalar, other in zip(scalars, readably, strict=True):
         scalar.sync()
+        other.sync_readably()
+    assert scalars == readably
     assert all_in(scalars, words)
     for size, kind in ((1, np.uint8), (2, np.uint16), (4, np.uint32), (8, np.uint64)):
         narrowed = [s.copy() for s in scalars]

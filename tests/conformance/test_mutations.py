@@ -47,9 +47,9 @@ INPUTS: dict[str, set[str]] = {
     # In a broken copy, where another break changes nothing.
     "tpm/attestations.json": {"signature_hex", "public_hex", "extra_data_hex", "nv_contents_hex"},
     "tpm/corpus.jsonl": {"command_hex", "response_hex"},
-    # In a broken copy, where another break changes nothing.
-    "tpm/credentials.json": {"id_object_hex", "encrypted_secret_hex", "secret_hex"},
-    "tpm/duplicates.json": {"seed_hex", "duplicate_hex", "inner_key_hex"},
+    # In a broken copy, where another break changes nothing; attributes of the parent that are in no computation.
+    "tpm/credentials.json": {"id_object_hex", "encrypted_secret_hex", "secret_hex", "parent_public_hex"},
+    "tpm/duplicates.json": {"seed_hex", "duplicate_hex", "inner_key_hex", "parent_public_hex"},
     "tpm/names.json": {"qualified_name_hex", "parent_qualified_name_hex", "hierarchy"},  # where the parent is unknown
     # Handles that no Name tells; values whose last zeros do not count; the entity of a binding that is not used.
     "tpm/sessions.json": {

@@ -13,7 +13,7 @@ from prestocloud_sec.testing.tpm_protocol import World
 from prestocloud_sec.tpm.attest import verify_certify, verify_creation, verify_nv, verify_quote, verify_time
 from prestocloud_sec.tpm.errors import TpmUnavailableError
 from prestocloud_sec.tpm.pcr import PcrBanks, PcrSelection
-from prestocloud_sec.tpm.protocol import Attester
+from prestocloud_sec.tpm.protocol import Attester, Verifier
 from prestocloud_sec.tpm.public_keys import public_key_of
 from prestocloud_sec.tpm.spec import TPMT_PUBLIC
 from prestocloud_sec.tpm.transport import Transport, open_transport
@@ -26,6 +26,12 @@ EK_TEMPLATE = (
     + two_bytes(EK_POLICY)
     + bytes.fromhex("0006008000430010080000000000")
     + two_bytes(bytes(256))
+)
+ECC_EK_TEMPLATE = (
+    bytes.fromhex("0023000b000300b2")
+    + two_bytes(EK_POLICY)
+    + bytes.fromhex("000600800043 0010 0003 0010")
+    + two_bytes(bytes(32)) * 2
 )
 SCHEMES = {"ecdsa": "0018000b", "rsassa": "0014000b", "rsapss": "0016000b"}
 
@@ -192,9 +198,11 @@ def test_time_and_nv_are_attested(tpm):
         assert [c.name for c in verify_nv(attest, signature, public, contents=content[:-1]).failed] == ["contents"]
 
 
-def test_the_whole_protocol(tpm):
+@pytest.mark.parametrize("template", [EK_TEMPLATE, ECC_EK_TEMPLATE])
+def test_the_whole_protocol(tpm, template):
     world = World()
-    ek, ek_public, _ = tpm.create_primary(ENDORSEMENT, EK_TEMPLATE)
+    world.verifier = Verifier([world.root.certificate], world.key, issuer=world.issuer)
+    ek, ek_public, _ = tpm.create_primary(ENDORSEMENT, template)
     certificate = world.maker.certify_ek(public_key_of(TPMT_PUBLIC.decode(ek_public)))
     pseudonyms = []
     for scheme in ("ecdsa", "rsassa"):

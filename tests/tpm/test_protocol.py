@@ -41,6 +41,7 @@ from prestocloud_sec.tpm.protocol import (
     Verifier,
     WantedLogs,
 )
+from prestocloud_sec.tpm.spec import TPM_ALG_ID, TPMS_SCHEME_HASH, TPMT_PUBLIC
 
 BANKS = ("sha256",)
 WORLD = World()
@@ -507,6 +508,39 @@ def test_a_credential_that_cannot_be_made_is_told():
     for wrong in (lambda *_: 7, lambda *_: (b"a", b"b", b"c"), lambda *_: (b"a", ""), lambda: None):
         with pytest.raises(TpmMisuseError):
             Verifier([WORLD.root.certificate], WORLD.key, wrong).received(WORLD.attester(AK).enrol(), WORLD.now)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"parameters": {"symmetric": (0x10, None, None)}},
+        {"parameters": {"scheme": (0x14, 0x0B)}},
+        {"nameAlg": 0x10},
+        {"nameAlg": 0x12},
+    ],
+)
+def test_a_certified_key_in_a_strange_public_area_is_told(changes):
+    """The certificate vouches for the key alone; what stands around it is the attester's word."""
+    public = TPMT_PUBLIC.decode(TPM.ek_public)
+    parameters = public.parameters
+    for name, (kind, *more) in changes.get("parameters", {}).items():
+        old = getattr(parameters, name)
+        if name == "symmetric":
+            parameters = parameters.replace(symmetric=type(old)(TPM_ALG_ID(kind), *more))
+        else:
+            parameters = parameters.replace(scheme=type(old)(TPM_ALG_ID(kind), TPMS_SCHEME_HASH(TPM_ALG_ID(more[0]))))
+    odd = public.replace(parameters=parameters, nameAlg=TPM_ALG_ID(changes.get("nameAlg", 0x0B)))
+    chain = [WORLD.maker.certify_ek(TPM.ek_private.public_key()), WORLD.maker.certificate]
+    verifier = Verifier([WORLD.root.certificate], WORLD.key)
+    step = verifier.received(Attester.endorsed(AK.public, odd, chain, WORLD.key.public_key()).enrol(), WORLD.now)
+    assert step.verdict is None or failed(step.verdict) == {"credential"}
+    assert step.verdict is not None or "scheme" in changes.get("parameters", {})
+
+
+def test_credentials_are_made_in_software():
+    """The library's own credential is opened by the pretended TPM, which has none of its code."""
+    verifier = Verifier([WORLD.root.certificate], WORLD.key)
+    assert WORLD.run(verifier, WORLD.attester(AK), AK).step.is_accepted
 
 
 def test_machines_keep_their_secrets():

@@ -28,7 +28,13 @@ from prestocloud_sec.tpm._secrets import drawn
 from prestocloud_sec.tpm.attest.quote import verify_quote
 from prestocloud_sec.tpm.attest.reference import ReferencePolicy
 from prestocloud_sec.tpm.attest.verdict import Findings, Verdict
-from prestocloud_sec.tpm.errors import TpmFormatError, TpmInputError, TpmMisuseError, TpmUnavailableError
+from prestocloud_sec.tpm.errors import (
+    TpmFormatError,
+    TpmInputError,
+    TpmMisuseError,
+    TpmUnavailableError,
+    VerificationError,
+)
 from prestocloud_sec.tpm.eventlog.comparing import kernel_log_at
 from prestocloud_sec.tpm.eventlog.constants import MOST_PCRS
 from prestocloud_sec.tpm.eventlog.ima import ImaLog
@@ -58,7 +64,7 @@ __all__ = ["Verifier"]
 
 T = TypeVar("T")
 
-_SECRET_SIZE = 32  # what fits into a TPM2B_DIGEST of SHA-256, the least that endorsement keys have
+_SECRET_SIZE = 32
 
 _MAY_BE_UNCHECKED = {"signer", "clock", "firmware", "ek revocation"}
 """Clauses that nothing was given to check with: an accepted device may lack them."""
@@ -80,9 +86,10 @@ class Verifier(Challenger):
         Roots of the makers of TPMs that are trusted.
     signing_key : Ed25519PrivateKey
         Signs the decisions.
-    make_credential : callable
+    make_credential : callable, optional
         ``make_credential(ek_public, name, secret)`` returns what TPM2_MakeCredential returns for an endorsement key's
-        public area: the contents of TPM2B_ID_OBJECT and of TPM2B_ENCRYPTED_SECRET.
+        public area: the contents of TPM2B_ID_OBJECT and of TPM2B_ENCRYPTED_SECRET. By default that is done in software
+        (`prestocloud_sec.tpm.protect.credential`).
     selection : PcrSelection, str or mapping
         What is to be quoted. PCRs that programs extend without telling a log (systemd does, in 11 and 15) cannot be
         judged by one, and are better left out where a log is asked for.
@@ -119,7 +126,7 @@ class Verifier(Challenger):
         self,
         roots: Iterable[CertificateLike],
         signing_key: Ed25519PrivateKey,
-        make_credential: MakeCredential,
+        make_credential: MakeCredential | None = None,
         *,
         selection: SelectionLike = "sha256:0,1,2,3,4,5,6,7",
         policy: ReferencePolicy | None = None,
@@ -140,7 +147,9 @@ class Verifier(Challenger):
             most_exchanges=most_exchanges,
             random=random,
         )
-        if not callable(make_credential):
+        if make_credential is None:
+            make_credential = self._in_software
+        elif not callable(make_credential):
             raise TpmMisuseError(shown(make_credential), where="make_credential", expected="a callable")
         self._roots = certificate_list(roots, "roots")
         self._intermediates = certificate_list(intermediates, "intermediates")
@@ -186,7 +195,7 @@ class Verifier(Challenger):
         is_ak = check_ak(findings, ak)
         if not is_ek or not is_ak or ek is None or ak is None:
             return None
-        secret = drawn(self._random, _SECRET_SIZE)
+        secret = drawn(self._random, min(_SECRET_SIZE, _digest_size(ek)))
         try:
             wrapped = result_of(
                 *(self._make_credential, ek, name_of(ak), secret),
@@ -201,6 +210,14 @@ class Verifier(Challenger):
             findings.note("credential", False, f"none can be made for this endorsement key: {error}")
             return None
         return challenge, _Keys(ak, secret)
+
+    def _in_software(self, ek: TPMT_PUBLIC, name: bytes, secret: bytes) -> tuple[bytes, bytes]:
+        from prestocloud_sec.tpm.protect.credential import make_credential
+
+        try:
+            return make_credential(ek, name, secret, random=self._random)
+        except TpmMisuseError as error:  # a certified key in a public area that is none of a storage key
+            raise VerificationError(error.what, where=error.where, expected=error.expected) from error
 
     def _judged(self, pending: Pending, evidence: Evidence, when: datetime.datetime) -> None:  # noqa: ARG002
         findings, keys = pending.findings, pending.context
@@ -230,6 +247,12 @@ class Verifier(Challenger):
 
     def _issued(self, context: _Keys, when: datetime.datetime) -> tuple[bytes, ...]:
         return () if self._issuer is None else self._issuer.issue(context.ak, when)
+
+
+def _digest_size(ek: TPMT_PUBLIC) -> int:
+    """Return how long a secret for an endorsement key may be; as long as any where its hash is not known."""
+    known = known_bank(int(ek.nameAlg))
+    return _SECRET_SIZE if known is None else known.size
 
 
 def _logs_for(policy: ReferencePolicy | None) -> WantedLogs:

@@ -53,12 +53,18 @@ __all__ = ["Explorer"]
 
 MOST_INSTRUCTIONS = 1_000_000
 _MOST_WAITING = 8192
+_LONG_WAY = 400
+"""Instructions after which a state is kept in any case: going back over them takes time."""
 _ATOMIC_NOT = frozenset({Kind.CONTEXT, Kind.PACKET, Kind.PACKET_META, Kind.FLOW_KEYS}) | {
     kind for kind in Kind if kind.is_socket
 }
 
 
 _REWRITTEN = frozenset({Kind.CONTEXT, Kind.BTF}) | {kind for kind in Kind if kind.is_socket}
+
+
+_JUMPING = frozenset({Jump, Branch, MayGoto, CallHelper, CallLocal, CallKfunc, Exit})
+"""Instructions that count when it is decided whether a state is worth keeping."""
 
 
 class _Way(NamedTuple):
@@ -149,7 +155,10 @@ class Explorer:
             if self.observe is not None:
                 self.observe(index, state)
             instruction = instructions[index]
-            following = _STEPS[type(instruction)](self, state, instruction, index)
+            kind = type(instruction)
+            if kind in _JUMPING:
+                self.jumps += 1
+            following = _STEPS[kind](self, state, instruction, index)
 
     def _stops(self) -> frozenset[int]:
         """Return the instructions before which states are compared."""
@@ -171,9 +180,8 @@ class Explorer:
     def _seen(self, state: State, index: int) -> bool:
         """Whether a state that was here covers this one; otherwise keep it, if it is worth it."""
         i = self.env.instructions[index]
-        self.jumps += 1
         forced = isinstance(i, MayGoto) or (isinstance(i, CallHelper) and i.number in calls.CALLBACKS)
-        forced = forced or len(self.steps) > 40
+        forced = forced or len(self.steps) > _LONG_WAY
         add = forced or (self.jumps - self.jumps_before >= 2 and self.processed - self.processed_before >= 8)
         kept = self.kept.get(index)
         for old in list(kept) if kept else ():

@@ -114,6 +114,8 @@ def refined(op: BranchOp, bits: int, left: Scalar, right: Scalar, taken: bool) -
         else:
             _in_order(ranges[bits], strict == taken, a, b)
     for one in (a, b):
+        if one.settled:
+            continue
         if one.possible:  # ranges that are empty would teach each other anything
             one.sync()
         if not one.possible:

@@ -139,6 +139,17 @@ class Scalar:
             and self.smin32 <= self.smax32
         )
 
+    @property
+    def settled(self) -> bool:
+        """Whether all that is known says one word: nothing more can be learnt of it."""
+        return (
+            not self.tnum.mask
+            and self.umin == self.umax
+            and self.smin == self.smax
+            and self.umin32 == self.umax32
+            and self.smin32 == self.smax32
+        )
+
     def __contains__(self, word: object) -> bool:
         """Whether it stands for a word (an int modulo 2**64)."""
         if not isinstance(word, int):
@@ -294,11 +305,12 @@ class Scalar:
                 if before == (umin, umax, smin, smax, umin32, umax32, smin32, smax32, value, mask):
                     break
             # What the ranges say of the bits.
-            if umin or umax != U64:
-                value, mask = Tnum(value, mask).intersect(Tnum.range(umin, umax))
-            if umin32 or umax32 != U32:
-                whole = Tnum(value, mask)
-                value, mask = whole.with_low(whole.low.intersect(Tnum.range(umin32, umax32)))
+            low = (1 << (umin ^ umax).bit_length()) - 1
+            mask &= low
+            value = (value | umin & ~low) & ~mask
+            low = (1 << (umin32 ^ umax32).bit_length()) - 1
+            free = mask & (low | _HIGH)
+            value, mask = (value | umin32 & ~low) & ~free, free
         self.tnum = Tnum(value, mask)
         self.umin, self.umax, self.smin, self.smax = umin, umax, smin, smax
         self.umin32, self.umax32, self.smin32, self.smax32 = umin32, umax32, smin32, smax32

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -25,6 +26,7 @@ __all__ = [
     "Command",
     "ExitCode",
     "answer",
+    "file_bytes",
     "hex_bytes",
     "json_option",
     "new_console",
@@ -153,6 +155,18 @@ def stdin_bytes(limit: int = STDIN_LIMIT) -> bytes:
     data = sys.stdin.buffer.read(limit + 1)
     if len(data) > limit:
         raise InputError("too long", where="standard input", expected=f"at most {limit} bytes")
+    return data
+
+
+def file_bytes(path: str, limit: int) -> bytes:
+    """Read a file, up to `limit` bytes; an InputError says what the system refused."""
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(limit + 1)
+    except (OSError, ValueError) as error:  # a ValueError is a path with a zero byte
+        raise InputError(getattr(error, "strerror", None) or "no path", where=path, expected="a file") from error
+    if len(data) > limit:
+        raise InputError("too long", where=path, expected=f"at most {limit} bytes")
     return data
 
 

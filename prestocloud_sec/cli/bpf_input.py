@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prestocloud_sec.cli.base import hex_bytes, stdin_bytes
+from prestocloud_sec.cli.base import file_bytes, hex_bytes, stdin_bytes
 from prestocloud_sec.errors import InputError, PrestoCloudError
 from prestocloud_sec.wire import shown
 
@@ -80,7 +80,7 @@ def source_of(given: str) -> str:
     if given == "-":
         data = stdin_bytes(PROGRAM_LIMIT)
     elif _is_file(given):
-        data = _read(given, PROGRAM_LIMIT)
+        data = file_bytes(given, PROGRAM_LIMIT)
     else:
         return given if "\n" in given else given.replace(";", "\n")
     if data.startswith(b"\x7fELF"):
@@ -100,17 +100,6 @@ def _is_file(given: str) -> bool:
     return (
         len(given) < _LONGEST_PATH and "\n" not in given and "\0" not in given and os.path.isfile(given)  # noqa: PTH113
     )
-
-
-def _read(path: str, limit: int) -> bytes:
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(limit + 1)
-    except (OSError, ValueError) as error:  # a ValueError is a path with a zero byte
-        raise InputError(getattr(error, "strerror", None) or "no path", where=path, expected="a file") from error
-    if len(data) > limit:
-        raise InputError("too long", where=path, expected=f"at most {limit} bytes")
-    return data
 
 
 def _is_hex(text: str) -> bool:
@@ -186,7 +175,7 @@ def capture_of(path: str) -> Capture:
     """Return the capture in a pcap file."""
     from prestocloud_sec.pcap import Capture
 
-    return Capture(_read(path, CAPTURE_LIMIT))
+    return Capture(file_bytes(path, CAPTURE_LIMIT))
 
 
 _KINDS = ("hash", "array", "percpu_hash", "percpu_array", "lru_hash", "lru_percpu_hash", "lpm_trie", "queue", "stack")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from prestocloud_sec.tpm.codec.admit import octets
 from prestocloud_sec.tpm.codec.pcap import conversations, is_capture
@@ -22,7 +22,11 @@ from prestocloud_sec.wire import shown
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
 
-__all__ = ["decode_stream", "messages_in", "split_messages"]
+__all__ = ["FORMS", "Form", "decode_stream", "messages_in", "split_messages"]
+
+Form: TypeAlias = Literal["hex", "swtpm", "pcap", "bytes"]
+FORMS: tuple[Form, ...] = ("hex", "swtpm", "pcap", "bytes")
+"""What captured traffic comes in: hexadecimal text, a log of swtpm, a packet capture, the bytes themselves."""
 
 _TAGS = (0x8001, 0x8002, 0x00C4)
 _LOG_HEAD = re.compile(rb"^\s*SWTPM_IO_(Read|Write): length (\d{1,9})\s*$", re.MULTILINE)
@@ -58,37 +62,58 @@ def split_messages(data: BytesLike) -> list[bytes]:
     return messages
 
 
-def messages_in(data: BytesLike | str) -> list[bytes]:
-    """Return the messages in hexadecimal text, a log of swtpm, a packet capture, or bytes; which one it is shows.
+def messages_in(data: BytesLike | str, form: Form | None = None) -> list[bytes]:
+    """Return the messages in hexadecimal text, a log of swtpm, a packet capture, or bytes.
 
     Parameters
     ----------
     data : bytes-like or str
         The contents of the file, or the text.
+    form : str, optional
+        Which of `FORMS` it is. Without it that shows.
 
     Raises
     ------
     TpmFormatError
-        If it is none of these, or a message in it is broken.
+        If it is none of these, or not the one that was named, or a message in it is broken.
     TpmMisuseError
-        If `data` is neither bytes-like nor text.
+        If `data` is neither bytes-like nor text, or `form` names none.
     """
+    if form is not None and form not in FORMS:
+        raise TpmMisuseError(shown(form), where="form", expected=", ".join(FORMS))
     raw = data.encode("utf-8", "replace") if isinstance(data, str) else octets(data, "data")
     if len(raw) > _MOST:
         raise TpmMisuseError(f"{len(raw)} bytes", where="data", expected=f"{_MOST} at most", hint="cut it in pieces")
     if not raw.strip(b" \t\r\n\v\f:,-"):
         raise TpmFormatError("nothing in it", where="data", expected="hex, a log of swtpm, a capture, or messages")
-    if is_capture(raw):
+    found = _form_of(raw) if form is None else form
+    if found == "pcap":
+        if not is_capture(raw):
+            raise TpmFormatError("no packet capture", where="data", offset=0, expected="pcap or pcapng")
         return [message for conversation in conversations(raw) for message in _split_network(conversation)]
+    if found == "swtpm":
+        messages = list(_from_log(raw))
+        if not messages:
+            raise TpmFormatError("no message", where="log", expected="lines with SWTPM_IO_Read and SWTPM_IO_Write")
+        return messages
+    return split_messages(_from_hex(_words_of(raw)) if found == "hex" else raw)
+
+
+def _form_of(raw: bytes) -> Form:
+    if is_capture(raw):
+        return "pcap"
     if _LOG_HEAD.search(raw):
-        return list(_from_log(raw))
-    words = raw.translate(None, b":,-").split()
-    if all(_HEX.match(word) for word in words):
-        return split_messages(_from_hex(words))
-    return split_messages(raw)
+        return "swtpm"
+    return "hex" if all(_HEX.match(word) for word in _words_of(raw)) else "bytes"
 
 
-def decode_stream(data: BytesLike | str, *, lenient: bool = False) -> list[Decoded | TpmFormatError]:
+def _words_of(raw: bytes) -> list[bytes]:
+    return raw.translate(None, b":,-").split()
+
+
+def decode_stream(
+    data: BytesLike | str, *, form: Form | None = None, lenient: bool = False
+) -> list[Decoded | TpmFormatError]:
     """Decode every message that `messages_in` finds.
 
     A message that cannot be decoded is in the list as the error that says why; the others are decoded all the same.
@@ -97,6 +122,8 @@ def decode_stream(data: BytesLike | str, *, lenient: bool = False) -> list[Decod
     ----------
     data : bytes-like or str
         The contents of the file, or the text.
+    form : str, optional
+        Which of `FORMS` it is. Without it that shows.
     lenient : bool
         Whether numbers that no table has are kept as plain integers instead of refused.
 
@@ -110,7 +137,7 @@ def decode_stream(data: BytesLike | str, *, lenient: bool = False) -> list[Decod
     decoded: list[Decoded | TpmFormatError] = []
     pending: int | Decoded | None = None
     answers = False
-    for message in messages_in(data):
+    for message in messages_in(data, form):
         code = int.from_bytes(message[6:10], "big")
         is_response = answers or not _looks_like_command(message, code)
         try:
@@ -133,6 +160,8 @@ def _looks_like_command(message: bytes, code: int) -> bool:
 
 
 def _from_hex(words: list[bytes]) -> bytes:
+    if not all(_HEX.match(word) for word in words):
+        raise TpmFormatError("something else", where="data", expected="hexadecimal digits")
     digits = b"".join(word[2:] if word[:2] in (b"0x", b"0X") else word for word in words)
     if len(digits) % 2:
         raise TpmFormatError("an odd number of hexadecimal digits", where="data", expected="two for each byte")

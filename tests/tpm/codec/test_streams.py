@@ -60,6 +60,19 @@ def test_messages_are_found(text: str | bytes) -> None:
     assert messages_in(text) == FOUR
 
 
+FORMS = {"hex": RANDOM.hex(), "swtpm": LOG, "bytes": RANDOM}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_form_that_is_named_is_taken_and_no_other(form: str) -> None:
+    assert messages_in(FORMS[form], form)[0] == RANDOM
+    for other in {"hex", "swtpm", "pcap", "bytes"} - {form}:
+        with pytest.raises(TpmFormatError):
+            messages_in(FORMS[form], other)
+    with pytest.raises(TpmMisuseError):
+        messages_in(FORMS[form], "text")
+
+
 def test_a_stream_goes_on_after_what_cannot_be_decoded() -> None:
     stream = decode_stream(LOG)
     assert kinds(stream) == ["command", "response", "error", "response"]

@@ -32,8 +32,9 @@ from prestocloud_sec.bpf.classic import ClassicProgram
 from prestocloud_sec.bpf.linux import KernelMap, KernelProgram, available
 from prestocloud_sec.bpf.vm.batch_shared import workers_for
 from prestocloud_sec.bpf.vm.compiler.emit import module_text
-from prestocloud_sec.bpf.vm.compiler.engine import compile_program, compiled_of, plan_of
+from prestocloud_sec.bpf.vm.compiler.engine import compiled_of
 from prestocloud_sec.bpf.vm.compiler.llvm import compile_object, level_for, load_object
+from prestocloud_sec.bpf.vm.compiler.planning import compile_program, plan_of
 from prestocloud_sec.bpf.vm.machine import Machine
 
 VECTORS = Path(__file__).resolve().parents[1] / "tests" / "vectors" / "bpf"

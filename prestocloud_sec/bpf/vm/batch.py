@@ -14,6 +14,7 @@ import numpy as np
 
 from prestocloud_sec.arena import PacketArena, trusted_arena
 from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.isa import (
     FRAME_POINTER,
     Atomic,
@@ -23,6 +24,7 @@ from prestocloud_sec.bpf.isa import (
     Store,
     StoreRelease,
 )
+from prestocloud_sec.bpf.maps.storage import address_of
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.batch_layout import BATCH_WORDS, RECORD_WORDS, Batch
 from prestocloud_sec.bpf.vm.batch_shared import cuts, each, siblings, workers_for
@@ -40,13 +42,31 @@ if TYPE_CHECKING:
 
 __all__ = ["run_batch"]
 
-_READS_ONLY = frozenset({1, 2, 3, 5, 7, 8, 23, 28, 51, 125, 160, 182, 195, 208})
-"""Helpers that change neither the packet nor anything that a run begins with."""
-_KEEPS_RECORDS = frozenset({131, 12})
-"""Helpers after which a run must begin in Python: records may be out, programs may be others."""
-_PLAIN = frozenset({1, 2, 3, 7, 8, 23, 28, 181, 195})
+_PLAIN = frozenset(
+    {
+        HelperId.MAP_LOOKUP_ELEM,
+        HelperId.MAP_UPDATE_ELEM,
+        HelperId.MAP_DELETE_ELEM,
+        HelperId.GET_PRANDOM_U32,
+        HelperId.GET_SMP_PROCESSOR_ID,
+        HelperId.REDIRECT,
+        HelperId.CSUM_DIFF,
+        HelperId.LOOP,
+        HelperId.MAP_LOOKUP_PERCPU_ELEM,
+    }
+)
 """Helpers that leave nothing in the state but what is written before each packet."""
-_REDIRECTS = 23
+_READS_ONLY = (_PLAIN - {HelperId.LOOP}) | {
+    HelperId.KTIME_GET_NS,
+    HelperId.REDIRECT_MAP,
+    HelperId.KTIME_GET_BOOT_NS,
+    HelperId.KTIME_GET_COARSE_NS,
+    HelperId.STRNCMP,
+    HelperId.KTIME_GET_TAI_NS,
+}
+"""Helpers that change neither the packet nor anything that a run begins with."""
+_KEEPS_RECORDS = frozenset({HelperId.RINGBUF_RESERVE, HelperId.TAIL_CALL})
+"""Helpers after which a run must begin in Python: records may be out, programs may be others."""
 _FAULTS = 1024
 """How many faults there is room for at first."""
 
@@ -78,10 +98,6 @@ def _in_python(machine: Machine) -> bool:
         isinstance(i, CallRegister) or (isinstance(i, CallHelper) and i.number in _KEEPS_RECORDS)
         for i in machine.program.instructions
     )
-
-
-def _address(array: NDArray[Any]) -> int:
-    return int(array.__array_interface__["data"][0])
 
 
 _NOWHERE, _NOTHING = np.full(1, -1, np.int32), np.zeros(1, np.uint64)
@@ -119,16 +135,16 @@ class _Run:
         machine.start(bytes(longest))
         state, words = machine.state, np.zeros(BATCH_WORDS, np.int64)
         kind = machine.context.kind
-        words[Batch.STATE_AT] = _address(state)
-        words[Batch.TABLE_AT] = _address(machine.memory.table)
-        words[Batch.CONTEXT_AT] = _address(machine.context.buffer) if kind else 0
+        words[Batch.STATE_AT] = address_of(state)
+        words[Batch.TABLE_AT] = address_of(machine.memory.table)
+        words[Batch.CONTEXT_AT] = address_of(machine.context.buffer) if kind else 0
         words[Batch.CONTEXT_SIZE] = len(machine.context.buffer)
         words[Batch.KIND] = kind
         words[Batch.LINK_LAYER] = int(state[State.MAC_OFFSET]) >= 0
         words[Batch.COPIES] = self.copies
         words[Batch.PLAIN] = not self.copies and _plain(machine.program)
         words[Batch.REDIRECTS] = any(
-            isinstance(i, CallHelper) and i.number == _REDIRECTS for i in machine.program.instructions
+            isinstance(i, CallHelper) and i.number == HelperId.REDIRECT for i in machine.program.instructions
         )
         words[Batch.ROOM] = FRAME_ROOM
         words[Batch.FUEL] = machine.limit
@@ -156,7 +172,7 @@ class _Run:
             (Batch.OUT_OFFSETS_AT, self.out_offsets),
             (Batch.OUT_LENGTHS_AT, self.out_lengths),
         ):
-            words[word] = _address(array)
+            words[word] = address_of(array)
 
     def grow(self) -> None:
         """Make room for more results."""

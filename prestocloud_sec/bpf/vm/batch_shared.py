@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.isa import CallHelper
 from prestocloud_sec.bpf.maps.kinds import MapType
 from prestocloud_sec.bpf.vm.machine import Machine
@@ -25,7 +26,6 @@ LEAST = 1 << 15
 """Packets that are worth a thread."""
 MOST = 16
 """Threads at most, however many processors there are: memory serves no more."""
-_LOOKUP = 1
 _ONLY_READ = frozenset({MapType.ARRAY, MapType.HASH, MapType.LPM_TRIE})
 
 
@@ -49,7 +49,7 @@ def workers_for(machine: Machine, count: int, wanted: int | None) -> int:
 def _alone(machine: Machine) -> bool:
     """Whether no run can see what another does."""
     calls = {i.number for i in machine.program.instructions if isinstance(i, CallHelper)}
-    return calls <= {_LOOKUP} and all(found.type in _ONLY_READ for found in machine.maps)
+    return calls <= {HelperId.MAP_LOOKUP_ELEM} and all(found.type in _ONLY_READ for found in machine.maps)
 
 
 def cuts(count: int, workers: int) -> list[tuple[int, int]]:

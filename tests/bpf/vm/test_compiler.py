@@ -9,10 +9,11 @@ import pytest
 
 from prestocloud_sec.bpf import ArrayMap, HashMap, Program, ProgramType, assemble
 from prestocloud_sec.bpf.vm.compiler.emit import module_text
-from prestocloud_sec.bpf.vm.compiler.engine import compile_program, compile_together, compiled_of, execute, plan_of
+from prestocloud_sec.bpf.vm.compiler.engine import compile_together, compiled_of, execute
 from prestocloud_sec.bpf.vm.compiler.llvm import LARGE, MIDDLE, compile_object, level_for, load_object
 from prestocloud_sec.bpf.vm.compiler.loops import short_loops
 from prestocloud_sec.bpf.vm.compiler.plan import needs_rows
+from prestocloud_sec.bpf.vm.compiler.planning import compile_program, plan_of
 from prestocloud_sec.bpf.vm.compiler.provenance import PACKET, SCALAR, UNKNOWN, Environment, Kind, Origin, origins
 from prestocloud_sec.bpf.vm.fault import FaultKind
 from prestocloud_sec.bpf.vm.machine import Machine

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from prestocloud_sec._lazy import lazy
 
 if TYPE_CHECKING:
-    from prestocloud_sec.bpf.vm.compiler.engine import compile_program as compile_program
     from prestocloud_sec.bpf.vm.compiler.engine import execute as execute
+    from prestocloud_sec.bpf.vm.compiler.planning import compile_program as compile_program
 
-_HOMES: dict[str, str] = {"compile_program": "engine", "execute": "engine"}
+_HOMES: dict[str, str] = {"compile_program": "planning", "execute": "engine"}
 
 __all__ = list(_HOMES)
 

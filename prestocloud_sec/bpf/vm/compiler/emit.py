@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.isa import (
     Alu,
     Atomic,
@@ -39,7 +40,6 @@ from prestocloud_sec.bpf.vm.layout import State
 
 __all__ = ["module_text"]
 
-_RANDOM, _REDIRECT = 7, 23
 _EMITTERS: dict[type, Callable[[Function, Any], None]] = {
     Alu: arithmetic.alu,
     Negate: arithmetic.negate,
@@ -102,8 +102,8 @@ def _packet_loop(plan: Plan, kind: ContextKind, used: set[tuple[AtomicOp, int]])
         regions=rows,
         words=calls,
         fuel=body.counts or calls,
-        random=_RANDOM in helpers,
-        redirects=_REDIRECT in helpers,
+        random=HelperId.GET_PRANDOM_U32 in helpers,
+        redirects=HelperId.REDIRECT in helpers,
     )
     return text + loop_text(begin)
 

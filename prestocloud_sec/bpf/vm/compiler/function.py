@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.isa import (
     FRAME_POINTER,
     Alu,
@@ -37,7 +38,7 @@ from prestocloud_sec.bpf.isa import (
 )
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.compiler.loops import ShortLoop, short_loops
-from prestocloud_sec.bpf.vm.compiler.plan import TAIL_CALL, Plan
+from prestocloud_sec.bpf.vm.compiler.plan import Plan
 from prestocloud_sec.bpf.vm.compiler.prologue import epilogue, prologue, reload
 from prestocloud_sec.bpf.vm.compiler.provenance import Kind, Origin
 from prestocloud_sec.bpf.vm.fault import FaultKind
@@ -128,8 +129,8 @@ class Function:
         self.counts = False
         self.loops: Mapping[int, ShortLoop] = {}
         self.turn: tuple[ShortLoop, int] | None = None
-        self.moves = TAIL_CALL in plan.special and any(
-            isinstance(i, CallRegister) or (isinstance(i, CallHelper) and i.number == TAIL_CALL)
+        self.moves = HelperId.TAIL_CALL in plan.special and any(
+            isinstance(i, CallRegister) or (isinstance(i, CallHelper) and i.number == HelperId.TAIL_CALL)
             for i in self.instructions
         )
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.isa import CallHelper, CallRegister
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.compiler.access import pointer
 from prestocloud_sec.bpf.vm.compiler.calls import after_call, check_service, deeper, give, native, python, registers
 from prestocloud_sec.bpf.vm.compiler.function import Function
 from prestocloud_sec.bpf.vm.compiler.lookups import search_name
-from prestocloud_sec.bpf.vm.compiler.plan import FOR_EACH, LOOKUP, LOOP, TAIL_CALL
 from prestocloud_sec.bpf.vm.compiler.provenance import Kind
 from prestocloud_sec.bpf.vm.compiler.runtime import Service
 from prestocloud_sec.bpf.vm.fault import FaultKind
@@ -30,12 +30,12 @@ def _lookup(f: Function) -> None:
     origin = f.origin(1)
     facts = f.plan.maps.get(origin.number) if origin.kind is Kind.MAP else None
     if facts is None or not (facts.entries or facts.key):
-        native(f, LOOKUP)
+        native(f, HelperId.MAP_LOOKUP_ELEM)
         return
     known, other, done = f.label(), f.label(), f.label()
     test = f.op(f"icmp eq i64 {f.get(1)}, {MAP_HANDLES | origin.number}")
     f.add(f"  br i1 {test}, label %{known}, label %{other}, !prof !1\n{other}:\n")
-    native(f, LOOKUP)
+    native(f, HelperId.MAP_LOOKUP_ELEM)
     f.add(f"  br label %{done}\n{known}:\n")
     bits = f"i{8 * (facts.key or 4)}"
     key = f.op(f"load {bits}, ptr {pointer(f, 2, 0, facts.key or 4, READABLE)}, align 1")
@@ -152,7 +152,11 @@ def _for_each(f: Function) -> None:
     _repeat(f, count, function, done, given)
 
 
-_SPECIAL: dict[int, Callable[[Function], None]] = {TAIL_CALL: _tail_call, LOOP: _loop, FOR_EACH: _for_each}
+_SPECIAL: dict[int, Callable[[Function], None]] = {
+    HelperId.TAIL_CALL: _tail_call,
+    HelperId.LOOP: _loop,
+    HelperId.FOR_EACH_MAP_ELEM: _for_each,
+}
 
 
 def call_helper(f: Function, i: CallHelper) -> None:
@@ -161,7 +165,7 @@ def call_helper(f: Function, i: CallHelper) -> None:
     if special is not None and i.number in f.plan.special:
         special(f)
     elif i.number in f.plan.native:
-        _lookup(f) if i.number == LOOKUP else native(f, i.number)
+        _lookup(f) if i.number == HelperId.MAP_LOOKUP_ELEM else native(f, i.number)
     else:
         python(f, str(i.number))
 

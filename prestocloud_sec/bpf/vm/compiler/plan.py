@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.isa import (
     FRAME_POINTER,
     Alu,
@@ -24,10 +25,10 @@ from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.compiler.lookups import MapFacts
 from prestocloud_sec.bpf.vm.compiler.provenance import Kind, Origin
 
-__all__ = ["FOR_EACH", "LOOKUP", "LOOP", "TAIL_CALL", "Plan", "needs_rows"]
+__all__ = ["WRITTEN_OUT", "Plan", "needs_rows"]
 
-LOOKUP, TAIL_CALL, LOOP, FOR_EACH = 1, 12, 181, 164
-"""Numbers of the helpers that are written out."""
+WRITTEN_OUT = (HelperId.TAIL_CALL, HelperId.LOOP, HelperId.FOR_EACH_MAP_ELEM)
+"""Helpers that are written out wherever a user did not replace them."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Plan:
     foreign : frozenset of int
         Helpers that a user gave, which may call functions of the program.
     special : frozenset of int
-        Of `TAIL_CALL`, `LOOP` and `FOR_EACH`, those that a user did not replace.
+        Of `WRITTEN_OUT`, those that a user did not replace.
     context : tuple of (int, bool)
         Size of the context, and whether it may be written; (0, False) if unknown.
     checks : bool

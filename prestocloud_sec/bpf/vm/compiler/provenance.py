@@ -36,7 +36,7 @@ from prestocloud_sec.bpf.isa import (
 )
 from prestocloud_sec.bpf.program import Program
 
-__all__ = ["Kind", "Origin", "origins"]
+__all__ = ["PACKET", "SCALAR", "UNKNOWN", "Environment", "Kind", "Origin", "origins"]
 
 _LOOKUPS = (1, 195)
 _MOST_VISITS = 24

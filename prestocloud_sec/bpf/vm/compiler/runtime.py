@@ -15,7 +15,7 @@ from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.fault import FaultKind
 from prestocloud_sec.bpf.vm.layout import State
 
-__all__ = ["ENDED", "PACKET_WORD", "SERVICE", "Service", "atomic_name", "atomics", "runtime", "state_word"]
+__all__ = ["ENDED", "LITTLE", "PACKET_WORD", "SERVICE", "Service", "atomic_name", "atomics", "runtime", "state_word"]
 
 ENDED = 255
 """What `State.FAULT` says while a program that a classic load has ended returns through its frames."""

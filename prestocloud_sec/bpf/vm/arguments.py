@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.bpf.maps.base import Map
 from prestocloud_sec.wire import items_of, shown
 
 __all__ = ["given_maps", "pairs_of", "seconds", "whole"]
@@ -52,7 +53,7 @@ def given_maps(maps: object) -> dict[Any, Any]:
     for key, value in pairs:  # one by one: what is no map ends it, however many there are
         if not isinstance(key, str | int | np.integer):
             raise BpfMisuseError(f"{shown(key)} names no map", where="maps", expected="names or numbers")
-        if not hasattr(value, "descriptor"):
+        if not isinstance(value, Map):
             raise BpfMisuseError(f"{type(value).__name__} is no map", where=f"maps[{shown(key)}]", expected="a map")
         given[key] = value
     return given

@@ -235,9 +235,9 @@ class Interpreter:
             found = machine.map_of(words[_R0 + 1] & _U64)
             if not found.iterates:
                 raise machine.wrong_map(found, "a map with elements to go through")
+            elements = [] if words[_R0 + 4] else list(machine.elements(found))
         except Trap as trap:
             return self._fault(machine, trap, words[_RESUME])
-        elements = [] if words[_R0 + 4] else list(machine.elements(found))
         table = np.array([*elements, (0, 0)], np.uint64)
         self._elements[words[State.DEPTH] + 1] = table
         self.desk[Desk.ELEMENTS_AT], self.desk[Desk.ELEMENTS] = table.ctypes.data, len(elements)

@@ -48,11 +48,12 @@ __all__ = ["DEFAULT_LIMIT", "PORTION", "Machine"]
 
 DEFAULT_LIMIT = 1 << 26
 """Instructions that a run may count (see `FaultKind.LIMIT`)."""
-PORTION = 1 << 20
+PORTION = 1 << 16
 """Instructions between two looks at the clock."""
 _MOST = (1 << 62) - 1
 _U64 = (1 << 64) - 1
 _ETHERNET = 14
+_INTERRUPTS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 Maps = Sequence[Any] | Mapping[Any, Any] | None
 Caller = Callable[[int, Sequence[int]], int]
@@ -150,6 +151,8 @@ class Machine(ProgramTable):
         """What runs a callback, while an engine that can runs."""
         self.failure: BaseException | None = None
         """What a helper written by a user raised in the last run."""
+        self._interrupt: BaseException | None = None
+        self._helping = 0
         self._opaque: np.ndarray[Any, np.dtype[np.uint8]] | None = None
         self.frames = np.zeros(layout.MAX_FRAMES * layout.FRAME_SIZE, np.uint8)
         for frame in range(layout.MAX_FRAMES):
@@ -210,8 +213,13 @@ class Machine(ProgramTable):
         Raises
         ------
         BpfMisuseError
-            If the packet is not bytes-like or too large, or the context does not fit the program's type.
+            If the packet is not bytes-like or too large, or the context does not fit the program's type; if a helper of
+            the machine's own run asks for it.
         """
+        if self._helping:
+            raise BpfMisuseError(
+                "it is running", where="Machine.start", hint="a helper that runs programs makes a machine of its own"
+            )
         view = view_of(packet, name="packet")
         if len(view) > LARGEST:
             raise BpfMisuseError(f"{len(view)} bytes", where="packet", expected=f"at most {LARGEST}")
@@ -224,7 +232,7 @@ class Machine(ProgramTable):
         if self.time_limit is not None:
             state[State.DEADLINE] = time.monotonic_ns() + int(self.time_limit * 1e9)
         self.lines.clear()
-        self.failure = None
+        self.failure = self._interrupt = None
         self.discard_lent()
         link_layer = int(state[State.MAC_OFFSET]) >= 0
         state[State.NETWORK_OFFSET] = min(_ETHERNET, len(view)) if link_layer else 0
@@ -271,10 +279,16 @@ class Machine(ProgramTable):
         state[State.R0 + 10] = layout.stack_top(0)
 
     def finish(self, engine: str = "", trace: Any = None) -> Result:
-        """Return what a run left; records of ring buffers that it reserved and kept are discarded."""
+        """Return what a run left; records of ring buffers that it reserved and kept are discarded.
+
+        If a helper was interrupted (Ctrl-C, an exit), that is raised here.
+        """
         state = self.state
         fault = self._fault()
         self.discard_lent()
+        if self._interrupt is not None:
+            interrupt, self._interrupt = self._interrupt, None
+            raise interrupt
         redirect = None
         if state[State.REDIRECT]:
             number = int(state[State.REDIRECT_MAP])
@@ -337,13 +351,23 @@ class Machine(ProgramTable):
         if found is None:
             self.leave_fault(Trap(FaultKind.HELPER))
             return None
+        self._helping += 1
         try:
-            return operator.index(found(self, *registers)) & _U64
+            value = operator.index(found(self, *registers)) & _U64
         except Trap as trap:
             self.leave_fault(trap)
         except Exception as error:  # whatever a user's function raises ends the program, not its caller
             self.failure = error
             self.leave_fault(Trap(FaultKind.HELPER))
+        except _INTERRUPTS as error:  # which no C function on the way out lets pass: `finish` raises it
+            self._interrupt = error
+            self.leave_fault(Trap(FaultKind.HELPER))
+        else:
+            if self.time_limit is None or time.monotonic_ns() < self.state[State.DEADLINE]:
+                return value
+            self.leave_fault(Trap(FaultKind.TIME))
+        finally:
+            self._helping -= 1
         return None
 
     def leave_fault(self, trap: Trap) -> None:

@@ -18,7 +18,10 @@ from prestocloud_sec.bpf.vm.fault import FaultKind
 from prestocloud_sec.bpf.vm.layout import MAP_HANDLES, State
 from prestocloud_sec.bpf.vm.memory import Memory, Trap
 
-__all__ = ["MapTable"]
+__all__ = ["MOST_ELEMENTS", "MapTable"]
+
+MOST_ELEMENTS = 1 << 20
+"""Elements of the largest map that a program can go over: engines write their addresses down before the first call."""
 
 
 class MapTable:
@@ -115,7 +118,15 @@ class MapTable:
         return (layout.MAP_VALUES + self.number_of(found) << layout.REGION_SHIFT) + offset
 
     def elements(self, found: Any) -> Iterator[tuple[int, int]]:
-        """Yield the addresses of key and value of every element of a map, for ``for_each_map_elem``."""
+        """Yield the addresses of key and value of every element of a map, for ``for_each_map_elem``.
+
+        Raises
+        ------
+        Trap
+            If there are more than `MOST_ELEMENTS`.
+        """
+        if len(found) > MOST_ELEMENTS:
+            raise Trap(FaultKind.ARGUMENT, message=f"{len(found)} elements; a program goes over {MOST_ELEMENTS} here")
         number = self.number_of(found)
         keys, values = (start + number << layout.REGION_SHIFT for start in (layout.MAP_KEYS, layout.MAP_VALUES))
         if found.keys is None:

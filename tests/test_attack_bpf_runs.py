@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs whose helpers, maps and limits are against them: on every engine the same end, and nothing left for the next."""
+
+from __future__ import annotations
+
+import resource
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from prestocloud_sec.arena import PacketArena
+from prestocloud_sec.bpf import ArrayMap, FaultKind, HashMap, Machine, ProgArray, Program, Result, RingBuffer, assemble
+from prestocloud_sec.bpf.errors import BpfMisuseError, ProgramError
+from prestocloud_sec.bpf.vm import maptable
+
+ENGINES = pytest.mark.parametrize("engine", ["reference", "interpreter", "compiled"])
+MINE = 1 << 20
+"""The number of a helper that nobody else has."""
+CALL = assemble(f"call {MINE}\nexit")
+TWICE = assemble(f"r6 = 0\nagain:\ncall {MINE}\nr6 += 1\nif r6 < 5 goto again\nr0 = 9\nexit")
+EACH = "r1 = map[m]\nr2 = visit ll\nr3 = 0\nr4 = 0\ncall 164\nexit\nvisit:\n{}\nexit"
+
+
+def kind_of(result: Result) -> FaultKind | None:
+    return None if result.fault is None else result.fault.kind
+
+
+@ENGINES
+@pytest.mark.parametrize("error", [ValueError("x"), RecursionError(), MemoryError(), StopIteration(), OSError()])
+def test_a_helper_that_raises_ends_the_program_alone(engine: str, error: Exception) -> None:
+    def fail(*_: int) -> int:
+        raise error
+
+    result = TWICE.run(helpers={MINE: fail}, engine=engine)
+    assert kind_of(result) is FaultKind.HELPER
+    assert type(error).__name__ in str(result.fault)
+    assert TWICE.run(helpers={MINE: lambda *_: 1}, engine=engine).value == 9
+
+
+@ENGINES
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_an_interrupt_within_a_helper_is_the_callers(engine: str, error: type[BaseException]) -> None:
+    calls = []
+
+    def interrupt(*_: int) -> int:
+        calls.append(1)
+        raise error
+
+    with pytest.raises(error):
+        TWICE.run(helpers={MINE: interrupt}, engine=engine)
+    with pytest.raises(error):
+        TWICE.run_batch(PacketArena.pack([b"a", b"b"]), helpers={MINE: interrupt}, engine=engine)
+    assert len(calls) == 2
+    assert TWICE.run(engine=engine, helpers={MINE: lambda *_: 1}).value == 9
+
+
+@ENGINES
+def test_a_helper_that_runs_the_program_again_for_ever(engine: str) -> None:
+    helpers: dict[int, Any] = {}
+    depth = []
+
+    def again(*_: int) -> int:
+        depth.append(1)
+        return CALL.run(helpers=helpers, engine=engine).unwrap()
+
+    helpers[MINE] = again
+    result = CALL.run(helpers=helpers, engine=engine)
+    assert kind_of(result) is FaultKind.HELPER
+    assert len(depth) > 5
+    assert CALL.run(helpers={MINE: lambda *_: 4}, engine=engine).value == 4
+
+
+@ENGINES
+def test_a_helper_that_starts_its_own_machine_anew(engine: str) -> None:
+    def start(machine: Machine, *_: int) -> int:
+        machine.start(b"other")
+        return 1
+
+    start.machine = True  # type: ignore[attr-defined]
+    result = CALL.run(b"mine", helpers={MINE: start}, engine=engine)
+    assert kind_of(result) is FaultKind.HELPER
+    assert "BpfMisuseError" in str(result.fault)
+    assert result.packet == b"mine"
+
+
+@ENGINES
+def test_slow_helpers_do_not_outlast_a_limit_of_time(engine: str) -> None:
+    def slow(*_: int) -> int:
+        time.sleep(0.02)
+        return 0
+
+    loop = assemble(f"again:\ncall {MINE}\ngoto again\nexit")
+    start = time.monotonic()
+    result = loop.run(helpers={MINE: slow}, time_limit=0.1, engine=engine)
+    assert kind_of(result) is FaultKind.TIME
+    assert time.monotonic() - start < 5
+
+
+@ENGINES
+@pytest.mark.parametrize("text", ["again:\ngoto again\nexit", "r6 = 1\nagain:\nr6 += 2\nif r6 != 0 goto again\nexit"])
+def test_endless_loops_end_in_time(engine: str, text: str) -> None:
+    program = assemble(text)
+    program.run(limit=10, engine=engine)  # compiled and warm
+    start = time.monotonic()
+    assert kind_of(program.run(time_limit=0.1, limit=1 << 60, engine=engine)) is FaultKind.TIME
+    assert time.monotonic() - start < 10
+
+
+@ENGINES
+@pytest.mark.parametrize("text", ["f:\ncall f\nexit", "call f\nexit\nf:\ncall g\nexit\ng:\ncall f\nexit"])
+def test_calls_that_never_return(engine: str, text: str) -> None:
+    assert kind_of(assemble(text).run(engine=engine)) is FaultKind.DEPTH
+
+
+@ENGINES
+def test_tail_calls_in_a_circle(engine: str) -> None:
+    stages = ProgArray(2)
+    program = assemble("r2 = map[stages]\nr3 = 0\ncall 12\nr0 = 77\nexit")
+    stages[0] = program
+    assert program.run(maps={"stages": stages}, engine=engine).value == 77
+    stages[0] = assemble("r1 = map[missing]\nexit")
+    with pytest.raises(ProgramError, match="missing"):
+        program.run(maps={"stages": stages}, engine=engine)
+
+
+@ENGINES
+def test_loops_of_helpers_are_bounded(engine: str) -> None:
+    loop = "r1 = {}\nr2 = f ll\nr3 = 0\nr4 = 0\ncall 181\nexit\nf:\n{}\nexit"
+    assert assemble(loop.format(-1, "r0 = 0")).run(engine=engine).value == (-7) & (1 << 64) - 1
+    nested = assemble(loop.format(8 << 20, "r1 = 8388608\nr2 = f ll\nr3 = 0\nr4 = 0\ncall 181"))
+    assert kind_of(nested.run(engine=engine)) is FaultKind.DEPTH
+
+
+@ENGINES
+def test_maps_that_change_while_a_program_goes_over_them(engine: str) -> None:
+    seen = HashMap("u4", "u4", 64)
+
+    def change(*_: int) -> int:
+        if len(seen) > 4:
+            seen.clear()
+        else:
+            seen.merge((number, number) for number in range(64))
+        return 0
+
+    seen.merge((number, number) for number in range(32))
+    program = assemble(EACH.format(f"call {MINE}\nr0 = 0"))
+    assert program.run(maps={"m": seen}, helpers={MINE: change}, engine=engine).value == 32
+
+
+@ENGINES
+def test_what_is_too_large_to_go_over_is_not_written_down(engine: str) -> None:
+    program = assemble(EACH.format("r0 = 1"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    large = ArrayMap("u1", 1 << 28)
+    result = program.run(maps={"m": large}, engine=engine)
+    assert kind_of(result) is FaultKind.ARGUMENT
+    assert str(maptable.MOST_ELEMENTS) in str(result.fault)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
+    assert program.run(maps={"m": ArrayMap("u1", 9)}, engine=engine).value == 1
+    assert kind_of(program.run(maps={"m": RingBuffer(4096)}, engine=engine)) is FaultKind.MAP
+
+
+@pytest.mark.parametrize("fake", [SimpleNamespace(descriptor=np.full(32, -1, np.int64)), SimpleNamespace(descriptor=1)])
+def test_what_only_looks_like_a_map_is_none(fake: object) -> None:
+    program = assemble("r1 = map[m]\nexit")
+    for maps in ([fake], {"m": fake}):
+        with pytest.raises(BpfMisuseError, match="no map"):
+            program.run(maps=maps)
+
+
+def test_more_maps_than_a_machine_has_numbers_for() -> None:
+    text = "\n".join(f"r1 = map[m{number}]" for number in range(65))
+    program: Program = assemble(f"{text}\nexit")
+    with pytest.raises(ProgramError, match="64 maps"):
+        program.run(maps={f"m{number}": ArrayMap("u4", 1) for number in range(65)})

@@ -209,6 +209,19 @@ def test_pcr_0_starts_with_the_locality(locality):
         assert found.first_fault.kind is FaultKind.START
 
 
+def test_a_dynamic_launch_starts_its_pcrs_at_zero():
+    raw = agile_log(BOTH, [measured(17, EV_SEPARATOR, bytes(4), BOTH)]).data
+    model = PcrBanks(BOTH)
+    model.dynamic_launch(bytes(4))  # whose own measurement is the one of the log
+    values = {"sha1": {17: model.read(17, "sha1"), 18: bytes(20)}}
+    launched, plain = EventLog.decode(raw, dynamic_launch=True), EventLog.decode(raw)
+    assert replay(launched)["sha256"][17] == model.read(17, "sha256")
+    assert compare(values, launched).matches
+    assert [row.fault.kind for row in compare(values, plain).faults] == [FaultKind.START, FaultKind.START]
+    assert launched != plain
+    assert launched.encode() == plain.encode()
+
+
 def test_a_hardware_crtm_means_locality_4():
     events = [measured(0, EV_HCRTM, b"HCRTM", BOTH, b"code"), measured(0, EV_SEPARATOR, bytes(4), BOTH)]
     built = agile_log(BOTH, events, 4)

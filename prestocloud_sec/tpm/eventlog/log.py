@@ -73,6 +73,9 @@ class EventLog:
         All records, the one that names the banks included; each knows its position.
     padding : bytes
         What followed the last record in the buffer.
+    dynamic_launch : bool
+        Whether the log is one of a dynamic launch, which sets the PCRs 17 to 22 to zero before it measures. The bytes
+        do not tell; without a launch these PCRs start with ones.
 
     Examples
     --------
@@ -86,6 +89,7 @@ class EventLog:
 
     events: tuple[Event, ...]
     padding: bytes = b""
+    dynamic_launch: bool = False
     spec_id: SpecIdEvent | None = field(init=False, compare=False, default=None)
     """What the first event of a crypto-agile log says; None in a log of SHA-1 alone."""
 
@@ -100,6 +104,7 @@ class EventLog:
             raise TpmMisuseError("an empty log", where=where, expected="at least one event")
         object.__setattr__(self, "events", tuple(held))
         object.__setattr__(self, "padding", octets(self.padding, "EventLog.padding"))
+        object.__setattr__(self, "dynamic_launch", bool(self.dynamic_launch))
         if _is_spec_id(held[0]):
             object.__setattr__(self, "spec_id", _spec_id_of(held[0], where))
         self._check()
@@ -149,8 +154,15 @@ class EventLog:
         return tuple(event for event in self.events if event.pcr == pcr and event.is_extended)
 
     @classmethod
-    def decode(cls, data: BytesLike) -> Self:
+    def decode(cls, data: BytesLike, *, dynamic_launch: bool = False) -> Self:
         """Return the log that `data` holds from its first to its last byte.
+
+        Parameters
+        ----------
+        data : bytes-like
+            The log.
+        dynamic_launch : bool
+            See `EventLog`.
 
         Raises
         ------
@@ -163,7 +175,7 @@ class EventLog:
         source = Source(octets(data, "event log"), "event log")
         try:
             events, padding = _read(source)
-            return cls(tuple(events), padding)
+            return cls(tuple(events), padding, bool(dynamic_launch))
         except TpmMisuseError as error:
             raise TpmFormatError(
                 error.what, where=error.where, offset=source.offset, expected=error.expected

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a log leads: the PCR values that follow from its measurements.
 
-A PCR starts at zero, or, for the PCRs of a dynamic launch (17 to 22), at all ones, and every measurement makes it
-``H(PCR || digest)``. PCR 0 starts with the locality of the start in its last byte, where the log tells of one: it does
-so in an event StartupLocality, or, with a hardware CRTM, by the event EV_EFI_HCRTM_EVENT, which means locality 4.
+A PCR starts at zero, or, for the PCRs of a dynamic launch (17 to 22) that was not made, at all ones, and every
+measurement makes it ``H(PCR || digest)``. PCR 0 starts with the locality of the start in its last byte, where the log
+tells of one: it does so in an event StartupLocality, or, with a hardware CRTM, by the event EV_EFI_HCRTM_EVENT, which
+means locality 4.
 
 Logs of the firmware and of the kernel (`prestocloud_sec.tpm.eventlog.ima`) are replayed alike, and one after the other
 where both extended the same PCR.
@@ -69,10 +70,11 @@ def start_value(pcr: int, size: int, logs: Iterable[object] = ()) -> bytes:
     size : int
         Bytes of a digest of its bank.
     logs : iterable of EventLog
-        Logs that may tell from which locality the TPM was started.
+        Logs that may tell from which locality the TPM was started, and whether it was launched dynamically.
     """
     if pcr in _DYNAMIC:
-        return b"\xff" * size
+        is_launched = any(isinstance(log, EventLog) and log.dynamic_launch for log in logs)
+        return (b"\0" if is_launched else b"\xff") * size
     locality = max((_locality_of(log) for log in logs), default=0) if pcr == 0 else 0
     return bytes(size - 1) + bytes((locality,))
 

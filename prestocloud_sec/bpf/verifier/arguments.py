@@ -84,6 +84,8 @@ class Call:
         A size that is known (of an allocation).
     function : int
         The instruction that a callback begins with; -1 without one.
+    key : int or None
+        A key that is known.
     precise : list of int
         Registers whose exact value the verdict depends on.
     """
@@ -96,6 +98,7 @@ class Call:
         self.size = 0
         self.function = -1
         self.precise: list[int] = []
+        self.key: int | None = None
 
     @property
     def name(self) -> str:
@@ -197,6 +200,21 @@ def _map_of(call: Call) -> MapSpec:
 
 def _key(env: Environment, state: State, call: Call, name: int) -> None:
     memory(env, state, name, _map_of(call).key_size, write=False, raw=False, zero=False)
+    call.key = _known_key(state, state.registers[name], _map_of(call).key_size)
+
+
+def _known_key(state: State, pointer: Register, size: int) -> int | None:
+    """Return a key of four bytes on the stack that is known, as the kernel sees it: kept in one piece, or all zeros."""
+    if pointer.kind is not Kind.STACK or not pointer.number.is_const or size != 4:
+        return None
+    number, part = divmod(pointer.offset + pointer.number.smin, 8)
+    slot = state.frames[pointer.frame].slot(number)
+    if slot.bytes[part : part + 4] == bytes([Byte.ZERO]) * 4:
+        return 0
+    kept = slot.register
+    if part or kept is None or kept.kind is not Kind.NUMBER or slot.spilled < 4 or not kept.number.is_const:
+        return None
+    return kept.number.umin & 0xFFFF_FFFF
 
 
 def _value(env: Environment, state: State, call: Call, name: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.helpers.prototypes import Prototype, Returns, prototype
 from prestocloud_sec.bpf.maps.kinds import MapType
 from prestocloud_sec.bpf.verifier.arguments import Call, check_arguments, limited
@@ -183,7 +184,7 @@ def _result(env: Environment, state: State, call: Call, index: int) -> Register:
         case Returns.INTEGER:
             return NUMBER
         case Returns.MAP_VALUE_OR_NULL | Returns.MAP_VALUE as returns:
-            nullable = returns is Returns.MAP_VALUE_OR_NULL
+            nullable = returns is Returns.MAP_VALUE_OR_NULL and not _is_there(call)
             reference = 0
             if number == 1 and spec is not None and spec.type in _SOCKET_MAPS:
                 reference = _acquire(env, state, index)
@@ -219,6 +220,18 @@ def _result(env: Environment, state: State, call: Call, index: int) -> Register:
             return Register(Kind.BTF, ZERO_NUMBER)
         case _:
             return Register(Kind.BTF, ZERO_NUMBER, nullable=True, id=env.new_id(), reference=call.reference)
+
+
+def _is_there(call: Call) -> bool:
+    """Whether a lookup cannot fail: arrays have every element, so an index that is known and small enough is there."""
+    spec = call.map
+    return (
+        call.prototype.number == HelperId.MAP_LOOKUP_ELEM
+        and spec is not None
+        and spec.type in (MapType.ARRAY, MapType.PERCPU_ARRAY)
+        and call.key is not None
+        and call.key < spec.max_entries
+    )
 
 
 def _acquire(env: Environment, state: State, index: int) -> int:

@@ -743,7 +743,7 @@ class Explorer:
             refers = isinstance(i, CallLocal) or (isinstance(i, LoadImm64) and i.kind is ImmKind.FUNCTION)
             if refers and target is not None:
                 callees[self.functions.of(index)].add((self.functions.of(target), index))
-        self._deepest(0, rounded, callees, 0, 1, ())
+        self._deepest(0, rounded, callees, 0, 1, (), 0)
 
     def _deepest(
         self,
@@ -753,22 +753,27 @@ class Explorer:
         above: int,
         frames: int,
         chain: tuple[int, ...],
+        call: int,
     ) -> None:
         total = above + max(used[function], 1 if function == 0 and not above else used[function])
         if total > 512:
-            raise Rejected(
+            made = Rejected(
                 Rule.STACK_DEPTH,
                 f"combined stack size of {frames} calls is {total}. Too large",
-                hint="512 bytes for all",
+                hint="all functions of a chain of calls share 512 bytes",
             )
+            made.instruction = call
+            raise made
         for callee, index in callees[function]:
             if callee in chain or callee == function:
                 made = Rejected(Rule.STACK_DEPTH, "recursive call", "EINVAL")
                 made.instruction = index
                 raise made
             if frames >= MAX_FRAMES:
-                raise Rejected(Rule.STACK_DEPTH, f"the call stack of {frames + 1} frames is too deep !", "E2BIG")
-            self._deepest(callee, used, callees, total, frames + 1, (*chain, function))
+                made = Rejected(Rule.STACK_DEPTH, f"the call stack of {frames + 1} frames is too deep !", "E2BIG")
+                made.instruction = index
+                raise made
+            self._deepest(callee, used, callees, total, frames + 1, (*chain, function), index)
 
 
 def _low(held: Register) -> Register:

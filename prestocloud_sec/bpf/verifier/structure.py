@@ -31,6 +31,7 @@ from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.verifier.environment import Environment
+    from prestocloud_sec.bpf.verifier.maps import MapSpec
 
 __all__ = ["Functions", "check"]
 
@@ -39,6 +40,15 @@ _MOST_UNPRIVILEGED = 4096
 _MOST_FUNCTIONS = 256
 _SHIFTS = frozenset({AluOp.LSH, AluOp.RSH, AluOp.ARSH})
 _DIVISIONS = frozenset({AluOp.DIV, AluOp.MOD, AluOp.SDIV, AluOp.SMOD})
+_TRACING = frozenset(
+    {
+        ProgramType.KPROBE,
+        ProgramType.TRACEPOINT,
+        ProgramType.PERF_EVENT,
+        ProgramType.RAW_TRACEPOINT,
+        ProgramType.RAW_TRACEPOINT_WRITABLE,
+    }
+)
 _READS_PACKET = frozenset({ProgramType.SOCKET_FILTER, ProgramType.SCHED_CLS, ProgramType.SCHED_ACT})
 
 
@@ -143,6 +153,8 @@ def _check_jumps(env: Environment, first: int, end: int) -> None:
 
 
 def _check_instruction(env: Environment, i: Instruction, index: int) -> None:
+    if index in env.maps:
+        _check_map(env, env.maps[index])
     match i:
         case Alu(op, bits, _, Imm(value)) if op in _SHIFTS and not 0 <= value < bits:
             raise Rejected(Rule.STRUCTURE, f"invalid shift {value}", "EINVAL", hint=f"0 to {bits - 1}")
@@ -180,6 +192,16 @@ _NAMES_VALUE = (
     frozenset({ImmKind.MAP_VALUE_FD, ImmKind.MAP_VALUE_INDEX}) if hasattr(ImmKind, "MAP_VALUE_FD") else frozenset()
 )
 _NAMES_MAP = frozenset(kind for kind in ImmKind if kind.name.startswith("MAP"))
+
+
+def _check_map(env: Environment, spec: MapSpec) -> None:
+    """Check that programs of this type may use a map (``check_map_prog_compatibility``)."""
+    tracing = env.type in _TRACING
+    if spec.spin_lock is not None and (tracing or env.type is ProgramType.SOCKET_FILTER):
+        kind = "tracing" if tracing else "socket filter"
+        raise Rejected(Rule.LOCK, f"{kind} progs cannot use bpf_spin_lock yet", "EINVAL")
+    if spec.timer is not None and tracing:
+        raise Rejected(Rule.TYPE, "tracing progs cannot use bpf_timer yet", "EINVAL")
 
 
 def _check_reached(env: Environment, functions: Functions) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small programs, one for each thing the verifier looks at: what it says of each, and that the running kernel agrees."""
+"""Small programs, one for each thing the verifier looks at: what it says of each, and what the running kernel does."""
 
 from __future__ import annotations
 
@@ -159,8 +159,8 @@ CASES = [
     ),
     Case(
         "a record is given back twice",
-        f"r1 = map[idx:0] ll\nr2 = 8\nr3 = 0\ncall 131\nif r0 == 0 goto +6\nr6 = r0\nr1 = r0\nr2 = 0\ncall 132\nr1 = r6\n"
-        f"call 132\n{END}",
+        f"r1 = map[idx:0] ll\nr2 = 8\nr3 = 0\ncall 131\nif r0 == 0 goto +6\nr6 = r0\nr1 = r0\nr2 = 0\ncall 132\n"
+        f"r1 = r6\ncall 132\n{END}",
         Rule.UNINITIALISED,
         maps=("ring",),
     ),
@@ -218,12 +218,11 @@ def test_the_running_kernel_agrees(case: Case) -> None:
             )
         program: Program = assemble(case.text, type=case.type)
         try:
-            loaded = KernelProgram.load(program, maps=maps or None, license="GPL")
-        except (LoadError, KernelError) as refused:
-            assert case.rule is not None, refused
-        else:
-            loaded.close()
-            assert case.rule is None
+            KernelProgram.load(program, maps=maps or None, license="GPL").close()
+            loaded = True
+        except (LoadError, KernelError):
+            loaded = False
+        assert loaded is (case.rule is None)
     finally:
         for made in maps:
             made.close()

@@ -15,6 +15,7 @@ from prestocloud_sec.cli.base import EPILOG, NAME, STDIN_LIMIT, Command, ExitCod
 from prestocloud_sec.cli.bpf import bpf
 from prestocloud_sec.cli.cjdns import cjdns
 from prestocloud_sec.cli.demo import demo
+from prestocloud_sec.cli.tpm import tpm
 
 __all__ = ["STDIN_LIMIT", "ExitCode", "main"]
 
@@ -25,5 +26,5 @@ def main() -> None:
     """Use the security layer of PrEstoCloud from the command line."""
 
 
-for command in (demo, cjdns, bpf):
+for command in (demo, cjdns, bpf, tpm):
     main.add_command(command)

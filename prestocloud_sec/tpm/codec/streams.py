@@ -29,6 +29,7 @@ FORMS: tuple[Form, ...] = ("hex", "swtpm", "pcap", "bytes")
 """What captured traffic comes in: hexadecimal text, a log of swtpm, a packet capture, the bytes themselves."""
 
 _TAGS = (0x8001, 0x8002, 0x00C4)
+_RESPONSE_OF_1_2 = b"\x00\xc4"
 _LOG_HEAD = re.compile(rb"^\s*SWTPM_IO_(Read|Write): length (\d{1,9})\s*$", re.MULTILINE)
 _LOG_LINE = re.compile(rb"^ *(?:[0-9A-Fa-f]{2} ?)+ *$")
 _HEX = re.compile(rb"^(?:0[xX])?[0-9A-Fa-f]+$")
@@ -156,7 +157,7 @@ def decode_stream(
 
 
 def _looks_like_command(message: bytes, code: int) -> bool:
-    return code in COMMANDS or bool(code & 0x20000000) or message[:2] not in (b"\x80\x01", b"\x80\x02")
+    return message[:2] != _RESPONSE_OF_1_2 and (code in COMMANDS or bool(code & 0x20000000))
 
 
 def _from_hex(words: list[bytes]) -> bytes:

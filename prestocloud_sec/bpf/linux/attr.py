@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, MapError
-from prestocloud_sec.wire import shown
+from prestocloud_sec.wire import shown, view_of
 
 __all__ = [
     "LAYOUTS",
@@ -236,14 +236,18 @@ def make_buffer(content: bytes | int) -> Buffer:
     ------
     MapError
         ENOMEM, if there is no memory for it.
+    MisuseError
+        If `content` is neither.
     """
-    size = content if isinstance(content, int) else len(content)
+    data = b"" if isinstance(content, int) else bytes(view_of(content, name="a buffer for bpf(2)"))
+    size = content if isinstance(content, int) else len(data)
     try:
         memory = (ctypes.c_char * max(size, 1))()
-        if not isinstance(content, int):
-            ctypes.memmove(memory, content, size)
-    except MemoryError as error:
-        raise MapError(errno.ENOMEM, f"there is no memory for {size} bytes", where="a buffer for bpf(2)") from error
+        ctypes.memmove(memory, data, len(data))
+    except (MemoryError, OverflowError) as error:
+        raise MapError(
+            errno.ENOMEM, f"there is no memory for {shown(size)} bytes", where="a buffer for bpf(2)"
+        ) from error
     return memory
 
 
@@ -286,7 +290,10 @@ class Attr:
     memory: Buffer
 
     def __init__(self, layout: Layout | Command, **values: object) -> None:
-        self.layout = LAYOUTS[layout] if isinstance(layout, Command) else layout
+        found = LAYOUTS[layout] if isinstance(layout, Command) else layout
+        if not isinstance(found, Layout):
+            raise BpfMisuseError(f"{shown(layout)} is no layout", where="Attr", expected="a Command or a Layout")
+        self.layout = found
         self.memory = make_buffer(self.layout.size)
         self._view = memoryview(self.memory).cast("B")
         self._kept: list[object] = []
@@ -294,7 +301,7 @@ class Attr:
             self._put(name, value)
 
     def _field(self, name: str) -> Field:
-        field = self.layout.fields.get(name)
+        field = self.layout.fields.get(name) if isinstance(name, str) else None
         if field is None:
             raise BpfMisuseError(
                 f"there is no field {shown(name)}", where=self.layout.name, expected=", ".join(self.layout.fields)
@@ -326,7 +333,7 @@ class Attr:
             return encoded.ljust(NAME_SIZE, b"\0") if len(encoded) <= NAME_SIZE else None
         try:
             number = operator.index(value)  # type: ignore[arg-type]
-        except TypeError:
+        except Exception:  # whatever a foreign __index__ raises
             return None
         return number.to_bytes(kind.size, "little", signed=kind.low < 0) if kind.low <= number <= kind.high else None
 

@@ -221,10 +221,13 @@ def _with_maps(program: Program, maps: object) -> tuple[bytes, bytes]:
 
 def _map_of(maps: object, number: int, name: str | None, slot: int) -> KernelMap:
     found: object = None
-    if isinstance(maps, Mapping):
-        found = maps.get(name) if name in maps else maps.get(number)
-    elif isinstance(maps, Sequence) and 0 <= number < len(maps):
-        found = maps[number]
+    try:
+        if isinstance(maps, Mapping):
+            found = maps.get(name) if name in maps else maps.get(number)
+        elif isinstance(maps, Sequence) and 0 <= number < len(maps):
+            found = maps[number]
+    except Exception:  # whatever a foreign container raises: it has no map there
+        found = None
     if not isinstance(found, KernelMap):
         wanted = f"map {shown(name)}" if name is not None else f"map {number}"
         raise BpfMisuseError(

@@ -98,6 +98,8 @@ class KernelMap(KernelObject):
             map_name=name,
             map_extra=extra,
         )
+        type, flags, extra = attr["map_type"], attr["map_flags"], attr["map_extra"]
+        key_size, value_size, max_entries = attr["key_size"], attr["value_size"], attr["max_entries"]
         descriptor = bpf(Command.MAP_CREATE, attr)
         if descriptor < 0:
             raise MapError(

@@ -4,10 +4,13 @@
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: all setup demo test bench check docs lock clean
+# The TPM that test-tpm works on; see tests/tpm/client/conftest.py for what it may do there.
+TPM ?= device:/dev/tpmrm0
+
+.PHONY: all setup demo test test-tpm bench check docs lock clean
 
 all: setup
-	@echo 'ready; now: make demo | test | bench | check | docs | lock | clean'
+	@echo 'ready; now: make demo | test | test-tpm | bench | check | docs | lock | clean'
 
 setup:
 	@scripts/setup test
@@ -17,6 +20,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest $(ARGS)
+
+test-tpm: setup
+	TPM='$(TPM)' $(BIN)/python -m pytest tests/tpm/client $(ARGS)
 
 bench:
 	@scripts/setup bench

@@ -191,7 +191,10 @@ class Client(Methods, Standing):
                 call.lost()
                 raise
             if response[6:10] == OK:
-                return core.finish(call, response)  # type: ignore[no-any-return]
+                answer: R = core.finish(call, response)
+                if core.shaken:
+                    self._drive(core.settle())
+                return answer
             return self._drive(core.resume(command, sessions, call, response))
 
     def _answered(self, plan: Plan, command: Any, frame: bytes, response: bytes) -> Any:

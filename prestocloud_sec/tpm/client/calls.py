@@ -2,8 +2,8 @@
 """Commands under way: what was sent, and what takes the response.
 
 A `Call` has an `Exchanging`: an `Exchange` of `prestocloud_sec.tpm.session`, or `Passwords`, its short form for
-passwords and for no sessions at all. `SingleCall` is the short form for the most frequent of the others: one handle, and
-one session that authorizes it and does nothing else. A test holds the short forms to the same bytes as the long one.
+passwords and for no sessions at all. `SingleCall` is the short form for the most frequent of the others: one handle,
+and one session that authorizes it and does nothing else. A test holds the short forms to the bytes of the long one.
 """
 
 from __future__ import annotations

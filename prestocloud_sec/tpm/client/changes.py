@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from prestocloud_sec.tpm.client.entities import NV, Entity
 from prestocloud_sec.tpm.errors import TpmMisuseError, VerificationError
+from prestocloud_sec.tpm.names import name_of
 from prestocloud_sec.tpm.session import AuthValue, HmacSession, PolicySession, Session, auth_after, session_key
 from prestocloud_sec.tpm.session.cipher import ParameterCipher
 from prestocloud_sec.tpm.session.sessions import Binding
@@ -76,14 +77,15 @@ def is_tracked(command: type[Command]) -> bool:
 
 def _named(entity: Entity, public: Any, name: bytes) -> None:
     """Take note of a public area; the Name that follows from it has to be the one that the TPM tells."""
-    entity.describe(public)
-    if entity.name != name:
+    computed = name_of(public)
+    if computed != name:
         raise VerificationError(
             f"the TPM says {name.hex() or 'none'}",
             where=f"Name of 0x{entity.number:08x}",
-            expected=f"{(entity.name or b'').hex()}, by its public area",
+            expected=f"{computed.hex() or 'none'}, by its public area",
             hint="somebody changed the command or the response on the way",
         )
+    entity.public, entity.name = public, computed
 
 
 def _created(done: Done) -> None:

@@ -28,12 +28,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 from prestocloud_sec.tpm.client.calls import Call, Exchanging, Passwords, SingleCall
 from prestocloud_sec.tpm.client.changes import CHANGES, Done
 from prestocloud_sec.tpm.client.entities import Entity, Registry
-from prestocloud_sec.tpm.client.frames import code_of, plain
+from prestocloud_sec.tpm.client.frames import code_of, plain, refusal, split
 from prestocloud_sec.tpm.client.plan import OK, PLANS, Plan, plan_of
 from prestocloud_sec.tpm.client.remedies import reconcile, remedied
-from prestocloud_sec.tpm.client.residence import Residence, Steps, asked
+from prestocloud_sec.tpm.client.residence import Residence, Steps
 from prestocloud_sec.tpm.errors import TpmMisuseError
-from prestocloud_sec.tpm.response_codes import error_for
 from prestocloud_sec.tpm.session import (
     MOST_SESSIONS,
     PASSWORD,
@@ -161,11 +160,18 @@ class Core:
                     call.lost()
                     raise
             if response[6:10] == OK:
-                return self.finish(call, response)  # type: ignore[no-any-return]
+                answer: R = self.finish(call, response)
+                if self.shaken:
+                    yield from self.settle()
+                return answer
+            try:
+                error = refusal(response, call.plan.command)
+            except BaseException:
+                call.lost()
+                raise
             call.refused()
-            rc = code_of(response)
-            if not (yield from remedied(self, call, rc, tried)):
-                raise error_for(rc, call.plan.command)
+            if not (yield from remedied(self, call, error, tried)):
+                raise error
             call = None
 
     def begin(self, command: Any, sessions: Sessions = None) -> Call | None:
@@ -260,16 +266,24 @@ class Core:
                 raise
         return answer
 
+    def settle(self) -> Steps[None]:
+        """Find out what a command has ended that does not say so."""
+        if self.shaken:
+            yield from reconcile(self)
+            self.shaken = False
+
     def make_ready(self, command: Any, sessions: Sessions) -> Steps[Any]:
         """Do what has to come before a command; return its response, if that was all."""
         plan = plan_of(command)
         numbers = plan.handles(command)
         yield from self._bury(numbers)
-        if self.shaken:
-            self.shaken = False
-            yield from reconcile(self)
+        yield from self.settle()
         if plan.code == _FLUSH:
-            yield from self.flush(self.registry.of(command.flushHandle))
+            known = self.registry.find(command.flushHandle)
+            if known is not None:
+                yield from self.flush(known)
+            elif code_of(response := (yield plain(command))):
+                raise refusal(response, FlushContext)
             return plan.nothing
         entities = tuple([self.registry.of(number) for number in numbers])
         if sessions is not None:
@@ -284,7 +298,7 @@ class Core:
             if not entity.resident:
                 yield from self.residence.load(entity, keep)
             if own and entity.name is None:
-                yield from self.learn(entity)
+                yield from self.learn(entity, keep)
         return None
 
     def _authorized(self, plan: Plan, command: Any, entities: tuple[Entity, ...], uses: tuple[Use, ...]) -> Exchanging:
@@ -347,14 +361,18 @@ class Core:
         if made is not None:
             self.faces.append((made, 0))
 
-    def learn(self, entity: Entity) -> Steps[None]:
-        """Ask the TPM for the public area of an entity, whose Name follows from it."""
+    def learn(self, entity: Entity, keep: Sequence[Entity] = ()) -> Steps[None]:
+        """Ask the TPM for the public area of an entity, whose Name follows from it; `keep` stays in the TPM."""
         kind: Any = _PUBLIC.get(entity.kind, NV_ReadPublic2)
         command = kind(entity.number)
-        _, parameters = yield from asked(command, entity.real)
-        response = kind.Response.decode_parameters(parameters)
+        frame = plain(command, entity.real)
+        while rc := code_of(response := (yield frame)):  # a persistent object too takes room while it is read
+            if not (yield from self.residence.make_room(rc, (entity, *keep))):
+                raise refusal(response, kind)
+        _, parameters, _ = split(plan_of(command), response, sessions=False)
+        answer = kind.Response.decode_parameters(parameters)
         call = Call(plan_of(command), command, (entity,), (), Passwords(b""))
-        CHANGES[kind.code](Done(self, call, response, None))
+        CHANGES[kind.code](Done(self, call, answer, None))
 
     # --- what ends
 
@@ -369,9 +387,8 @@ class Core:
             response = yield plain(FlushContext(int.from_bytes(entity.real, "big")))
         finally:
             self.registry.drop(entity, "it was closed")
-        rc = code_of(response)
-        if rc and rc & 0xBF not in _ABSENT and rc & 0xFFF not in _ABSENT:
-            raise error_for(rc, FlushContext)
+        if (rc := code_of(response)) and rc & 0xBF not in _ABSENT and rc & 0xFFF not in _ABSENT:
+            raise refusal(response, FlushContext)
 
     def _bury(self, numbers: tuple[int, ...]) -> Steps[None]:
         """Flush what no handle object stands for any more, but for what the command is about."""

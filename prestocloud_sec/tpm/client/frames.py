@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from prestocloud_sec.tpm.client.plan import HEAD, NO_SESSIONS, SESSIONS, Plan, plan_of
 from prestocloud_sec.tpm.codec.frame import ResponseFrame
-from prestocloud_sec.tpm.errors import TpmFormatError
+from prestocloud_sec.tpm.errors import TpmFormatError, TpmResponseError
+from prestocloud_sec.tpm.response_codes import error_for
 from prestocloud_sec.tpm.spec.declare import Command
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm.client.calls import Exchanging
 
-__all__ = ["code_of", "compose", "plain", "split"]
+__all__ = ["code_of", "compose", "plain", "refusal", "split"]
 
 _HEAD_BYTES = HEAD.size
 
@@ -53,6 +54,22 @@ def plain(command: Command, *handles: bytes) -> bytes:
 def code_of(response: bytes) -> int:
     """Return the response code; 0 for success."""
     return int.from_bytes(response[6:10], "big")
+
+
+def refusal(response: bytes, command: type[Command]) -> TpmResponseError:
+    """Return the error for a response that does not say success.
+
+    Raises
+    ------
+    Tpm12Error, TpmFormatError
+        If it is no response, or no code.
+    """
+    frame = ResponseFrame.decode(response, int(command.code))
+    if not frame.rc & 0xFFFF:
+        raise TpmFormatError(
+            f"0x{frame.rc:08x}", where=f"response to {command.__name__}", offset=6, expected="a response code"
+        )
+    return error_for(frame.rc, command)
 
 
 def split(plan: Plan, response: bytes, *, sessions: bool) -> tuple[int, bytes, bytes]:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from prestocloud_sec.errors import PrestoCloudError
 from prestocloud_sec.tpm.client.residence import Steps, asked
 from prestocloud_sec.tpm.errors import LockoutError, TpmResponseError, TransportError
-from prestocloud_sec.tpm.response_codes import error_for
 from prestocloud_sec.tpm.spec.attributes import TPMA_PERMANENT
 from prestocloud_sec.tpm.spec.commands import GetCapability
 from prestocloud_sec.tpm.spec.constants import TPM_CAP, TPM_PT, TPM_RH
@@ -94,9 +93,8 @@ def read_lockout() -> Steps[Lockout]:
     )
 
 
-def lockout_error(rc: int, call: Call) -> Steps[TpmResponseError]:
+def lockout_error(error: TpmResponseError, call: Call) -> Steps[TpmResponseError]:
     """Return the error for TPM_RC_LOCKOUT, with the time left; without it where the TPM does not tell."""
-    error = error_for(rc, call.plan.command)
     try:
         state = yield from read_lockout()
     except TransportError:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from prestocloud_sec.tpm.client.capabilities import everything
 from prestocloud_sec.tpm.client.entities import NV, Entity
-from prestocloud_sec.tpm.client.frames import code_of, plain
+from prestocloud_sec.tpm.client.frames import code_of, plain, refusal
 from prestocloud_sec.tpm.client.lockout import lockout_error
 from prestocloud_sec.tpm.client.residence import Steps
-from prestocloud_sec.tpm.response_codes import error_for
+from prestocloud_sec.tpm.errors import TpmResponseError
 from prestocloud_sec.tpm.session import Session
 from prestocloud_sec.tpm.spec.commands import SelfTest, Startup
 from prestocloud_sec.tpm.spec.constants import TPM_CAP, TPM_CC, TPM_HT, TPM_RC, TPM_SU
@@ -36,13 +36,13 @@ class Refusal(NamedTuple):
         The client.
     call : Call
         The command as it was sent.
-    rc : int
-        The response code.
+    error : TpmResponseError
+        What it said.
     """
 
     core: Core
     call: Call
-    rc: int
+    error: TpmResponseError
 
 
 Remedy: TypeAlias = Callable[[Refusal], Steps[bool]]
@@ -51,7 +51,7 @@ Remedy: TypeAlias = Callable[[Refusal], Steps[bool]]
 _SESSION_NOT_LOADED = range(TPM_RC.REFERENCE_S0, TPM_RC.REFERENCE_S0 + 3)
 
 
-def remedied(core: Core, call: Call, rc: int, tried: set[str]) -> Steps[bool]:
+def remedied(core: Core, call: Call, error: TpmResponseError, tried: set[str]) -> Steps[bool]:
     """Do something about a refusal.
 
     Parameters
@@ -60,8 +60,8 @@ def remedied(core: Core, call: Call, rc: int, tried: set[str]) -> Steps[bool]:
         The client.
     call : Call
         The command that was refused.
-    rc : int
-        The response code.
+    error : TpmResponseError
+        What it said.
     tried : set of str
         What was tried for this command; added to.
 
@@ -70,7 +70,7 @@ def remedied(core: Core, call: Call, rc: int, tried: set[str]) -> Steps[bool]:
     bool
         Whether the command is to be sent again.
     """
-    code = rc & 0xFFFF
+    code = error.rc & 0xFFFF
     keep = [*call.entities, *_sessions(core, call)]
     if (yield from core.residence.make_room(code, keep)):
         return True
@@ -79,7 +79,7 @@ def remedied(core: Core, call: Call, rc: int, tried: set[str]) -> Steps[bool]:
         _doubt(call)
         return False
     tried.add(remedy.__name__)
-    return (yield from remedy(Refusal(core, call, rc)))
+    return (yield from remedy(Refusal(core, call, error)))
 
 
 def _doubt(call: Call) -> None:
@@ -98,41 +98,40 @@ def _sessions(core: Core, call: Call) -> list[Entity]:
     return found
 
 
-def _start(refusal: Refusal) -> Steps[bool]:
+def _start(refused: Refusal) -> Steps[bool]:
     """Start a TPM that was not, or lost its power: nothing that was in it is there any more."""
-    core, call, rc = refusal
+    core, call, error = refused
     if not core.startup or call.plan.code == TPM_CC.Startup:
         return False
     sessions = _sessions(core, call)
     response = yield plain(Startup(TPM_SU.CLEAR))
-    if code := code_of(response):
-        raise error_for(code, Startup)
+    if code_of(response):
+        raise refusal(response, Startup)
     core.has_started = True
     core.restarted(state=False)
     chosen = () if core.protection is None else core.protection.sessions
     if any(entity.gone and entity not in chosen for entity in (*call.entities, *sessions)):
-        error = error_for(rc, call.plan.command)
         error.hint = "it has been started now, but what the command names went with the power"
         raise error
     return True
 
 
-def _test(_refusal: Refusal) -> Steps[bool]:
+def _test(_refused: Refusal) -> Steps[bool]:
     response = yield plain(SelfTest(False))
-    if code := code_of(response):
-        raise error_for(code, SelfTest)
+    if code_of(response):
+        raise refusal(response, SelfTest)
     return True
 
 
-def _start_sessions(refusal: Refusal) -> Steps[bool]:
+def _start_sessions(refused: Refusal) -> Steps[bool]:
     """Start sessions of the client's own choice anew, which somebody flushed."""
-    core, call, _ = refusal
+    core, call, _ = refused
     yield from ()
     return core.protection is not None and core.protection.renew(core, _sessions(core, call))
 
 
-def _explain_lockout(refusal: Refusal) -> Steps[bool]:
-    raise (yield from lockout_error(refusal.rc, refusal.call))
+def _explain_lockout(refused: Refusal) -> Steps[bool]:
+    raise (yield from lockout_error(refused.error, refused.call))
 
 
 _REMEDIES: Mapping[int, Remedy] = {

@@ -17,10 +17,9 @@ from collections.abc import Collection, Generator
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from prestocloud_sec.tpm.client.entities import Entity
-from prestocloud_sec.tpm.client.frames import code_of, plain, split
+from prestocloud_sec.tpm.client.frames import code_of, plain, refusal, split
 from prestocloud_sec.tpm.client.plan import plan_of
 from prestocloud_sec.tpm.errors import HandleError
-from prestocloud_sec.tpm.response_codes import error_for
 from prestocloud_sec.tpm.spec.commands import ContextLoad, ContextSave, FlushContext, GetCapability
 from prestocloud_sec.tpm.spec.constants import TPM_CAP, TPM_PT, TPM_RC
 from prestocloud_sec.tpm.spec.declare import Command
@@ -43,8 +42,8 @@ _SMALLEST_GAP = 255
 def asked(command: Command, *handles: bytes) -> Steps[tuple[int, bytes]]:
     """Send a command without sessions; return handle and parameters of the response, or raise what it refuses with."""
     response = yield plain(command, *handles)
-    if rc := code_of(response):
-        raise error_for(rc, type(command))
+    if code_of(response):
+        raise refusal(response, type(command))
     handle, parameters, _ = split(plan_of(command), response, sessions=False)
     return handle, parameters
 
@@ -78,7 +77,7 @@ class Residence:
                 break
             if not (yield from self.make_room(rc, keep)):
                 self._registry.drop(entity, "its saved context cannot be loaded any more")
-                raise error_for(rc, ContextLoad)
+                raise refusal(response, ContextLoad)
         handle, _, _ = split(plan_of(ContextLoad(context)), response, sessions=False)
         self.moves += 1
         entity.real = handle.to_bytes(4, "big")

@@ -26,6 +26,7 @@ from prestocloud_sec.tpm.session import (
 )
 from prestocloud_sec.tpm.spec import (
     TPM_ALG_ID,
+    TPM_CAP,
     TPM_HT,
     TPM_RH,
     TPMA_NV,
@@ -35,6 +36,7 @@ from prestocloud_sec.tpm.spec import (
     TPMT_PUBLIC,
     CreatePrimary,
     FlushContext,
+    GetCapability,
     NV_DefineSpace,
     NV_ReadPublic,
     ReadPublic,
@@ -44,7 +46,7 @@ from prestocloud_sec.tpm.transport import EmbeddedTransport, libtpms
 
 RETRY = 0x922
 NO_PCRS = PcrSelection().to_list()
-SEAL = bytes.fromhex("0008 000b 00000040 0000 0010 0000")
+SEAL = bytes.fromhex("0008 000b 00000440 0000 0010 0000")  # noDA: wrong values lock nothing
 SIGN_RSA = bytes.fromhex("0001 000b 00040072 0000 0010 0010 0800 00000000 0000")
 STORAGE_ECC = bytes.fromhex("0023 000b 00030072 0000 0006 0080 0043 0010 0003 0010 0000 0000")
 STORAGE_RSA = bytes.fromhex("0001 000b 00030072 0000 0006 0080 0043 0010 0800 00000000 0000")
@@ -221,39 +223,48 @@ class Live:
         """Execute a policy; `how` has ``sign``, ``choose`` and ``choices``."""
         sign, choose = how.pop("sign", None), how.pop("choose", None)
         course = policy.run(session, **how)
-        answer: Any = None
-        while True:
-            try:
-                request = course.send(answer)
-            except StopIteration as end:
-                outcome: Outcome = end.value
-                return outcome
-            if isinstance(request, Run):
+        try:
+            request = next(course)
+            while True:
                 try:
-                    answer = self.execute(request.command)
-                    self.note(answer)
+                    answer = self.answer(request, sign, choose)
                 except RefusedError as error:
-                    course.throw(error)
-                    raise AssertionError("an error that was thrown in comes out again") from error
-            elif isinstance(request, Find):
-                answer = next(handle for handle, name in self.names.items() if name == request.name)
-            elif isinstance(request, Sign):
-                answer = sign(request)
-            else:
-                assert isinstance(request, Choose)
-                answer = choose(request)
+                    request = course.throw(error)
+                else:
+                    request = course.send(answer)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
 
-    def note(self, response: Any) -> None:
-        """Take note of the Name of a key that was loaded from outside."""
-        if type(response).__qualname__ == "LoadExternal.Response":
-            self.names[response.objectHandle] = response.name
+    def answer(self, request: Any, sign: Any, choose: Any) -> Any:
+        """Return the answer to a request of a policy."""
+        if isinstance(request, Run):
+            response = self.execute(request.command)
+            if type(response).__qualname__ == "LoadExternal.Response":
+                self.names[response.objectHandle] = response.name
+            return response
+        if isinstance(request, Find):
+            return next((handle for handle, name in self.names.items() if name == request.name), 0x80000077)
+        if isinstance(request, Sign):
+            return sign(request)
+        assert isinstance(request, Choose)
+        return choose(request)
+
+    def handles(self, kind: TPM_HT) -> list[int]:
+        """Return the handles of a kind."""
+        response = self.execute(GetCapability(TPM_CAP.HANDLES, kind << 24, 64), [])
+        return list(response.capabilityData.data)
 
     @property
     def loaded_objects(self) -> list[int]:
-        from prestocloud_sec.tpm.spec import TPM_CAP, GetCapability
+        """The handles of transient objects."""
+        return self.handles(TPM_HT.TRANSIENT)
 
-        response = self.execute(GetCapability(TPM_CAP.HANDLES, TPM_HT.TRANSIENT << 24, 64), [])
-        return list(response.capabilityData.data)
+    def tidy(self) -> None:
+        """Flush all objects and sessions."""
+        for kind in (TPM_HT.TRANSIENT, TPM_HT.HMAC_SESSION, TPM_HT.POLICY_SESSION):
+            for handle in self.handles(kind):
+                self.flush(handle)
 
 
 __all__ = [

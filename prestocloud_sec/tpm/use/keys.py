@@ -27,6 +27,7 @@ from prestocloud_sec.tpm._secrets import KeepsSecrets
 from prestocloud_sec.tpm.client.handles import Handle, Object, PersistentObject
 from prestocloud_sec.tpm.errors import TpmMisuseError
 from prestocloud_sec.tpm.hashes import HASHES, HashAlgorithm
+from prestocloud_sec.tpm.names import name_of
 from prestocloud_sec.tpm.policy.policy import Policy
 from prestocloud_sec.tpm.policy.step import Step
 from prestocloud_sec.tpm.public_keys import public_key_of
@@ -97,18 +98,18 @@ class TpmKey(KeepsSecrets):
         self.wrapped = None if wrapped is None else instance(wrapped, WrappedObject, "wrapped")
         self._policy = wrapped.policy if policy is None and wrapped is not None else policy
         self._choices, self._signer = tuple(choices), signer
+        self._public = handle.public
         self._public_key: Any = public_key_of(handle.public)
 
     @property
     def public(self) -> TPMT_PUBLIC:
         """The public area."""
-        found: TPMT_PUBLIC = self.handle.public  # type: ignore[attr-defined]
-        return found
+        return self._public
 
     @property
     def name(self) -> bytes:
         """The Name."""
-        return self.handle.name
+        return name_of(self._public)
 
     @property
     def key_size(self) -> int:

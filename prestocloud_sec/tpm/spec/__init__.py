@@ -27,9 +27,9 @@ __all__ = [
     "declare",
     "interfaces",
     "structures",
-    *attributes.__all__,
-    *commands.__all__,
-    *constants.__all__,
-    *interfaces.__all__,
-    *structures.__all__,
 ]
+__all__ += attributes.__all__
+__all__ += commands.__all__
+__all__ += constants.__all__
+__all__ += interfaces.__all__
+__all__ += structures.__all__

@@ -45,22 +45,22 @@ from prestocloud_sec.tpm.spec.declare import Command
 __all__ = [
     "COMMANDS",
     "COMMANDS_BY_NAME",
-    *asymmetric.__all__,
-    *attestation.__all__,
-    *components.__all__,
-    *duplication.__all__,
-    *hierarchies.__all__,
-    *management.__all__,
-    *nv.__all__,
-    *objects.__all__,
-    *pcr.__all__,
-    *policies.__all__,
-    *sequences.__all__,
-    *sessions.__all__,
-    *signing.__all__,
-    *startup.__all__,
-    *symmetric.__all__,
 ]
+__all__ += asymmetric.__all__
+__all__ += attestation.__all__
+__all__ += components.__all__
+__all__ += duplication.__all__
+__all__ += hierarchies.__all__
+__all__ += management.__all__
+__all__ += nv.__all__
+__all__ += objects.__all__
+__all__ += pcr.__all__
+__all__ += policies.__all__
+__all__ += sequences.__all__
+__all__ += sessions.__all__
+__all__ += signing.__all__
+__all__ += startup.__all__
+__all__ += symmetric.__all__
 
 _OLDER = ("HMAC", "HMAC_Start")
 

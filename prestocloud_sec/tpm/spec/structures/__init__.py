@@ -18,12 +18,11 @@ from prestocloud_sec.tpm.spec.structures.nv import *  # noqa: F403
 from prestocloud_sec.tpm.spec.structures.objects import *  # noqa: F403
 from prestocloud_sec.tpm.spec.structures.schemes import *  # noqa: F403
 
-__all__ = [
-    *attestation.__all__,
-    *basic.__all__,
-    *buffers.__all__,
-    *capabilities.__all__,
-    *nv.__all__,
-    *objects.__all__,
-    *schemes.__all__,
-]
+__all__: list[str] = []
+__all__ += attestation.__all__
+__all__ += basic.__all__
+__all__ += buffers.__all__
+__all__ += capabilities.__all__
+__all__ += nv.__all__
+__all__ += objects.__all__
+__all__ += schemes.__all__

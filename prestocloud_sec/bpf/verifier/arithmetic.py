@@ -42,8 +42,8 @@ def alu(op: AluOp, bits: int, left: Scalar, right: Scalar) -> Scalar:
     """
     operation = _OPERATIONS.get((op, bits))
     if operation is None or (op in _SHIFTS and not _known_shift(right, bits)):
-        result = Scalar.unknown()
-    elif left.is_const and right.is_const:
+        return Scalar.unknown()  # of all 64 bits, even where the operation clears the upper ones: the kernel gives up
+    if left.is_const and right.is_const:
         result = Scalar.const(_EXACT[op](left.tnum.value, right.tnum.value, bits))
     else:
         result = left.copy()

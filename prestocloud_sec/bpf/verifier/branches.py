@@ -59,8 +59,10 @@ def foreseen(i: Branch, left: Register, right: Register) -> bool | None:
     return i.op is BranchOp.NE
 
 
-def learn(env: Environment, i: Branch, taken: State, ahead: State) -> None:
-    """Tell both states what the branch says: `taken` where it is, `ahead` where it is not.
+def learn(env: Environment, i: Branch, taken: State, ahead: State) -> tuple[bool, bool]:
+    """Tell both states what the branch says: `taken` where it is, `ahead` where it is not; whether each can be.
+
+    No number satisfies what is known on a way that cannot be gone.
 
     Raises
     ------
@@ -69,32 +71,31 @@ def learn(env: Environment, i: Branch, taken: State, ahead: State) -> None:
     """
     left, right = operands(ahead, i)
     if not left.is_pointer and not right.is_pointer:
-        for state, way in ((taken, True), (ahead, False)):
-            _learn_numbers(state, i, left, right, way)
-        return
+        return _learn_numbers(taken, i, left, right, True), _learn_numbers(ahead, i, left, right, False)
     if i.bits == 64 and i.op in (BranchOp.EQ, BranchOp.NE):
         if isinstance(i.src, int) and left.is_pointer and right.is_pointer and left.nullable != right.nullable:
             one = left if left.nullable else right
             _not_null(env, taken if i.op is BranchOp.EQ else ahead, one)
-            return
+            return True, True
         if isinstance(i.src, Imm) and right.is_null and left.nullable:
             null, good = (taken, ahead) if i.op is BranchOp.EQ else (ahead, taken)
             _null(null, left)
             _not_null(env, good, left)
-            return
+            return True, True
     if isinstance(i.src, int) and i.bits == 64 and _packets(i, left, right, taken, ahead):
-        return
+        return True, True
     if not env.privileged:
         raise Rejected(Rule.POINTER_LEAK, f"R{i.dst} pointer comparison prohibited")
+    return True, True
 
 
 # --- Numbers.
 
 
-def _learn_numbers(state: State, i: Branch, left: Register, right: Register, taken: bool) -> None:
+def _learn_numbers(state: State, i: Branch, left: Register, right: Register, taken: bool) -> bool:
     a, b = refine.refined(i.op, i.bits, left.number, right.number, taken)
-    if not a.possible or not b.possible:  # a way that cannot be gone; all that follows is true of it
-        return
+    if not a.possible or not b.possible:
+        return False
     registers = state.registers
     registers[i.dst] = left.but(number=a)
     if isinstance(i.src, int):
@@ -103,6 +104,7 @@ def _learn_numbers(state: State, i: Branch, left: Register, right: Register, tak
             spread(state, registers[i.src])
     if left.id:
         spread(state, registers[i.dst])
+    return True
 
 
 def spread(state: State, source: Register) -> None:
@@ -112,9 +114,10 @@ def spread(state: State, source: Register) -> None:
         if register.id == identifier and register.kind is Kind.NUMBER and register is not source:
             if register.delta == source.delta:
                 state.put(where, index, register.but(number=source.number))
-            else:
+            elif not (register.delta and source.delta and register.narrow != source.narrow):
                 by = Scalar.const(register.delta - source.delta)
-                state.put(where, index, register.but(number=arithmetic.alu(AluOp.ADD, 64, source.number, by)))
+                bits = 32 if register.narrow or source.narrow else 64
+                state.put(where, index, register.but(number=arithmetic.alu(AluOp.ADD, bits, source.number, by)))
 
 
 # --- Null.

@@ -46,8 +46,9 @@ from prestocloud_sec.bpf.verifier.programs import return_range
 from prestocloud_sec.bpf.verifier.pruning import Exactly, covers
 from prestocloud_sec.bpf.verifier.registers import NAMES, NOTHING, NUMBER, ZERO_NUMBER, Kind, Register, known, number
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
-from prestocloud_sec.bpf.verifier.scalar import Scalar
+from prestocloud_sec.bpf.verifier.scalar import S32_MAX, S32_MIN, Scalar, signed32
 from prestocloud_sec.bpf.verifier.state import MAX_FRAMES, Byte, Frame, State, cleared
+from prestocloud_sec.bpf.verifier.tnum import U32
 
 __all__ = ["Explorer"]
 
@@ -93,7 +94,7 @@ class Explorer:
     def __init__(self, env: Environment, *, observe: Callable[[int, State], None] | None = None) -> None:
         self.env = env
         self.functions = structure.check(env)
-        self.live = live_before(env.instructions, env.targets)
+        self.live = live_before(env.instructions, env.targets, env.prototype)
         self.processed = 0
         self.states = 0
         self.at = 0
@@ -312,14 +313,14 @@ class Explorer:
             narrow = source.number.umax <= 0xFFFF_FFFF
             if narrow and isinstance(i.src, int):
                 source = self._shared(state, i.src, source)
-            registers[i.dst] = _low(source if narrow else source.but(id=0, delta=0))
+            registers[i.dst] = _low(source if narrow else source.but(id=0, delta=0, narrow=False))
 
     def _shared(self, state: State, register: int, held: Register) -> Register:
         """Return a number with an identifier, so that what is learnt of a copy is learnt of it."""
         if held.kind is not Kind.NUMBER or held.number.is_const:
             return held
         if held.delta:
-            held = held.but(id=0, delta=0)
+            held = held.but(id=0, delta=0, narrow=False)
         if not held.id:
             held = held.but(id=self.env.new_id())
         state.registers[register] = held
@@ -332,12 +333,29 @@ class Explorer:
             registers[i.dst] = self._pointers(state, i, held, source)
             return
         result = arithmetic.alu(i.op, i.bits, held.number, source.number)
-        if i.op is AluOp.ADD and i.bits == 64 and held.id and source.number.is_const and self.env.privileged:
-            by = source.number.smin
-            if not held.delta and 0 <= by <= (1 << 31) - 1:
-                registers[i.dst] = Register(Kind.NUMBER, result, id=held.id, delta=by)
-                return
+        by = self._moved_by(i, held, source)
+        if by:
+            registers[i.dst] = Register(Kind.NUMBER, result, id=held.id, delta=by, narrow=i.bits == 32)
+            return
         registers[i.dst] = number(result)
+
+    def _moved_by(self, i: Alu, held: Register, source: Register) -> int:
+        """Return by how much a number with copies is moved, 0 where that is not kept in mind.
+
+        In 32 bits only where the number has no more: the copies would not follow otherwise.
+        """
+        if i.op not in (AluOp.ADD, AluOp.SUB) or not held.id or held.delta or not self.env.privileged:
+            return 0
+        if i.bits == 32:
+            if not source.number.is_const32 or held.number.umax > U32:
+                return 0
+            by = signed32(source.number.tnum.value)
+        else:
+            if not source.number.is_const or not S32_MIN <= source.number.smin <= S32_MAX:
+                return 0
+            by = source.number.smin
+        by = -by if i.op is AluOp.SUB else by
+        return by if S32_MIN < by <= S32_MAX else 0
 
     def _pointers(self, state: State, i: Alu, held: Register, source: Register) -> Register:
         """Return a sum with a pointer."""
@@ -578,10 +596,14 @@ class Explorer:
             return target if told else index + 1
         linked = self._linked(state, left, right)
         other = state.copy()
-        branches.learn(self.env, i, other, state)
+        can_be_taken, can_go_on = branches.learn(self.env, i, other, state)
         self.steps.append(Step(index, len(state.frames) - 1, None, linked))
-        self.push(other, target or 0)
-        return index + 1
+        if can_be_taken and can_go_on:
+            self.push(other, target or 0)
+        elif can_be_taken:
+            state.frames, state.references, state.lock = other.frames, other.references, other.lock
+            return target
+        return index + 1 if can_go_on else None
 
     def _linked(self, state: State, left: Register, right: Register) -> tuple[tuple[int, int], ...]:
         """Return where copies of what is compared are."""

@@ -105,6 +105,8 @@ class Register:
         Shared by copies: what a comparison says of one is true of all. 0 is none.
     delta : int
         Of a number with an `id`, by how much it is more than that which the `id` was given to.
+    narrow : bool
+        Whether it is so in 32 bits, the upper ones of both being zero.
     reference : int
         Of what has to be released, which acquisition it comes from; 0 is none.
     range : int
@@ -131,6 +133,7 @@ class Register:
     nullable: bool = False
     id: int = 0
     delta: int = 0
+    narrow: bool = False
     reference: int = 0
     range: int = 0
     map: MapSpec | None = None

@@ -76,7 +76,7 @@ def store(
     if not privileged and old.register is not None and old.register.is_pointer and size != 8:
         raise Rejected(Rule.POINTER_LEAK, "attempt to corrupt spilled pointer on stack", hint="write all eight bytes")
     if value is not None and not part and privileged:
-        kept = value if _fits(value, size) else value.but(id=0, delta=0)
+        kept = value if _fits(value, size) else value.but(id=0, delta=0, narrow=False)
         kinds = bytes([Byte.SPILL]) * size + _misc(old.bytes[size:])
         frame.stack[number] = Slot(kinds, kept)
         return
@@ -159,7 +159,7 @@ def load(state: State, pointer: Register, offset: int, size: int, *, privileged:
             Rule.POINTER_LEAK, "invalid size of register fill", hint="a kept pointer is read with eight bytes"
         )
     if not part and size <= spilled:
-        return kept if _fits(kept, size) else kept.but(id=0, delta=0)
+        return kept if _fits(kept, size) else kept.but(id=0, delta=0, narrow=False)
     initialised(frame, least, least + size, privileged=privileged)
     return known(0) if _all_zero(frame, least, least + size) else NUMBER
 

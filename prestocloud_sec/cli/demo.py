@@ -13,35 +13,42 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from prestocloud_sec.cli.base import ExitCode, json_option, new_console, show_rows
+from prestocloud_sec.cli.base import ExitCode, json_option, new_console, printable, show_rows
 
 if TYPE_CHECKING:
     from prestocloud_sec.demo import Event, Journey, Summary
+    from prestocloud_sec.demo.trust import Trust
 
 __all__ = ["demo"]
 
 
-@click.command(short_help="Run an edge device, a relay, a gateway and packet filters.")
+@click.command(short_help="Run an edge device with its TPM, a relay, a gateway and packet filters.")
 @click.option("--trace", is_flag=True, help="Print every packet's journey, layer by layer.")
+@click.option(
+    "--tpm", "uri", metavar="URI", help="The edge device's TPM, such as device:/dev/tpmrm0.  [default: embedded:]"
+)
 @json_option
 @click.pass_context
-def demo(ctx: click.Context, trace: bool, as_json: bool) -> None:
+def demo(ctx: click.Context, trace: bool, uri: str | None, as_json: bool) -> None:
     """Run an edge device, a relay and a gateway as processes that exchange IPv6 packets, encrypted, over UDP.
 
     A fourth process carries the datagrams between them and shows what an eavesdropper could read. All on this machine,
     on the loopback interface; no rights are needed.
 
     Then the same packets go through tcpdump's filters, on every engine of BPF. The first time, engines are compiled.
+
+    Then the gateway attests the edge device by its TPM, which gives a secret in the right state only. The TPM is one in
+    this process (libtpms) unless told otherwise. A real one is used for PCR 16, which is reset, and keeps nothing.
     """
     from prestocloud_sec import demo as guided
 
     if as_json:
-        summary = guided.run(trace=trace)
+        summary = guided.run(trace=trace, tpm=uri)
         print(json.dumps(summary.to_dict()))
     else:
         console = new_console()
         with _Board(console) as board:
-            summary = guided.run(trace=trace, report=board.report)
+            summary = guided.run(trace=trace, tpm=uri, report=board.report)
         for journey in summary.journeys:
             _show_journey(console, journey)
         _show_summary(console, summary)
@@ -96,6 +103,10 @@ _TOLD: dict[str, Callable[[Any], str]] = {
         if d["equal"]
         else f"{d['expression']!r}: THE ENGINES DIFFER"
     ),
+    "state": lambda d: (
+        f"{d['name']}: {'accepted' if d['accepted'] else 'NOT ACCEPTED'} by the gateway, "
+        f"the TPM {'gives' if d['unsealed'] else 'KEEPS'} the secret"
+    ),
     "played": lambda d: f"conversation over, {d['packets']} packets",
 }
 
@@ -135,6 +146,9 @@ def _show_summary(console: Console, summary: Summary) -> None:
     )
     console.print()
     _show_filters(console, summary)
+    console.print()
+    if summary.trust is not None:
+        _show_trust(console, summary.trust)
 
 
 def _show_filters(console: Console, summary: Summary) -> None:
@@ -157,3 +171,25 @@ def _rate(value: float) -> str:
         if value >= scale:
             return f"{value / scale:,.1f}{unit}"
     return f"{value:,.0f}"
+
+
+def _show_trust(console: Console, trust: Trust) -> None:
+    """Print what the gateway and the TPM made of the device in each state."""
+    if trust.missing:
+        console.print(printable(f"without a TPM: {trust.missing}"))
+        return
+    console.print(printable(f"the edge device's TPM: {trust.tpm}"))
+    console.print(f"attested in four messages: {', '.join(f'{name} {size} bytes' for name, size in trust.messages)}")
+    table = Table("state", "gateway", "secret", "attested in", "unsealed in")
+    for state in trust.states:
+        times = (f"{1e3 * seconds:.1f} ms" for seconds in (state.attest_seconds, state.unseal_seconds))
+        told = "accepts" if state.accepted else "refuses", "given" if state.unsealed else "kept"
+        table.add_row(state.name, *told, *times)
+    console.print(table)
+    for state in trust.states:
+        if state.culprit:
+            console.print(printable(f"{state.name}, says the gateway: {state.culprit}"))
+        if state.words:
+            console.print(printable(f"{state.name}, says the TPM: {state.words}"))
+    if trust.problem:
+        console.print(printable(f"not to its end: {trust.problem}"))

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The guided end-to-end run: an edge device, a relay and a gateway as processes, and a wire that listens in.
 
+Then come packet filters (`prestocloud_sec.demo.filters`) and the device's TPM (`prestocloud_sec.demo.trust`).
+
 Four operating-system processes on loopback. The relay authorises the other two by password, login and address; the edge
 device opens an end-to-end session with the gateway through it; then both play the conversation of the shipped capture.
 What is measured is measured by the processes themselves on the system's monotonic clock, which they share.
@@ -17,13 +19,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from prestocloud_sec.cjdns.switch import RouteLabel
 from prestocloud_sec.demo.capture import conversation
 from prestocloud_sec.demo.filters import Filters, run_filters
 from prestocloud_sec.errors import PrestoCloudError
+
+if TYPE_CHECKING:
+    from prestocloud_sec.demo.trust import Trust
 
 __all__ = ["DemoError", "Event", "Hop", "Journey", "Summary", "run"]
 
@@ -81,11 +86,13 @@ class Summary:
     eavesdropper: dict[str, Any]
     filters: Filters
     journeys: tuple[Journey, ...] = ()
+    trust: Trust | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether every packet arrived, no plain text was seen on the wire, and all engines filtered alike."""
-        return self.packets_delivered == self.packets and self.eavesdropper["found"] == 0 and self.filters.equal
+        """Whether every packet arrived, no plain text was seen, all engines filtered alike, the TPM did its part."""
+        arrived = self.packets_delivered == self.packets and self.eavesdropper["found"] == 0
+        return arrived and self.filters.equal and (self.trust is None or self.trust.is_complete)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as plain values, for JSON."""
@@ -309,13 +316,16 @@ def _labels_on_the_way(label: RouteLabel) -> tuple[tuple[str, str], ...]:
     return tuple(walked)
 
 
-def run(*, trace: bool = False, report: Callable[[Event], None] | None = None) -> Summary:
+def run(*, trace: bool = False, tpm: str | None = None, report: Callable[[Event], None] | None = None) -> Summary:
     """Run the demo and return what it showed.
 
     Parameters
     ----------
     trace : bool
         Keep each packet's journey, layer by layer (``Summary.journeys``).
+    tpm : str, optional
+        The edge device's TPM, as `prestocloud_sec.tpm.connect` takes it; one in this process if not given. Where there
+        is no libtpms for that, ``Summary.trust`` says what to install, and the rest of the demo runs.
     report : callable, optional
         Called with each `Event` as the processes tell it, in the calling thread.
 
@@ -323,9 +333,17 @@ def run(*, trace: bool = False, report: Callable[[Event], None] | None = None) -
     ------
     DemoError
         If a process ends before its time, or the run is not over within a minute.
+    PrestoCloudError
+        If a TPM is named that cannot be had.
     """
-    made = _Run(trace, report or (lambda _event: None))
-    try:
-        return made.run()
-    finally:
-        made.stop()
+    from prestocloud_sec.demo.trust import opened, run_trust
+
+    tell = report or (lambda _event: None)
+    with opened(tpm) as client:  # first of all: one that is named and is not there need not be waited for
+        made = _Run(trace, tell)
+        try:
+            summary = made.run()
+        finally:
+            made.stop()
+        trust = run_trust(client, lambda state: tell(Event("device", "state", asdict(state))))
+    return replace(summary, trust=trust)

@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.program import Program as Program
     from prestocloud_sec.bpf.program import ProgramType as ProgramType
     from prestocloud_sec.bpf.program import Symbols as Symbols
+    from prestocloud_sec.bpf.verifier.verdict import Verdict as Verdict
+    from prestocloud_sec.bpf.verifier.verify import verify as verify
     from prestocloud_sec.bpf.vm.fault import Fault as Fault
     from prestocloud_sec.bpf.vm.fault import FaultKind as FaultKind
     from prestocloud_sec.bpf.vm.machine import Machine as Machine
@@ -102,6 +104,8 @@ _HOMES: dict[str, str] = {
     "StackMap": "maps.queue",
     "StackTraceMap": "maps.stacktrace",
     "Symbols": "program",
+    "Verdict": "verifier.verdict",
+    "verify": "verifier.verify",
 }
 
 _ROOMS = ("classic", "errors", "helpers", "isa", "maps", "vm")

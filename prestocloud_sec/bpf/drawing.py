@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,13 +22,35 @@ __all__ = ["block_lines", "dot", "svg"]
 
 _COLOURS = {"fall": "#555555", "taken": "#1a7f37", "jump": "#0550ae"}
 _BACK = "#cf222e"
+_LONGEST_NOTE = 100
+"""Characters of what is said of an instruction."""
+_FILLS = {"way": "#fff8c5", "fault": "#ffc1ba"}
+"""How a marked instruction is marked."""
 
 
-def block_lines(graph: ControlFlowGraph, number: int) -> list[str]:
-    """Return the instructions of a block as text, each with its slot in front."""
+def block_lines(graph: ControlFlowGraph, number: int, notes: Mapping[int, str] | None = None) -> list[str]:
+    """Return the instructions of a block as text, each with its slot in front, and behind it what there is to say.
+
+    Parameters
+    ----------
+    graph : ControlFlowGraph
+    number : int
+        The block.
+    notes : mapping of int to str, optional
+        What to say of instructions, by index.
+    """
     program = graph.program
     block = graph.blocks[number]
-    return [f"{program.slot_of(index)}: {line_text(program, index)}" for index in range(block.start, block.end)]
+    lines = [f"{program.slot_of(index)}: {line_text(program, index)}" for index in range(block.start, block.end)]
+    told = [_short((notes or {}).get(index, "")) for index in range(block.start, block.end)]
+    if not any(told):
+        return lines
+    width = max(len(line) for line, note in zip(lines, told, strict=True) if note)
+    return [f"{line:<{width}}  ; {note}" if note else line for line, note in zip(lines, told, strict=True)]
+
+
+def _short(note: str) -> str:
+    return note if len(note) <= _LONGEST_NOTE else f"{note[: _LONGEST_NOTE - 3]}..."
 
 
 def _colour(edge: Edge, back: frozenset[Edge]) -> str:
@@ -132,23 +154,38 @@ def _lanes(spans: Iterable[tuple[int, int]]) -> list[int]:
     return [chosen[position] for position in range(len(chosen))]
 
 
-def svg(graph: ControlFlowGraph) -> str:
-    """Return the graph as an SVG document."""
+def svg(
+    graph: ControlFlowGraph, *, notes: Mapping[int, str] | None = None, marks: Mapping[int, str] | None = None
+) -> str:
+    """Return the graph as an SVG document.
+
+    Parameters
+    ----------
+    graph : ControlFlowGraph
+    notes : mapping of int to str, optional
+        What to write beside instructions, by index.
+    marks : mapping of int to {"way", "fault"}, optional
+        Instructions to mark.
+    """
     down = [edge for edge in graph.edges if edge.target > edge.source + 1]
     up = [edge for edge in graph.edges if edge.target <= edge.source]
     down_lanes = _lanes((edge.source, edge.target) for edge in down)
     up_lanes = _lanes((edge.target, edge.source) for edge in up)
     left = _MARGIN + _LANE * (max(up_lanes, default=-1) + 2)
-    boxes = _boxes(graph, left)
+    boxes = _boxes(graph, left, notes)
     widest = max(box.right for box in boxes)
     width = widest + _LANE * (max(down_lanes, default=-1) + 2) + _MARGIN
     height = boxes[-1].bottom + _MARGIN
     back = frozenset(graph.back_edges)
     parts = [_header(width, height)]
-    parts += [_box(box, block.number in graph.reachable) for box, block in zip(boxes, graph.blocks, strict=True)]
-    for edge in graph.edges:
-        if edge.target == edge.source + 1:
-            parts.append(_straight(boxes[edge.source], boxes[edge.target], _colour(edge, back)))
+    for box, block in zip(boxes, graph.blocks, strict=True):
+        fills = [_FILLS.get((marks or {}).get(index, "")) for index in range(block.start, block.end)]
+        parts.append(_box(box, block.number in graph.reachable, fills))
+    parts += [
+        _straight(boxes[edge.source], boxes[edge.target], _colour(edge, back))
+        for edge in graph.edges
+        if edge.target == edge.source + 1
+    ]
     for edges, lanes, side in ((down, down_lanes, widest), (up, up_lanes, left)):
         for edge, lane in zip(edges, lanes, strict=True):
             x = side + _LANE * (lane + 1) if side == widest else side - _LANE * (lane + 1)
@@ -156,11 +193,11 @@ def svg(graph: ControlFlowGraph) -> str:
     return "\n".join([*parts, "</svg>"])
 
 
-def _boxes(graph: ControlFlowGraph, left: float) -> list[_Box]:
+def _boxes(graph: ControlFlowGraph, left: float, notes: Mapping[int, str] | None) -> list[_Box]:
     boxes = []
     top: float = _MARGIN
     for block in graph.blocks:
-        lines = block_lines(graph, block.number)
+        lines = block_lines(graph, block.number, notes)
         width = max(map(len, lines)) * _CHARACTER + 2 * _PADDING
         box = _Box(left, top, width, len(lines) * _LINE + _PADDING, lines)
         boxes.append(box)
@@ -181,8 +218,14 @@ def _header(width: float, height: float) -> str:
     )
 
 
-def _box(box: _Box, reachable: bool) -> str:
+def _box(box: _Box, reachable: bool, fills: Sequence[str | None]) -> str:
     fill = "#f6f8fa" if reachable else "#ffebe9"
+    marked = "".join(
+        f'<rect x="{box.left + 1:g}" y="{box.top + _LINE * row + 4:g}" width="{box.width - 2:g}" height="{_LINE}" '
+        f'fill="{colour}"/>'
+        for row, colour in enumerate(fills)
+        if colour is not None
+    )
     rows = "".join(
         f'<text x="{box.left + _PADDING:g}" y="{box.top + _LINE * (row + 1):g}" xml:space="preserve">'
         f"{html.escape(line)}</text>"
@@ -190,7 +233,7 @@ def _box(box: _Box, reachable: bool) -> str:
     )
     return (
         f'<rect x="{box.left:g}" y="{box.top:g}" width="{box.width:g}" height="{box.height:g}" rx="3" '
-        f'fill="{fill}" stroke="#57606a"/>{rows}'
+        f'fill="{fill}" stroke="#57606a"/>{marked}{rows}'
     )
 
 

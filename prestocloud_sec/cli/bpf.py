@@ -20,6 +20,7 @@ from prestocloud_sec.cli.bpf_input import (
     source_of,
 )
 from prestocloud_sec.cli.bpf_run import bench, filter_, run
+from prestocloud_sec.cli.bpf_verify import verify, verify_corpus
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.classic import ClassicProgram
@@ -108,10 +109,10 @@ def explain(program: str, form: str, classic: bool, as_json: bool) -> None:
             console.print(f"  {edge.kind}: block {edge.target}{loop}")
 
 
-# --- Running ---------------------------------------------------------------------------------------------
+# --- Running and judging ---------------------------------------------------------------------------------
 
 
-for command in (run, filter_, bench):
+for command in (run, filter_, bench, verify, verify_corpus):
     bpf.add_command(command)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.bpf.helpers.ids import HelperId
-from prestocloud_sec.bpf.helpers.prototypes import Prototype, Returns, prototype
+from prestocloud_sec.bpf.helpers.prototypes import Prototype, Returns
 from prestocloud_sec.bpf.maps.kinds import MapType
 from prestocloud_sec.bpf.verifier.arguments import Call, check_arguments, limited
 from prestocloud_sec.bpf.verifier.registers import NOTHING, NUMBER, ZERO_NUMBER, Kind, Register
@@ -81,10 +81,10 @@ _OF_HELPER: dict[int, frozenset[MapType]] = {
 
 
 def _prototype_of(env: Environment, number: int) -> Prototype:
-    found = prototype(number)
+    found = env.prototype(number)
     if found is None:
         raise Rejected(Rule.HELPER, f"invalid func unknown#{number}", "EINVAL")
-    if env.type not in found.types:
+    if env.type not in found.types and number not in env.helpers:
         raise Rejected(
             Rule.HELPER,
             f"program of this type cannot use helper bpf_{found.name}#{number}",

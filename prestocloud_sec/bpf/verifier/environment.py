@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from prestocloud_sec.bpf.helpers.prototypes import Prototype, prototype
 from prestocloud_sec.bpf.isa import Instruction
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.program_type import ProgramType
@@ -37,6 +38,10 @@ class Environment:
         ``BPF_F_STRICT_ALIGNMENT``.
     gpl : bool
         Whether its licence is GPL-compatible.
+    context : Access or None
+        What may be done with the context; None where nothing is known of its type's.
+    helpers : mapping of int to Prototype
+        Helpers of a user-space machine, which go before the kernel's.
     """
 
     def __init__(
@@ -49,6 +54,8 @@ class Environment:
         privileged: bool = True,
         strict_alignment: bool = False,
         gpl: bool = True,
+        context: Access | None = None,
+        helpers: Mapping[int, Prototype] | None = None,
     ) -> None:
         self.program = program
         self.instructions: Sequence[Instruction] = program.instructions
@@ -59,8 +66,13 @@ class Environment:
         self.privileged = privileged
         self.strict_alignment = strict_alignment
         self.gpl = gpl
-        self.context: Access | None = CONTEXTS.get(kind.name)
+        self.context: Access | None = context if context is not None else CONTEXTS.get(kind.name)
+        self.helpers = helpers if helpers is not None else {}
         self._ids = 0
+
+    def prototype(self, number: int) -> Prototype | None:
+        """Return what a helper takes and gives; None if there is none with this number."""
+        return self.helpers.get(number) or prototype(number)
 
     def new_id(self) -> int:
         """Return an identifier that nothing has yet."""

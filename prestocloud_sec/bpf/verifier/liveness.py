@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prestocloud_sec.bpf.helpers.prototypes import prototype
+from prestocloud_sec.bpf.helpers.prototypes import Prototype, prototype
 from prestocloud_sec.bpf.isa import (
     Alu,
     AluOp,
@@ -30,7 +30,7 @@ from prestocloud_sec.bpf.isa import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["live_before"]
 
@@ -42,7 +42,7 @@ def _bit(register: object) -> int:
     return 1 << register if type(register) is int and register < 10 else 0
 
 
-def _use_and_define(i: Instruction) -> tuple[int, int]:
+def _use_and_define(i: Instruction, helper: Callable[[int], Prototype | None]) -> tuple[int, int]:
     """Return the registers that an instruction reads, and those that it writes, as bits."""
     match i:
         case Alu(AluOp.MOV, _, dst, src):
@@ -70,7 +70,7 @@ def _use_and_define(i: Instruction) -> tuple[int, int]:
         case Exit():
             return 1, 0
         case CallHelper(number):
-            found = prototype(number)
+            found = helper(number)
             count = 5 if found is None else len(found.arguments)
             return ((1 << count) - 1) << 1, _CLOBBERED
         case CallLocal():
@@ -79,10 +79,23 @@ def _use_and_define(i: Instruction) -> tuple[int, int]:
             return 0, 0
 
 
-def live_before(instructions: Sequence[Instruction], targets: Sequence[int | None]) -> list[int]:
-    """Return, as bits, the registers that may be read before they are written, from before each instruction on."""
+def live_before(
+    instructions: Sequence[Instruction],
+    targets: Sequence[int | None],
+    helper: Callable[[int], Prototype | None] = prototype,
+) -> list[int]:
+    """Return, as bits, the registers that may be read before they are written, from before each instruction on.
+
+    Parameters
+    ----------
+    instructions : sequence of Instruction
+    targets : sequence of int or None
+        Where each may jump to.
+    helper : callable
+        From the number of a helper to what it takes.
+    """
     count = len(instructions)
-    sets = [_use_and_define(i) for i in instructions]
+    sets = [_use_and_define(i, helper) for i in instructions]
     live = [0] * (count + 1)
     changed = True
     while changed:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.bpf.maps.base import Map
 from prestocloud_sec.bpf.maps.kinds import MapType
 
 __all__ = ["MapSpec", "spec_of"]
@@ -30,8 +31,8 @@ class MapSpec:
         Where in the value a ``struct bpf_spin_lock`` or ``struct bpf_timer`` is.
     inner : MapSpec, optional
         What maps of maps hold.
-    frozen : mapping of int to bytes, optional
-        Values that no one can change any more: programs read constants from them.
+    frozen : bytes, optional
+        The value of an array of one element that no one can change any more: programs read constants from it.
     """
 
     type: MapType
@@ -65,14 +66,17 @@ def spec_of(given: Any) -> MapSpec:
     """
     if isinstance(given, MapSpec):
         return given
-    if not hasattr(given, "descriptor"):
+    if not isinstance(given, Map):
         raise BpfMisuseError(f"{type(given).__name__} is no map", where="maps", expected="a map or a MapSpec")
-    inner = getattr(given, "inner", None)
+    model = getattr(given, "model", None)
+    flags = int(given.flags)
+    constant = given.frozen and flags & RDONLY_PROG and given.type is MapType.ARRAY and given.max_entries == 1
     return MapSpec(
         given.type,
         given.key_size,
         given.value_size,
         given.max_entries,
-        int(getattr(given, "flags", 0)),
-        inner=spec_of(inner) if inner is not None else None,
+        flags,
+        inner=spec_of(model) if model is not None else None,
+        frozen=given.lookup(bytes(given.key_size)) if constant else None,
     )

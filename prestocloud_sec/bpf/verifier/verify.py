@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the kernel would take a program, decided without one, and told with reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from prestocloud_sec.bpf.errors import BpfMisuseError, DecodeError
+from prestocloud_sec.bpf.helpers.prototypes import Prototype
+from prestocloud_sec.bpf.isa import LoadImm64
+from prestocloud_sec.bpf.maps.base import Map
+from prestocloud_sec.bpf.program import Program
+from prestocloud_sec.bpf.program_type import ProgramType
+from prestocloud_sec.bpf.verifier.contexts import Access
+from prestocloud_sec.bpf.verifier.environment import Environment
+from prestocloud_sec.bpf.verifier.explore import Explorer
+from prestocloud_sec.bpf.verifier.maps import MapSpec, spec_of
+from prestocloud_sec.bpf.verifier.profiles import Profile, restrict
+from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
+from prestocloud_sec.bpf.verifier.verdict import Verdict
+from prestocloud_sec.wire import items_of, shown, whole
+
+if TYPE_CHECKING:
+    from prestocloud_sec.wire import BytesLike
+
+__all__ = ["judge", "map_specs", "verify"]
+
+_EDGE = "prestocloud_sec.bpf.linux.verdicts"
+"""What asks the running kernel; imported only where it is to be asked."""
+_GPL = frozenset({"GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"})
+"""Licences with which all helpers may be called (Linux ``include/linux/license.h``)."""
+_MOST_ATTACH = (1 << 32) - 1
+
+
+def verify(
+    program: Program | BytesLike,
+    *,
+    type: ProgramType | None = None,
+    maps: Any = None,
+    profile: str = Profile.KERNEL,
+    attach: int = 0,
+    privileged: bool = True,
+    strict_alignment: bool = False,
+    license: str | None = None,
+    context: Access | None = None,
+    helpers: Mapping[int, Prototype] | None = None,
+    compare_with_kernel: bool = False,
+    witness: bool = False,
+) -> Verdict:
+    r"""Judge a program as the Linux kernel would.
+
+    Parameters
+    ----------
+    program : Program or bytes-like
+        What to judge. Bytes that are no program are refused, as the kernel refuses them.
+    type : ProgramType, optional
+        Where it is meant to run; the program's own, where it has one.
+    maps : sequence or mapping, optional
+        The maps that it refers to, by number or name, as for `Program.run`: maps, or `MapSpec` objects that only say
+        what a map is like.
+    profile : {"kernel", "linux-4.11"}
+        Whose rules: those of Linux 6.18, or those that the deliverable describes (see
+        `prestocloud_sec.bpf.verifier.profiles`).
+    attach : int
+        ``expected_attach_type``, for the types whose rules depend on it.
+    privileged : bool
+        False judges a program that is loaded without ``CAP_BPF`` and ``CAP_PERFMON``.
+    strict_alignment : bool
+        Whether every access has to be aligned (``BPF_F_STRICT_ALIGNMENT``).
+    license : str, optional
+        The program's own, or ``GPL``: some helpers are only for programs whose licence goes with the GPL.
+    context : Access, optional
+        What r1 points at and may be done with it, instead of what the type says: for programs that run in user space.
+    helpers : mapping of int to Prototype, optional
+        Helpers of a user-space machine, by number, besides the kernel's and before them.
+    compare_with_kernel : bool
+        Whether to load the program into the running kernel, too; its answer is ``kernel`` of the verdict.
+    witness : bool
+        Whether to look for inputs with which a refused program really does what it is refused for.
+
+    Returns
+    -------
+    Verdict
+        True if the program is accepted.
+
+    Raises
+    ------
+    BpfMisuseError
+        If an argument is of another type, or the program has no type.
+    UnavailableError
+        If the running kernel is to be asked and cannot be.
+
+    Examples
+    --------
+    >>> from prestocloud_sec.bpf import ProgramType, assemble, verify
+    >>> second = assemble("r2 = *(u32 *)(r1 + 0)\nr0 = *(u8 *)(r2 + 1)\nexit", type=ProgramType.XDP)
+    >>> verdict = verify(second)
+    >>> verdict.accepted, verdict.errno, verdict.instruction
+    (False, 'EACCES', 1)
+    >>> print(verdict.hint)
+    compare the pointer plus what is read with data_end first
+    """
+    rules = _profile_of(profile)
+    decoded, refused = _decoded(program)
+    kind = _type_of(decoded, type, context)
+    chosen = _license_of(decoded, license)
+    options: dict[str, Any] = {
+        "attach": whole(attach, "attach", 0, _MOST_ATTACH, error=BpfMisuseError),
+        "privileged": bool(privileged),
+        "strict_alignment": bool(strict_alignment),
+        "gpl": chosen in _GPL,
+    }
+    if context is not None:
+        _is(context, Access, "context")
+        options["context"] = context
+    if helpers is not None:
+        options["helpers"] = _helpers_of(helpers)
+    if decoded is None:
+        return Verdict(None, kind, rules, refused)
+    specs, by_number = map_specs(decoded, maps)
+    verdict = judge(decoded, lambda: Environment(decoded, kind, specs, **options), kind, rules)
+    if compare_with_kernel:
+        answer = import_module(_EDGE).ask(
+            verdict,
+            by_number,
+            attach=options["attach"],
+            strict_alignment=options["strict_alignment"],
+            license=chosen,
+        )
+        verdict = verdict.but(kernel=answer)
+    if witness and not verdict.accepted:
+        from prestocloud_sec.bpf.verifier.witness import find_witness
+
+        verdict = verdict.but(witness=find_witness(decoded, verdict, maps=maps))
+    return verdict
+
+
+def judge(
+    program: Program, again: Callable[[], Environment], kind: ProgramType, profile: Profile = Profile.KERNEL
+) -> Verdict:
+    """Return the verdict on a program in an environment.
+
+    Parameters
+    ----------
+    program : Program
+    again : callable
+        Gives a new environment for it each time.
+    kind : ProgramType
+        As what it is judged.
+    profile : Profile
+    """
+    explorer: Explorer | None = None
+    try:
+        env = again()
+        restrict(env, profile)
+        explorer = Explorer(env)
+        explorer.run()
+    except Rejected as rejected:
+        gone = explorer is not None
+        return Verdict(
+            program,
+            kind,
+            profile,
+            rejected,
+            processed=explorer.processed if explorer is not None else 0,
+            states=explorer.states if explorer is not None else 0,
+            again=again if gone else None,
+        )
+    except DecodeError as error:  # a jump that leads nowhere
+        refused = Rejected(Rule.STRUCTURE, f"jump out of range: {error.what}", "EINVAL", hint=error.expected or "")
+        refused.instruction = None if error.instruction is None else program.index_at(error.instruction)
+        return Verdict(program, kind, profile, refused)
+    return Verdict(program, kind, profile, None, processed=explorer.processed, states=explorer.states, again=again)
+
+
+# --- What a caller gives.
+
+
+def _is(given: object, kind: type, where: str) -> None:
+    if not isinstance(given, kind):
+        raise BpfMisuseError(
+            f"{shown(given)} does not go there", where=f"verify, {where}", expected=f"a {kind.__name__}"
+        )
+
+
+def _profile_of(given: object) -> Profile:
+    known = [str(profile) for profile in Profile]
+    if not isinstance(given, str) or given not in known:
+        raise BpfMisuseError(f"{shown(given)} is no profile", where="verify, profile", expected=" or ".join(known))
+    return Profile(given)
+
+
+def _decoded(given: Any) -> tuple[Program | None, Rejected | None]:
+    """Return the program, or why its bytes are none."""
+    if isinstance(given, Program):
+        return given, None
+    try:
+        return Program.from_bytes(given), None
+    except DecodeError as error:
+        rejected = Rejected(Rule.STRUCTURE, error.what, "EINVAL", hint=error.expected or "")
+        rejected.instruction = error.instruction
+        return None, rejected
+
+
+def _type_of(program: Program | None, given: object, context: object) -> ProgramType:
+    wanted = given if given is not None else program.type if program is not None else None
+    if wanted is None and context is not None:
+        return ProgramType.UNSPEC
+    if not isinstance(wanted, ProgramType):
+        raise BpfMisuseError(
+            f"{shown(wanted)} is no type of program",
+            where="verify, type",
+            expected="a ProgramType, here or in the program",
+        )
+    return wanted
+
+
+def _license_of(program: Program | None, given: object) -> str:
+    if given is None:
+        return (program.license if program is not None else "") or "GPL"
+    _is(given, str, "license")
+    return str(given)
+
+
+def _helpers_of(given: object) -> dict[int, Prototype]:
+    _is(given, Mapping, "helpers")
+    found: dict[int, Prototype] = {}
+    for number, row in items_of(given.items(), "helpers", "a mapping", error=BpfMisuseError):  # type: ignore[attr-defined]
+        if type(number) is not int or not isinstance(row, Prototype) or row.number != number or len(row.arguments) > 5:
+            raise BpfMisuseError(
+                f"{shown(number)}: {shown(row)} is no helper",
+                where="verify, helpers",
+                expected="a Prototype of at most five arguments under its own number",
+            )
+        found[number] = row
+    return found
+
+
+def map_specs(program: Program, maps: Any) -> tuple[dict[int, MapSpec], dict[int, MapSpec]]:
+    """Return what there is to know of a program's maps: by the index of the load, and by the number in it.
+
+    Loads of the same map get the same object, and loads of different ones never, however alike these are: two maps are
+    told apart by it.
+
+    Raises
+    ------
+    BpfMisuseError
+        If `maps` holds something that is no map.
+    """
+    given = _given(maps)
+    made: dict[object, MapSpec] = {}
+    specs: dict[int, MapSpec] = {}
+    by_number: dict[int, MapSpec] = {}
+    for index, instruction in enumerate(program.instructions):
+        if not isinstance(instruction, LoadImm64) or not instruction.kind.name.startswith("MAP"):
+            continue
+        name = program.symbols.maps.get(index)
+        key: str | int = name if name is not None and name in given else instruction.value
+        found = given.get(key)
+        if found is None:
+            continue
+        identity: object = key if isinstance(found, MapSpec) else id(found)
+        if identity not in made:
+            spec = spec_of(found)
+            made[identity] = replace(spec) if isinstance(found, MapSpec) else spec
+        specs[index] = by_number[instruction.value] = made[identity]
+    return specs, by_number
+
+
+def _given(maps: Any) -> dict[str | int, Any]:
+    """Return the maps that a caller gives, by name or number."""
+    if maps is None:
+        return {}
+    pairs: Any
+    if isinstance(maps, Mapping):
+        pairs = items_of(maps.items(), "maps", "a mapping", error=BpfMisuseError)
+    elif isinstance(maps, list | tuple):
+        pairs = enumerate(maps)
+    else:
+        raise BpfMisuseError(
+            f"{shown(maps)} are no maps", where="verify, maps", expected="a sequence, or a mapping by name or number"
+        )
+    given: dict[str | int, Any] = {}
+    for key, found in pairs:
+        if not isinstance(key, str | int):
+            raise BpfMisuseError(f"{shown(key)} names no map", where="verify, maps", expected="names or numbers")
+        if not isinstance(found, Map | MapSpec):
+            raise BpfMisuseError(
+                f"{type(found).__name__} is no map", where=f"verify, maps[{shown(key)}]", expected="a map or a MapSpec"
+            )
+        given[key] = found
+    return given

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.tpm.spec.structures.objects import TPMS_CREATION_DATA
     from prestocloud_sec.wire import BytesLike
 
-__all__ = ["Creation", "WrappedObject"]
+__all__ = ["Creation", "WrappedObject", "from_hex", "json_object"]
 
 _FORMAT = "prestocloud-sec TPM object"
 _VERSION = 1
@@ -123,9 +123,9 @@ class WrappedObject:
         TpmMisuseError
             If `text` is neither text nor bytes.
         """
-        found = _fields(text)
-        public = TPMT_PUBLIC.decode(_hex(found["public"], "public"))
-        private, parent = (_hex(found[key], key) for key in ("private", "parent"))
+        found = json_object(text, _KEYS, _FORMAT, _VERSION)
+        public = TPMT_PUBLIC.decode(from_hex(found["public"], "public"))
+        private, parent = (from_hex(found[key], key) for key in ("private", "parent"))
         policy = None if found["policy"] is None else Policy.from_json(json.dumps(found["policy"]))
         try:
             return cls(public, private, parent, policy)
@@ -177,7 +177,8 @@ def _unsized(data: BytesLike, where: str) -> bytes:
     return raw[2:]
 
 
-def _fields(text: str | BytesLike) -> dict[str, Any]:
+def json_object(text: str | BytesLike, keys: frozenset[str], form: str, version: int) -> dict[str, Any]:
+    """Return the object that JSON of one of our formats holds; TpmFormatError if it is none, or has other keys."""
     raw = text if isinstance(text, str) else octets(text, "text")
     if len(raw) > _LONGEST:
         raise TpmFormatError(f"{len(raw)} characters", where="JSON", expected=f"at most {_LONGEST}")
@@ -185,10 +186,10 @@ def _fields(text: str | BytesLike) -> dict[str, Any]:
         found = json.loads(raw, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise TpmFormatError("no JSON", where="text", expected="what to_json writes") from error
-    if not isinstance(found, dict) or found.keys() != _KEYS:
-        raise TpmFormatError("other keys", where="JSON", expected=", ".join(sorted(_KEYS)))
-    if found["format"] != _FORMAT or type(found["version"]) is not int or found["version"] != _VERSION:
-        raise TpmFormatError(shown(found["format"]), where="JSON.format", expected=f"{_FORMAT}, version {_VERSION}")
+    if not isinstance(found, dict) or found.keys() != keys:
+        raise TpmFormatError("other keys", where="JSON", expected=", ".join(sorted(keys)))
+    if found["format"] != form or type(found["version"]) is not int or found["version"] != version:
+        raise TpmFormatError(shown(found["format"]), where="JSON.format", expected=f"{form}, version {version}")
     return found
 
 
@@ -199,7 +200,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _hex(value: Any, where: str) -> bytes:
+def from_hex(value: Any, where: str) -> bytes:
+    """Return the bytes of lower-case hexadecimal digits; TpmFormatError if it is anything else."""
     try:
         raw = bytes.fromhex(value)
     except (ValueError, TypeError) as error:

@@ -133,7 +133,10 @@ class NvSpace(KeepsSecrets):
     @property
     def public(self) -> TPMS_NV_PUBLIC:
         """The public area, asked for again where a refusal may mean that somebody has changed it."""
-        return self.client.nv_index(self.handle).public
+        try:
+            return self.handle.public
+        except TpmMisuseError:
+            return self.client.nv_index(self.handle).public
 
     @property
     def name(self) -> bytes:

@@ -123,7 +123,7 @@ def hash_of(
     """
     try:
         return _FOUND[algorithm]
-    except (KeyError, TypeError):
+    except Exception:  # noqa: S110  (not there, or whatever a foreign __hash__ raises)
         pass
     if isinstance(algorithm, int):
         text = f"0x{algorithm:04x}" if 0 <= algorithm <= 0xFFFF else shown(algorithm)

@@ -54,7 +54,7 @@ def curve_of(number: int) -> EllipticCurve:
 
     try:
         name = _CURVES[number]
-    except (KeyError, TypeError):
+    except Exception:  # not there, or whatever a foreign __hash__ raises
         raise TpmUnavailableError(
             f"no curve {shown(number)} in pyca/cryptography", where="curveID", expected="a NIST or Brainpool curve"
         ) from None
@@ -70,8 +70,10 @@ def curve_number(curve: EllipticCurve) -> int:
     TpmMisuseError
         If a TPM knows no such curve.
     """
-    name = getattr(curve, "name", None)
-    for number in _CURVES:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    name = curve.name if isinstance(curve, ec.EllipticCurve) else curve
+    for number in _CURVES if isinstance(curve, ec.EllipticCurve) else ():
         if curve_of(number).name == name:
             return number
     raise TpmMisuseError(

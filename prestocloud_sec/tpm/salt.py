@@ -181,18 +181,17 @@ def recover_secret(private: SoftwareKey, public: TPMT_PUBLIC, purpose: Purpose, 
     TpmUnavailableError
         If pyca/cryptography lacks the curve, or OAEP with this hash.
     """
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
     key, algorithm, label = _checked(public, purpose)
     raw = buffer(encrypted, "encrypted")
-    public_half = getattr(private, "public_key", None)
-    if not callable(public_half) or public_half() != key:
+    if not isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) or private.public_key() != key:
         raise TpmMisuseError("not the private key of this public area", where="private")
     if public.type == _ALG_RSA:
         secret = _oaep(private.decrypt, raw, algorithm, label)  # type: ignore[union-attr]
         if len(secret) > algorithm.size:
             raise UnwrapError(f"{len(secret)} bytes", where="shared secret", expected=f"at most {algorithm.size}")
         return secret
-    from cryptography.hazmat.primitives.asymmetric import ec
-
     ephemeral = _point(raw, key.curve)
     z = private.exchange(ec.ECDH(), ephemeral)  # type: ignore[union-attr]
     return kdfe(algorithm, z, label, _coordinates(ephemeral)[0], _coordinates(key)[0])

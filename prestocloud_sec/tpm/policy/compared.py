@@ -77,7 +77,7 @@ def operation_of(operation: TPM_EO | int | str) -> TPM_EO:
     """
     try:
         return _BY_WORD[operation]
-    except (KeyError, TypeError):
+    except Exception:  # not there, or whatever a foreign __hash__ raises
         expected = ", ".join(row.name for row in OPERATIONS)
         raise TpmMisuseError(f"{shown(operation)} is no comparison", where="operation", expected=expected) from None
 

@@ -43,6 +43,8 @@ def parse(text: str | bytes) -> Policy:
     """Return the policy of a JSON text; see `Policy.from_json`."""
     if not isinstance(text, str | bytes):
         raise TpmMisuseError(type(text).__name__, where="JSON", expected="text")
+    # A subclass may lie about its length.
+    text = str.__str__(text) if isinstance(text, str) else bytes(memoryview(text))
     if len(text) > _LARGEST:
         raise PolicyFormatError(f"{len(text)} characters", where="JSON", expected=f"at most {_LARGEST}")
     try:

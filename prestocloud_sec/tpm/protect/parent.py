@@ -142,6 +142,8 @@ class SoftwareParent(KeepsSecrets):
         from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
         private: SoftwareKey
+        if not isinstance(kind, str):
+            raise TpmMisuseError(shown(kind), where="kind", expected='"rsa" or "ecc"')
         if kind == "rsa":
             bits = whole(size, "size", 1024, 4096, error=TpmMisuseError)
             if bits % 1024:

@@ -107,7 +107,7 @@ def authorize(
 def _u32(code: int) -> bytes:
     try:
         return code.to_bytes(4, "big")
-    except (AttributeError, OverflowError, TypeError):
+    except Exception:  # whatever a foreign object raises; `whole` says what is wrong
         return whole(code, "code", 0, 0xFFFFFFFF, error=TpmMisuseError).to_bytes(4, "big")
 
 

@@ -80,7 +80,7 @@ class SessionStart(KeepsSecrets):
     ) -> None:
         try:
             self._kind = SessionKind(kind)
-        except (ValueError, TypeError):
+        except Exception:  # not there, or whatever a foreign __hash__ raises
             raise TpmMisuseError(shown(kind), where="SessionStart.kind", expected="a SessionKind") from None
         self._hash = hash_of(hash, "SessionStart.hash")
         given = (("cipher", cipher, ParameterCipher), ("salt", salt, Salt), ("binding", binding, Binding))

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["info", "pcr", "random", "raw"]
 
 _MOST_RANDOM = 1 << 16
-_AT_ONCE = 32
 
 
 # --- What it is ------------------------------------------------------------------------------------------
@@ -121,20 +120,15 @@ def pcr(selection: str, uri: str | None, as_json: bool) -> None:
 
     All values are of one moment. What --json prints is what verify-quote takes with --pcrs.
     """
-    from prestocloud_sec.tpm.pcr import PcrSelection, read_pcrs
-    from prestocloud_sec.tpm.spec.constants import TPM_CAP
+    from prestocloud_sec.tpm import PcrSelection, use
 
-    asked = PcrSelection.of(selection)
+    asked = PcrSelection.of(selection) if selection else None
     with connected(uri) as client:
-        if not selection:
-            asked = PcrSelection.of_list(client.capability(TPM_CAP.PCRS))
-        found = read_pcrs(client.execute, asked)
+        found = use.read_pcrs(client, asked)
     told = {bank_of(bank): {pcr: value.hex() for pcr, value in pcrs.items()} for bank, pcrs in found.items()}
     if as_json:
         print(json.dumps(told))
         return
-    if not told:
-        raise InputError("the TPM has none of them", where="SELECTION", expected="PCRs of a bank that it has")
     show_rows((f"{bank}:{number}", value) for bank, pcrs in told.items() for number, value in pcrs.items())
 
 
@@ -144,13 +138,10 @@ def pcr(selection: str, uri: str | None, as_json: bool) -> None:
 @json_option
 def random(count: int, uri: str | None, as_json: bool) -> None:
     """Print COUNT random bytes of a TPM in hexadecimal."""
-    found = b""
+    from prestocloud_sec.tpm import use
+
     with connected(uri) as client:
-        while len(found) < count:
-            more = client.get_random(min(count - len(found), _AT_ONCE))
-            if not more:
-                raise InputError("the TPM gave no bytes", where="GetRandom", expected="at least one")
-            found += more
+        found = use.random_bytes(client, count)
     if as_json:
         print(json.dumps({"bytes": found.hex()}))
     else:

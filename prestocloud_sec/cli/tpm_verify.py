@@ -94,15 +94,13 @@ def eventlog(
 
 def _pcrs_of(logs: list[Any], uri: str | None) -> dict[int, dict[int, bytes]]:
     """Return the PCRs that logs are about, of the banks that the TPM has."""
-    from prestocloud_sec.tpm.pcr import PcrSelection, read_pcrs
-    from prestocloud_sec.tpm.spec.constants import TPM_CAP
+    from prestocloud_sec.tpm import use
 
     banks = {int(bank) for log in logs for bank in log.banks}
-    pcrs = {pcr for log in logs for pcr in log.pcrs if pcr < 24}
+    pcrs = {pcr for log in logs for pcr in log.pcrs}
     with connected(uri) as client:
-        there = PcrSelection.of_list(client.capability(TPM_CAP.PCRS)).banks
-        wanted = {bank: sorted(pcrs & set(has)) for bank, has in there.items() if int(bank) in banks and has}
-        return read_pcrs(client.execute, wanted)  # type: ignore[arg-type]
+        there = use.pcr_banks(client).items()
+        return use.read_pcrs(client, {bank: pcrs & set(has) for bank, has in there if bank in banks})
 
 
 def _events(logs: list[EventLog | ImaLog]) -> Iterator[dict[str, Any]]:

@@ -12,28 +12,22 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 
+from prestocloud_sec.tpm import use
 from prestocloud_sec.tpm.attest import ReferencePolicy
-from prestocloud_sec.tpm.client import Object
+from prestocloud_sec.tpm.client import Object, PersistentObject
 from prestocloud_sec.tpm.errors import TpmUnavailableError
 from prestocloud_sec.tpm.eventlog import Digest, Event, EventLog, EventType, SpecIdEvent
 from prestocloud_sec.tpm.eventlog.firmware import AlgorithmSize
 from prestocloud_sec.tpm.hashes import hash_of
-from prestocloud_sec.tpm.names import handle_name
-from prestocloud_sec.tpm.pcr import read_pcrs
-from prestocloud_sec.tpm.policy import Secret
 from prestocloud_sec.tpm.protocol import Attester, Outcome, Task, Verifier
 from prestocloud_sec.tpm.public_keys import public_key_of
-from prestocloud_sec.tpm.session import PASSWORD
-from prestocloud_sec.tpm.spec import TPM_ALG_ID, TPM_PT, TPM_RH, TPMT_HA, TPMT_SIG_SCHEME
-from prestocloud_sec.tpm.use.keys import create_ak
-from prestocloud_sec.tpm.use.objects import primary, srk
-from prestocloud_sec.tpm.use.policies import policy_session
-from prestocloud_sec.tpm.use.templates import ek_template
+from prestocloud_sec.tpm.spec import TPM_ALG_ID, TPM_PT
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm import Client
     from prestocloud_sec.tpm.public_keys import PublicKey
     from prestocloud_sec.tpm.spec import TPMT_PUBLIC
+    from prestocloud_sec.tpm.use import EccKey, RsaKey
 
 __all__ = ["GOOD", "SELECTION", "STRANGER", "Device", "Gateway"]
 
@@ -45,8 +39,6 @@ STRANGER = "start: /tmp/.x/miner"
 PCR_NUMBER = 16
 SELECTION = f"sha256:{PCR_NUMBER}"
 _SHA256 = hash_of("sha256")
-_OWN_SCHEME = TPMT_SIG_SCHEME(TPM_ALG_ID.NULL, None)
-"""That of the key."""
 
 
 class Gateway:
@@ -117,18 +109,24 @@ def _usage(*, ca: bool) -> x509.KeyUsage:
 
 
 class Device:
-    """The edge device: its TPM, an attestation key, and the log of what it runs."""
+    """The edge device: its TPM, an attestation key, and the log of what it runs.
+
+    Parameters
+    ----------
+    client : Client
+        The TPM.
+    gateway : Gateway
+        Who is to trust it. It also plays the maker, and certifies the endorsement key.
+    """
 
     def __init__(self, client: Client, gateway: Gateway) -> None:
         self.client, self.gateway = client, gateway
-        properties = client.properties()
-        self.words = (
-            f"{properties.manufacturer} {' '.join(properties.vendor.split())}, firmware 0x{properties.firmware:016x}"
-        )
-        self._ek = primary(client, ek_template("ecc"), hierarchy=TPM_RH.ENDORSEMENT)
-        self.storage = srk(client)
-        self._ak = create_ak(client, parent=self.storage)
-        self._certificate = gateway.certify(self._ek.public, properties.get(TPM_PT.MANUFACTURER, 0))
+        told = client.properties()
+        self.words = f"{told.manufacturer} {' '.join(told.vendor.split())}, firmware 0x{told.firmware:016x}"
+        self.storage = use.srk(client)
+        self._ek: Object[object] | PersistentObject = use.ek(client, "ecc")  # type: ignore[assignment]
+        self._ak: EccKey | RsaKey = use.create_ak(client, parent=self.storage)
+        self._certificate = gateway.certify(self._ek.public, told.get(TPM_PT.MANUFACTURER, 0))
         self._events: list[Event] = []
         self.sizes: list[tuple[str, int]] = []
 
@@ -142,11 +140,11 @@ class Device:
             self.measure(words)
 
     def measure(self, words: str) -> None:
-        """Measure what is about to run: into the log, and into the PCR of every bank that the log is of."""
+        """Measure what is about to run: into the log, and into the PCR."""
         data = words.encode()
         digest = _SHA256.digest(data)
         self._events.append(Event(PCR_NUMBER, EventType.IPL, (Digest(_SHA256.id, digest),), data))
-        self.client.pcr_extend(PCR_NUMBER, (TPMT_HA(TPM_ALG_ID.SHA256, digest),))
+        use.extend_pcr(self.client, PCR_NUMBER, {"sha256": digest})
 
     def log(self) -> bytes:
         """Return the log, in the format of the firmware's."""
@@ -154,49 +152,54 @@ class Device:
         first = Event(0, EventType.NO_ACTION, (Digest(TPM_ALG_ID.SHA1, bytes(20)),), banks.encode())
         return EventLog((first, *self._events)).encode()
 
-    def pcr(self) -> dict[int, dict[int, bytes]]:
+    def pcr(self) -> bytes:
         """Return the value of the PCR."""
-        return read_pcrs(self.client.execute, SELECTION)
+        return use.read_pcrs(self.client, SELECTION)[_SHA256.id][PCR_NUMBER]
 
     # -- attestation -----------------------------------------------------------------------------------------------
 
-    def attest(self, gateway: Verifier) -> Outcome:
+    def attest(self) -> Outcome:
         """Go through the four messages with the gateway."""
+        verifier = self.gateway.verifier
         attester = Attester.endorsed(
             self._ak.public, self._ek.public, [self._certificate], self.gateway.signing_key.public_key()
         )
         enrol = attester.enrol()
-        challenge = gateway.received(enrol, time.time()).message
+        challenge = verifier.received(enrol, time.time()).message
         task = attester.received(challenge, time.time())
-        evidence = b""
-        decision = challenge  # which it is where the certificate was refused
-        if isinstance(task, Task):
-            evidence = self._evidence(attester, task)
-            decision = gateway.received(evidence, time.time()).message
+        if not isinstance(task, Task):
+            return task  # the gateway does not know the TPM's maker
+        evidence = self._evidence(attester, task)
+        decision = verifier.received(evidence, time.time()).message
         messages = {"enrol": enrol, "challenge": challenge, "evidence": evidence, "decision": decision}
         self.sizes = [(name, len(message)) for name, message in messages.items()]
-        outcome = attester.received(decision, time.time()) if isinstance(task, Task) else task
+        outcome = attester.received(decision, time.time())
         if not isinstance(outcome, Outcome):
             raise TpmUnavailableError("a decision that is none", where="attestation")
         return outcome
 
     def _evidence(self, attester: Attester, task: Task) -> bytes:
-        client = self.client
-        credential = task.id_object, task.encrypted_secret
-        with policy_session(client, Secret(handle_name(TPM_RH.ENDORSEMENT))) as session:
-            secret = client.activate_credential(self._ak.handle, self._ek, *credential, sessions=[PASSWORD, session])
-        quote = client.quote(self._ak.handle, task.qualifying_data, _OWN_SCHEME, task.selection.to_list())
-        if quote.signature is None:
-            raise TpmUnavailableError("a quote without a signature", where="attestation")
-        values = [value for pcrs in self.pcr().values() for value in pcrs.values()]
+        secret = use.activate(self.client, self._ak, self._ek, (task.id_object, task.encrypted_secret))
+        quote = use.quote(self.client, self._ak, task.selection, task.qualifying_data)
+        values = [value for pcrs in quote.pcrs.values() for value in pcrs.values()]
         return attester.evidence(
-            quote.signature, secret=secret, attest=quote.quoted, values=values, boot_log=self.log()
+            quote.signature, secret=secret, attest=quote.attest, values=values, boot_log=self.log()
         )
+
+    # -- secrets ---------------------------------------------------------------------------------------------------
+
+    def seal(self, secret: bytes) -> use.WrappedObject:
+        """Seal a secret to what the PCR is now: no other state opens it."""
+        return use.seal(self.client, secret, pcrs=SELECTION, parent=self.storage)
+
+    def unseal(self, sealed: use.WrappedObject) -> bytes:
+        """Return a secret, if the PCR is what it was."""
+        return use.unseal(self.client, sealed, parent=self.storage)
 
     def close(self) -> None:
         """Leave the TPM as it was."""
         self.client.pcr_reset(PCR_NUMBER)
         self._ak.close()
-        self._ek.close()
-        if isinstance(self.storage, Object):
-            self.storage.close()
+        for handle in (self._ek, self.storage):
+            if isinstance(handle, Object):
+                handle.close()

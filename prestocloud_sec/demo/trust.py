@@ -19,19 +19,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prestocloud_sec.demo.parties import SELECTION, STRANGER, Device, Gateway
+from prestocloud_sec.demo.parties import STRANGER, Device, Gateway
 from prestocloud_sec.errors import PrestoCloudError
 from prestocloud_sec.tpm import connect
 from prestocloud_sec.tpm.errors import TpmResponseError, TpmUnavailableError
-from prestocloud_sec.tpm.pcr import PcrSelection
-from prestocloud_sec.tpm.policy import PCR, Policy
-from prestocloud_sec.tpm.use.objects import create, load
-from prestocloud_sec.tpm.use.policies import policy_session
-from prestocloud_sec.tpm.use.templates import sealed_template
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm import Client
-    from prestocloud_sec.tpm.use.wrapped import WrappedObject
+    from prestocloud_sec.tpm.use import WrappedObject
 
 __all__ = ["DeviceState", "Trust", "opened", "run_trust"]
 
@@ -155,10 +150,10 @@ def run_trust(client: Client | str, report: Callable[[DeviceState], None] | None
     states: list[DeviceState] = []
     words, messages = "", list[tuple[str, int]]()
     try:
-        device = Device(client, gateway := Gateway())
+        device = Device(client, Gateway())
         words = device.words
         try:
-            for state in _states(device, gateway):
+            for state in _states(device):
                 states.append(state)
                 (report or (lambda _state: None))(state)
             messages = device.sizes
@@ -169,39 +164,31 @@ def run_trust(client: Client | str, report: Callable[[DeviceState], None] | None
     return Trust(words, messages=tuple(messages), states=tuple(states))
 
 
-def _states(device: Device, gateway: Gateway) -> Iterator[DeviceState]:
+def _states(device: Device) -> Iterator[DeviceState]:
     """Yield what becomes of the device, from state to state."""
     secret = secrets.token_bytes(32)
     device.start()
-    sealed = _seal(device, secret)
-    yield _state("as it should be", device, gateway, sealed, secret)
+    sealed = device.seal(secret)
+    yield _state("as it should be", device, sealed, secret)
     device.measure(STRANGER)
-    yield _state("a stranger runs", device, gateway, sealed, secret)
+    yield _state("a stranger runs", device, sealed, secret)
     device.start()
-    yield _state("started anew", device, gateway, sealed, secret)
+    yield _state("started anew", device, sealed, secret)
 
 
-def _seal(device: Device, secret: bytes) -> WrappedObject:
-    """Seal a secret to what the PCR is now: no password opens it, and no other state."""
-    policy = Policy(PCR(PcrSelection.of(SELECTION), values=device.pcr()))
-    template = sealed_template(policy=policy, with_auth=False)
-    return create(device.client, template, parent=device.storage, data=secret, policy=policy)
-
-
-def _state(name: str, device: Device, gateway: Gateway, sealed: WrappedObject, secret: bytes) -> DeviceState:
+def _state(name: str, device: Device, sealed: WrappedObject, secret: bytes) -> DeviceState:
     start = time.perf_counter()
-    outcome = device.attest(gateway.verifier)
+    outcome = device.attest()
     attested = time.perf_counter()
     words, unsealed = "", False
     try:
-        unsealed = _unseal(device, sealed) == secret
+        unsealed = device.unseal(sealed) == secret
     except TpmResponseError as error:
         words = str(error)
     done = time.perf_counter()
-    ((value,),) = (pcrs.values() for pcrs in device.pcr().values())
     return DeviceState(
         name=name,
-        pcr=value.hex(),
+        pcr=device.pcr().hex(),
         accepted=outcome.is_accepted,
         clauses=len(outcome.verdict),
         failed=tuple(clause.name for clause in outcome.verdict.failed),
@@ -211,12 +198,3 @@ def _state(name: str, device: Device, gateway: Gateway, sealed: WrappedObject, s
         attest_seconds=attested - start,
         unseal_seconds=done - attested,
     )
-
-
-def _unseal(device: Device, sealed: WrappedObject) -> bytes:
-    policy = sealed.policy or Policy()
-    with (
-        load(device.client, sealed, parent=device.storage) as loaded,
-        policy_session(device.client, policy, salt_key=device.storage) as session,
-    ):
-        return device.client.unseal(loaded, sessions=[session])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PCRs: selections of them, their values in a TPM, and those of a whole TPM in software."""
+"""PCRs: selections of them, and those of a whole TPM in software."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from prestocloud_sec.tpm.pcr.banks import PROFILE as PROFILE
     from prestocloud_sec.tpm.pcr.banks import PcrBanks as PcrBanks
     from prestocloud_sec.tpm.pcr.banks import PcrRule as PcrRule
-    from prestocloud_sec.tpm.pcr.reading import read_pcrs as read_pcrs
     from prestocloud_sec.tpm.pcr.selection import PcrSelection as PcrSelection
     from prestocloud_sec.tpm.pcr.selection import pcr_digest as pcr_digest
 
@@ -21,7 +20,6 @@ _HOMES: dict[str, str] = {
     "PcrBanks": "banks",
     "PcrRule": "banks",
     "PROFILE": "banks",
-    "read_pcrs": "reading",
 }
 
 __all__ = list(_HOMES)

@@ -597,6 +597,8 @@ class Explorer:
         linked = self._linked(state, left, right)
         other = state.copy()
         can_be_taken, can_go_on = branches.learn(self.env, i, other, state)
+        if not (can_be_taken and can_go_on):  # foreseen after all, from what is known of both
+            self.need(state, i.dst, *((i.src,) if isinstance(i.src, int) else ()))
         self.steps.append(Step(index, len(state.frames) - 1, None, linked))
         if can_be_taken and can_go_on:
             self.push(other, target or 0)

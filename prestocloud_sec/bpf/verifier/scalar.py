@@ -39,6 +39,19 @@ def signed32(word: int) -> int:
     return word - (1 << 32) if word >> 31 else word
 
 
+def only_word(tnum: Tnum, least: int, most: int) -> int | None:
+    """Return the one word from `least` to `most` (unsigned) that a tnum stands for, None if there may be several.
+
+    The kernel's rule (6.18.y, ``__update_reg64_bounds``), which is not asked where there is none.
+    """
+    following = tnum.after(least)
+    if least in tnum:
+        return least if following > most else None
+    if following == tnum.most or (following <= most and tnum.after(following) > most):
+        return following
+    return None
+
+
 class Scalar:
     """The words that a register may hold.
 
@@ -247,6 +260,10 @@ class Scalar:
                 sign = free & _SIGN32
                 least, most = signed32(low | sign), signed32(most & ~sign)
                 smin32, smax32 = least if least > smin32 else smin32, most if most < smax32 else smax32
+                word = only_word(Tnum(value, mask), umin, umax) if mask and umin != umax else None
+                if word is not None:
+                    self.take(Scalar.const(word))
+                    return
             if turn:
                 break
             for _ in range(3):
@@ -348,6 +365,9 @@ class Scalar:
             self.umax32 = most
         self.smin32 = max(self.smin32, signed32(value | mask & 1 << 31))
         self.smax32 = min(self.smax32, signed32(most & ~(mask & 1 << 31)))
+        word = only_word(self.tnum, self.umin, self.umax)
+        if word is not None:
+            self.take(Scalar.const(word))
 
     def _deduce(self) -> None:
         self._deduce_low()

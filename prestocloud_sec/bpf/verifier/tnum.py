@@ -176,6 +176,20 @@ class Tnum(NamedTuple):
         """Change the sign."""
         return ZERO - self
 
+    def after(self, word: int) -> int:
+        """Return the least word that it stands for and that is greater than `word`; the greatest, if none is.
+
+        Words it stands for differ in their unknown bits alone, so counting on means adding 1 there: known bits, and
+        those below the highest known bit in which `word` is ahead, are filled with ones, for the carry to pass.
+        """
+        if word >= self.most:
+            return self.most
+        if word < self.value:
+            return self.value
+        ahead = word - self.value
+        filled = ahead | (1 << (ahead & ~self.mask).bit_length()) - 1 | U64 ^ self.mask
+        return self.value | filled + 1 & self.mask
+
     # --- Sets.
 
     def intersect(self, other: Tnum) -> Tnum:

@@ -111,6 +111,22 @@ def test_sets(a: Tnum, b: Tnum, word: int) -> None:
     assert a.covers(Tnum.const(a.most))
 
 
+@given(TNUMS, WORDS)
+def test_the_next_word(tnum: Tnum, word: int) -> None:
+    found = tnum.after(word)
+    assert found in tnum
+    assert found > word or found == tnum.most
+    free = tnum.mask & -tnum.mask  # the lowest unknown bit: no word lies closer below
+    assert free == 0 or found - free <= word or found - free not in tnum or found == tnum.value
+
+
+@given(st.integers(0, 255), st.integers(0, 255), st.integers(0, 255))
+def test_the_next_word_is_the_least(value: int, mask: int, word: int) -> None:
+    tnum = Tnum(value & ~mask, mask)
+    later = [other for other in range(word + 1, 256) if other in tnum]
+    assert tnum.after(word) == (later[0] if later else tnum.most)
+
+
 @given(WORDS, WORDS, st.data())
 def test_ranges(x: int, y: int, data: st.DataObject) -> None:
     least, most = sorted((x, y))

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.tpm.pcr.selection import PcrSelection as PcrSelection
     from prestocloud_sec.tpm.pem import public_from_pem as public_from_pem
     from prestocloud_sec.tpm.pem import public_to_pem as public_to_pem
+    from prestocloud_sec.tpm.policy.policy import Policy as Policy
     from prestocloud_sec.tpm.protocol.attester import Attester as Attester
     from prestocloud_sec.tpm.protocol.pseudonyms import PseudonymIssuer as PseudonymIssuer
     from prestocloud_sec.tpm.protocol.relying_party import RelyingParty as RelyingParty
@@ -61,6 +62,13 @@ if TYPE_CHECKING:
     from prestocloud_sec.tpm.response_codes import ResponseCode as ResponseCode
     from prestocloud_sec.tpm.response_codes import explain as explain
     from prestocloud_sec.tpm.signatures import verify_signature as verify_signature
+    from prestocloud_sec.tpm.use.keys import create_key as create_key
+    from prestocloud_sec.tpm.use.keys import load_key as load_key
+    from prestocloud_sec.tpm.use.keys import open_key as open_key
+    from prestocloud_sec.tpm.use.sealing import reseal as reseal
+    from prestocloud_sec.tpm.use.sealing import seal as seal
+    from prestocloud_sec.tpm.use.sealing import unseal as unseal
+    from prestocloud_sec.tpm.use.wrapped import WrappedObject as WrappedObject
 
 _HOMES: dict[str, str] = {
     "AsyncClient": "client.asynchronous",
@@ -73,6 +81,7 @@ _HOMES: dict[str, str] = {
     "ImaLog": "eventlog.ima",
     "PcrBanks": "pcr.banks",
     "PcrSelection": "pcr.selection",
+    "Policy": "policy.policy",
     "Protection": "client.protection",
     "PseudonymIssuer": "protocol.pseudonyms",
     "ReferencePolicy": "attest.reference",
@@ -87,18 +96,25 @@ _HOMES: dict[str, str] = {
     "Verdict": "attest.verdict",
     "VerificationError": "errors",
     "Verifier": "protocol.verifier",
+    "WrappedObject": "use.wrapped",
     "compare": "eventlog.comparing",
     "connect": "client.opening",
     "connect_async": "client.opening",
+    "create_key": "use.keys",
     "decode_command": "codec.tree",
     "decode_response": "codec.tree",
     "decode_stream": "codec.streams",
     "explain": "response_codes",
+    "load_key": "use.keys",
     "name_of": "names",
+    "open_key": "use.keys",
     "public_from_pem": "pem",
     "public_to_pem": "pem",
     "qualified_name": "names",
     "replay": "eventlog.replaying",
+    "reseal": "use.sealing",
+    "seal": "use.sealing",
+    "unseal": "use.sealing",
     "verify_certify": "attest.objects",
     "verify_command_audit": "attest.audit",
     "verify_creation": "attest.objects",

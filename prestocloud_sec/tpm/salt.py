@@ -15,7 +15,7 @@ The label says what the secret is for, and keeps a secret for one purpose from b
 
 from __future__ import annotations
 
-import secrets
+import os
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -82,7 +82,7 @@ class Salt:
             object.__setattr__(self, name, held)
 
 
-def make_salt(public: TPMT_PUBLIC, *, random: Random = secrets.token_bytes) -> Salt:
+def make_salt(public: TPMT_PUBLIC, *, random: Random = os.urandom) -> Salt:
     """Return a salt that only the TPM which holds a key can read; `share_secret` says what can be wrong.
 
     Parameters
@@ -95,7 +95,7 @@ def make_salt(public: TPMT_PUBLIC, *, random: Random = secrets.token_bytes) -> S
     return Salt(*share_secret(public, Purpose.SALT, random=random))
 
 
-def share_secret(public: TPMT_PUBLIC, purpose: Purpose, *, random: Random = secrets.token_bytes) -> tuple[bytes, bytes]:
+def share_secret(public: TPMT_PUBLIC, purpose: Purpose, *, random: Random = os.urandom) -> tuple[bytes, bytes]:
     """Draw a secret that only the holder of a private key can find out.
 
     Parameters

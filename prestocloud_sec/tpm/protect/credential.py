@@ -7,7 +7,7 @@ that of tpm2-tools (``tpm2_makecredential``): BADCC0DE, version 1, then two TPM2
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from prestocloud_sec.tpm._given import octets
@@ -73,7 +73,7 @@ class Credential(NamedTuple):
 
 
 def make_credential(
-    public: TPMT_PUBLIC, name: BytesLike, secret: BytesLike, *, random: Random = secrets.token_bytes
+    public: TPMT_PUBLIC, name: BytesLike, secret: BytesLike, *, random: Random = os.urandom
 ) -> Credential:
     """Wrap a secret, without a TPM.
 

@@ -17,7 +17,7 @@ alone tells the secret.
 from __future__ import annotations
 
 import hmac
-import secrets
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -92,7 +92,7 @@ def wrap(
     *,
     cipher: ParameterCipher | None = None,
     inner_key: BytesLike | None = None,
-    random: Random = secrets.token_bytes,
+    random: Random = os.urandom,
 ) -> Duplicate:
     """Wrap an object for another parent, as TPM2_Duplicate does.
 
@@ -189,7 +189,7 @@ def rewrap(
     old_parent: SoftwareParent | None,
     new_parent: TPMT_PUBLIC | None,
     *,
-    random: Random = secrets.token_bytes,
+    random: Random = os.urandom,
 ) -> Duplicate:
     """Change the outer wrap of a duplicate, as TPM2_Rewrap does; the inner one stays as it is.
 

@@ -15,7 +15,7 @@ SYMCIPHER  a symmetric key                                      H(seedValue || k
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING, Any
 
 from prestocloud_sec.tpm._secrets import Random, buffer, drawn
@@ -40,7 +40,7 @@ def sensitive_of(
     secret: SoftwareKey | BytesLike,
     auth: AuthValueLike = b"",
     *,
-    random: Random = secrets.token_bytes,
+    random: Random = os.urandom,
 ) -> tuple[TPMT_PUBLIC, TPMT_SENSITIVE]:
     """Return an object's two parts for a secret: to be loaded by TPM2_LoadExternal, or wrapped for TPM2_Import.
 

@@ -39,7 +39,7 @@ taken. If none comes, nobody knows whether the TPM's nonce has rolled, and the s
 
 from __future__ import annotations
 
-import secrets
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -132,7 +132,7 @@ class HmacSession(Session):
         session_key: BytesLike = b"",
         cipher: ParameterCipher | None = None,
         binding: Binding | None = None,
-        random: Random = secrets.token_bytes,
+        random: Random = os.urandom,
     ) -> None:
         super().__init__(handle, hash=hash, nonce_tpm=nonce_tpm, session_key=session_key, cipher=cipher, random=random)
         if binding is not None and not isinstance(binding, Binding):
@@ -206,7 +206,7 @@ class PolicySession(Session):
         session_key: BytesLike = b"",
         cipher: ParameterCipher | None = None,
         is_trial: bool = False,
-        random: Random = secrets.token_bytes,
+        random: Random = os.urandom,
     ) -> None:
         super().__init__(handle, hash=hash, nonce_tpm=nonce_tpm, session_key=session_key, cipher=cipher, random=random)
         self.is_trial = flag(is_trial, "PolicySession.is_trial")

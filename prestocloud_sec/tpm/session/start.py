@@ -6,7 +6,7 @@ Source: TPM 2.0 Library, Part 3, 11.1; Part 1, 17.6.8 to 17.6.14 (session key cr
 
 from __future__ import annotations
 
-import secrets
+import os
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +76,7 @@ class SessionStart(KeepsSecrets):
         salt: Salt | None = None,
         binding: Binding | None = None,
         nonce_size: int | None = None,
-        random: Random = secrets.token_bytes,
+        random: Random = os.urandom,
     ) -> None:
         try:
             self._kind = SessionKind(kind)

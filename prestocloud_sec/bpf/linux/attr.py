@@ -56,6 +56,7 @@ class Command(IntEnum):
     PROG_GET_FD_BY_ID = 13
     MAP_GET_FD_BY_ID = 14
     OBJ_GET_INFO_BY_FD = 15
+    BTF_LOAD = 18
     MAP_LOOKUP_AND_DELETE_ELEM = 21
     MAP_FREEZE = 22
     MAP_LOOKUP_BATCH = 24
@@ -152,6 +153,14 @@ LAYOUTS: Mapping[Command, Layout] = MappingProxyType(
                 ("map_fd", 36, FD),
                 ("elem_flags", 40, U64),
                 ("flags", 48, U64),
+            ),
+            Command.BTF_LOAD: (
+                ("btf", 0, POINTER),
+                ("btf_log_buf", 8, POINTER),
+                ("btf_size", 16, U32),
+                ("btf_log_size", 20, U32),
+                ("btf_log_level", 24, U32),
+                ("btf_log_true_size", 28, U32),
             ),
             Command.PROG_LOAD: (
                 ("prog_type", 0, U32),

@@ -67,7 +67,7 @@ class LoadRequest:
     license: str
     name: str
     descriptors: bytes
-    fields: Mapping[str, int]
+    fields: Mapping[str, object]
 
     @classmethod
     def of(
@@ -78,7 +78,7 @@ class LoadRequest:
         license: str | None,
         name: str | None,
         maps: object,
-        fields: Mapping[str, int],
+        fields: Mapping[str, object],
     ) -> LoadRequest:
         """Check everything that does not need the kernel, and put the maps in their places.
 

@@ -8,11 +8,12 @@ Sources: bpf(2); Linux 6.18, ``kernel/bpf/syscall.c`` (``bpf_prog_load``), ``ker
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, KernelError
 from prestocloud_sec.bpf.linux.attr import PROGRAM_INFO, Attr, Command, content, make_buffer
+from prestocloud_sec.bpf.linux.functions import FUNCTION_RECORD, describe_functions, needs_btf
 from prestocloud_sec.bpf.linux.loading import LoadRequest, load
 from prestocloud_sec.bpf.linux.syscall import KernelObject, bpf, read_info
 from prestocloud_sec.bpf.program import Program
@@ -171,19 +172,21 @@ class KernelProgram(KernelObject):
         UnavailableError
             If bpf(2) cannot be called on this machine at all.
         """
-        request = LoadRequest.of(
-            program,
-            type=type,
-            license=license,
-            name=name,
-            maps=maps,
-            fields={
-                "expected_attach_type": expected_attach_type,
-                "prog_flags": flags,
-                "kern_version": kernel_version,
-            },
-        )
-        descriptor, log = load(request, whole(log_level, "log_level", 0, (1 << 32) - 1, error=BpfMisuseError))
+        level = whole(log_level, "log_level", 0, (1 << 32) - 1, error=BpfMisuseError)
+        fields: dict[str, object] = {
+            "expected_attach_type": expected_attach_type,
+            "prog_flags": flags,
+            "kern_version": kernel_version,
+        }
+        request = LoadRequest.of(program, type=type, license=license, name=name, maps=maps, fields=fields)
+        if needs_btf(program):
+            types, records, count = describe_functions(program)
+            fields |= {"prog_btf_fd": types.fileno(), "func_info": records, "func_info_cnt": count}
+            fields["func_info_rec_size"] = FUNCTION_RECORD
+            with types:
+                descriptor, log = load(replace(request, fields=fields), level)
+        else:
+            descriptor, log = load(request, level)
         loaded = cls.__new__(cls)
         KernelObject.__init__(loaded, descriptor)
         loaded._log, loaded._name, loaded._type = log, request.name, request.type

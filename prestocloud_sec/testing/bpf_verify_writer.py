@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs under construction for a verifier: instructions, labels, and which registers hold numbers.
+
+A `Writer` is what the pieces of `prestocloud_sec.testing.bpf_verify_pieces` write with. It knows enough of the program
+to write what a kernel takes, and is careless now and then, so that some of it is refused.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from prestocloud_sec.bpf.helpers.prototypes import by_name
+from prestocloud_sec.bpf.isa import (
+    Alu,
+    AluOp,
+    Branch,
+    BranchOp,
+    CallHelper,
+    CallLocal,
+    Imm,
+    ImmKind,
+    Instruction,
+    Jump,
+    Load,
+    LoadImm64,
+    MayGoto,
+    Store,
+)
+from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
+from prestocloud_sec.bpf.program import Program
+from prestocloud_sec.bpf.program_type import ProgramType
+from prestocloud_sec.bpf.verifier.maps import MapSpec
+
+__all__ = ["MAPS", "TYPES", "Cell", "Target", "Writer", "linked"]
+
+ARRAY, HASH, PER_CPU, LRU, CONSTANTS, RING, PROGRAMS, GLOBALS, QUEUE, TRIE, NESTED, WRITE_ONLY, ODD, EVENTS = range(14)
+MAPS: tuple[MapSpec, ...] = (
+    MapSpec(MapType.ARRAY, 4, 48, 4),
+    MapSpec(MapType.HASH, 8, 16, 8),
+    MapSpec(MapType.PERCPU_ARRAY, 4, 24, 2),
+    MapSpec(MapType.LRU_HASH, 4, 8, 8),
+    MapSpec(MapType.ARRAY, 4, 32, 1, MapFlag.RDONLY_PROG),
+    MapSpec(MapType.RINGBUF, 0, 0, 4096),
+    MapSpec(MapType.PROG_ARRAY, 4, 4, 4),
+    MapSpec(MapType.ARRAY, 4, 64, 1),
+    MapSpec(MapType.QUEUE, 0, 8, 4),
+    MapSpec(MapType.LPM_TRIE, 8, 8, 4, MapFlag.NO_PREALLOC),
+    MapSpec(MapType.ARRAY_OF_MAPS, 4, 4, 2, inner=MapSpec(MapType.ARRAY, 4, 8, 1)),
+    MapSpec(MapType.ARRAY, 4, 16, 2, MapFlag.WRONLY_PROG),
+    MapSpec(MapType.HASH, 4, 13, 4),
+    MapSpec(MapType.PERF_EVENT_ARRAY, 4, 4, 4),
+)
+"""The maps that generated programs refer to, by the number in the load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A type of program that is generated.
+
+    Attributes
+    ----------
+    type : ProgramType
+    attach : int
+        ``expected_attach_type``.
+    size : int
+        Bytes of the context.
+    fields : tuple of (int, int)
+        Offset and size of fields that may be read.
+    writes : tuple of (int, int)
+        And of some that may be written.
+    packet : (int, int) or None
+        Where the context has the packet's first byte, and the one after its last.
+    writable : bool
+        Whether packet bytes may be written.
+    results : (int, int)
+        What may be returned.
+    """
+
+    type: ProgramType
+    attach: int
+    size: int
+    fields: tuple[tuple[int, int], ...]
+    writes: tuple[tuple[int, int], ...] = ()
+    packet: tuple[int, int] | None = None
+    writable: bool = False
+    results: tuple[int, int] = (0, 7)
+
+
+_SKB = ((0, 4), (4, 4), (8, 4), (12, 4), (16, 4), (20, 4), (32, 4), (36, 4), (40, 4), (48, 4), (64, 4), (68, 4), (0, 1))
+_CB = ((48, 4), (52, 4), (64, 4), (48, 8))
+P = ProgramType
+TYPES: tuple[Target, ...] = (
+    Target(P.XDP, 0, 24, ((12, 4), (16, 4)), (), (0, 4), True),
+    Target(P.SCHED_CLS, 0, 192, _SKB, ((8, 4), (44, 4), *_CB), (76, 80), True),
+    Target(P.SOCKET_FILTER, 0, 192, _SKB, _CB),
+    Target(P.CGROUP_SKB, 0, 192, _SKB, ((8, 4), *_CB), (76, 80), False, (0, 1)),
+    Target(P.CGROUP_SKB, 1, 192, _SKB, ((8, 4), *_CB), (76, 80), False, (0, 3)),
+    Target(P.LWT_XMIT, 0, 192, _SKB, ((8, 4), *_CB), (76, 80), True),
+    Target(P.LWT_IN, 0, 192, _SKB, ((8, 4), *_CB), (76, 80), False),
+    Target(P.SK_SKB, 0, 192, ((0, 4), (16, 4), (32, 4)), ((32, 4), (44, 4)), (76, 80), True, (0, 1)),
+    Target(P.KPROBE, 0, 168, ((0, 8), (8, 8), (16, 8), (160, 8))),
+    Target(P.TRACEPOINT, 0, 64, ((8, 8), (16, 8), (24, 4), (10, 2))),
+    Target(P.RAW_TRACEPOINT, 0, 96, ((0, 8), (8, 8), (16, 8))),
+    Target(P.PERF_EVENT, 0, 184, ((0, 8), (8, 8), (168, 8), (176, 8))),
+    Target(P.CGROUP_SOCK, 2, 80, ((4, 4), (8, 4), (12, 4)), ((16, 4), (20, 4)), None, False, (0, 1)),
+    Target(P.CGROUP_SOCK_ADDR, 10, 72, ((0, 4), (4, 4), (24, 4), (28, 4)), ((4, 4), (24, 4)), None, False, (0, 1)),
+    Target(P.SOCK_OPS, 0, 224, ((0, 4), (4, 4), (20, 4), (64, 4)), ((4, 4), (8, 4)), None, False, (0, 1)),
+    Target(P.CGROUP_DEVICE, 0, 12, ((0, 4), (4, 4), (8, 4)), (), None, False, (0, 1)),
+    Target(P.CGROUP_SYSCTL, 18, 8, ((0, 4), (4, 4)), ((4, 4),), None, False, (0, 1)),
+    Target(P.SK_LOOKUP, 36, 72, ((8, 4), (12, 4), (16, 4)), (), None, False, (0, 1)),
+    Target(P.SK_MSG, 0, 80, ((16, 4), (20, 4), (68, 4)), (), None, False, (0, 1)),
+)
+"""The types of programs that are generated; the first ones most."""
+
+_INTERESTING = (0, 1, -1, 2, 7, 8, 15, 16, 31, 32, 47, 48, 63, 64, 0xFF, 0x100, 0x7FFF, 0xFFFF, 0x10000)
+_EXTREME = (0x7FFFFFFF, -0x80000000, -0x7FFFFFFF, 0x1FFFFFFF, 0x20000000, -2, -8, -0xFFFF)
+
+
+class Cell:
+    """An instruction whose place is not known yet, and the one that it leads to."""
+
+    __slots__ = ("instruction", "target")
+
+    def __init__(self, instruction: Instruction, target: Cell | None = None) -> None:
+        self.instruction = instruction
+        self.target = target
+
+
+def linked(cells: Sequence[Cell]) -> list[Instruction]:
+    """Return instructions with the distances to what they lead to; what leads nowhere any more is kept as it was."""
+    places, slot = {}, 0
+    for cell in cells:
+        places[id(cell)] = slot
+        slot += cell.instruction.slots
+    found = []
+    for cell in cells:
+        i = cell.instruction
+        there = places.get(id(cell.target)) if cell.target is not None else None
+        if there is not None:
+            distance = there - places[id(cell)] - 1
+            i = replace(i, value=distance) if isinstance(i, LoadImm64) else replace(i, offset=distance)  # type: ignore[call-arg]
+        found.append(i)
+    return found
+
+
+class Label:
+    """A place that is given later."""
+
+    __slots__ = ("cell",)
+
+    def __init__(self) -> None:
+        self.cell: Cell | None = None
+
+
+class Writer:
+    """See the head of this module.
+
+    Attributes
+    ----------
+    rng : random.Random
+    target : Target
+    careless : float
+        How likely each choice is a wrong one.
+    ready : set of int
+        Registers that hold numbers.
+    written : set of int
+        Offsets of stack bytes that were written on every way.
+    """
+
+    def __init__(self, rng: random.Random, target: Target, careless: float) -> None:
+        self.rng = rng
+        self.target = target
+        self.careless = careless
+        self.cells: list[Cell] = []
+        self.ready: set[int] = set()
+        self.written: set[int] = set()
+        self.depth = 0
+        self.functions: list[tuple[Cell, str]] = []
+        self._open: list[Label] = []
+        self._leads: list[tuple[Cell, Label]] = []
+
+    # --- Choices.
+
+    def slips(self, often: float = 1.0) -> bool:
+        """Whether to be careless here."""
+        return self.rng.random() < self.careless * often
+
+    def chance(self, likely: float) -> bool:
+        """Return True as likely as that."""
+        return self.rng.random() < likely
+
+    def constant(self) -> int:
+        """Return a number for an immediate."""
+        rng = self.rng
+        draw = rng.random()
+        if draw < 0.6:
+            return rng.choice(_INTERESTING)
+        if draw < 0.75:
+            return rng.choice(_EXTREME)
+        if draw < 0.9:
+            return rng.choice((1, -1)) * (1 << rng.randrange(31)) + rng.choice((0, 0, -1, 1))
+        return rng.randint(-(1 << 31), (1 << 31) - 1)
+
+    def some(self) -> int:
+        """Return a register that holds a number, unless careless."""
+        if self.slips(0.3) or not self.ready:
+            return self.rng.randrange(11)
+        return self.rng.choice(sorted(self.ready))
+
+    def free(self) -> int:
+        """Return a register to write to."""
+        if self.slips(0.05):
+            return self.rng.choice((6, 10))
+        return self.rng.choice((0, 1, 2, 3, 4, 5, 7, 8))
+
+    # --- Instructions.
+
+    def add(self, instruction: Instruction) -> Cell:
+        """Append an instruction."""
+        cell = Cell(instruction)
+        for label in self._open:
+            label.cell = cell
+        self._open.clear()
+        self.cells.append(cell)
+        return cell
+
+    def place(self, label: Label) -> None:
+        """Let a label stand for the next instruction."""
+        self._open.append(label)
+
+    def lead(self, instruction: Instruction, label: Label) -> None:
+        """Append an instruction that leads to a label."""
+        self._leads.append((self.add(instruction), label))
+
+    def alu(self, op: AluOp, dst: int, src: int | Imm, bits: int = 64) -> None:
+        """Append arithmetic."""
+        self.add(Alu(op, bits, dst, src))
+
+    def mov(self, dst: int, src: int | Imm, bits: int = 64) -> None:
+        """Append a move."""
+        self.add(Alu(AluOp.MOV, bits, dst, src))
+
+    def load(self, size: int, dst: int, base: int, offset: int, *, signed: bool = False) -> None:
+        """Append a load."""
+        self.add(Load(size, signed and size < 8, dst, base, max(min(offset, 32767), -32768)))
+
+    def store(self, size: int, base: int, offset: int, src: int | Imm) -> None:
+        """Append a store."""
+        self.add(Store(size, base, max(min(offset, 32767), -32768), src))
+
+    def branch(self, op: BranchOp, dst: int, src: int | Imm, label: Label, bits: int = 64) -> None:
+        """Append a branch."""
+        self.lead(Branch(op, bits, dst, src, 0), label)
+
+    def jump(self, label: Label) -> None:
+        """Append a jump."""
+        self.lead(Jump(0), label)
+
+    def may_goto(self, label: Label) -> None:
+        """Append a loop's emergency exit."""
+        self.lead(MayGoto(0), label)
+
+    def map(self, dst: int, number: int) -> None:
+        """Append a load of a map."""
+        self.add(LoadImm64(dst, ImmKind.MAP_FD, number))
+
+    def call(self, helper: int | str) -> None:
+        """Append a call of a helper, by number or name; r0 is a number, or for the caller to say."""
+        self.add(CallHelper(by_name()[helper].number if isinstance(helper, str) else helper))
+        self.lose()
+        self.ready.add(0)
+
+    def lose(self) -> None:
+        """Note that r0 to r5 hold nothing any more."""
+        self.ready -= {0, 1, 2, 3, 4, 5}
+
+    def call_function(self, name: str) -> None:
+        """Append a call of a function that is written later."""
+        self.functions.append((self.add(CallLocal(0)), name))
+        self.lose()
+        self.ready.add(0)
+
+    def function(self, dst: int, name: str) -> None:
+        """Append a load of a function's address."""
+        self.functions.append((self.add(LoadImm64(dst, ImmKind.FUNCTION, 0)), name))
+
+    def frame(self, dst: int, offset: int) -> None:
+        """Append what makes a register point to the stack."""
+        self.mov(dst, 10)
+        self.alu(AluOp.ADD, dst, Imm(offset))
+        self.ready.discard(dst)
+
+    def fill(self, offset: int, size: int) -> None:
+        """Append stores of numbers to `size` bytes of the stack; careless ones are left out."""
+        while size > 0:
+            width = next(w for w in (8, 4, 2, 1) if w <= size and not offset % w)
+            if not self.slips(0.5):
+                src: int | Imm = self.some() if self.chance(0.4) and self.ready else Imm(self.rng.randint(0, 5))
+                self.store(width, 10, offset, src)
+                self.written.update(range(offset, offset + width))
+            offset, size = offset + width, size - width
+
+    @contextmanager
+    def piece(self) -> Iterator[Label]:
+        """Write something that can be left by a jump to the label given; what it finds out is forgotten behind it."""
+        end, ready, written = Label(), self.ready.copy(), self.written.copy()
+        self.depth += 1
+        yield end
+        self.depth -= 1
+        self.place(end)
+        self.ready &= ready
+        self.written &= written
+
+    # --- The whole.
+
+    def finish(self, functions: dict[str, Callable[[Writer], None]]) -> Program:
+        """Write the functions that were called, and link everything."""
+        starts: dict[str, Cell] = {}
+        while self.functions:
+            pending, self.functions = self.functions, []
+            for cell, name in pending:
+                if name not in starts:
+                    at = len(self.cells)
+                    functions[name](self)
+                    starts[name] = self.cells[at]
+                cell.target = starts[name]
+        for cell, label in self._leads:
+            cell.target = label.cell
+        return Program(linked(self.cells), type=self.target.type, license="GPL")

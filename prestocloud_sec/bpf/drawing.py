@@ -69,8 +69,9 @@ def dot(graph: ControlFlowGraph) -> str:
     members: dict[int, list[int]] = {}
     for block in graph.blocks:
         members.setdefault(block.function, []).append(block.number)
+    names = {slot: name for name, slot in reversed(list(graph.program.symbols.functions.items()))}
     for function in graph.entries:
-        lines += [f"    subgraph cluster_{function} {{", f'        label="{_function_name(graph, function)}";']
+        lines += [f"    subgraph cluster_{function} {{", f'        label="{_function_name(graph, function, names)}";']
         lines += [f"        {_node(graph, number)}" for number in members.pop(function, [])]
         lines.append("    }")
     for unreached in members.values():
@@ -81,10 +82,9 @@ def dot(graph: ControlFlowGraph) -> str:
     return "\n".join([*lines, "}"])
 
 
-def _function_name(graph: ControlFlowGraph, function: int) -> str:
+def _function_name(graph: ControlFlowGraph, function: int, names: Mapping[int, str]) -> str:
     slot = graph.program.slot_of(graph.blocks[function].start)
-    names = [name for name, at in graph.program.symbols.functions.items() if at == slot]
-    return _escaped(names[0]) if names else "main" if function == 0 else f"func_{slot}"
+    return _escaped(names[slot]) if slot in names else "main" if function == 0 else f"func_{slot}"
 
 
 def _node(graph: ControlFlowGraph, number: int) -> str:

@@ -65,6 +65,8 @@ EPILOG = (
 
 def printable(text: str) -> str:
     """Return `text` as one line that can do nothing to a terminal."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

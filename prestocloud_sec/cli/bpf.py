@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from prestocloud_sec.cli.base import EPILOG, ExitCode, hex_bytes, json_option, new_console, printable, stdin_text
+from prestocloud_sec.cli.base import EPILOG, ExitCode, hex_bytes, json_option, printable, stdin_text
 from prestocloud_sec.cli.bpf_input import (
     PROGRAM_LIMIT,
     classic_of,
@@ -75,7 +75,7 @@ def disasm(program: str, classic: bool, syntax: str, names: bool, as_json: bool)
     if as_json:
         print(json.dumps({"text": text}))
     else:
-        new_console().print("\n".join(map(printable, text.splitlines())))
+        print("\n".join(map(printable, text.splitlines())))
 
 
 @bpf.command(short_help="Show the control flow of PROGRAM.")
@@ -98,15 +98,14 @@ def explain(program: str, form: str, classic: bool, as_json: bool) -> None:
     if form != "text":
         print(graph.to_dot() if form == "dot" else graph.to_svg())
         return
-    console = new_console()
-    back_edges = set(graph.back_edges)
+    back_edges, entries = set(graph.back_edges), set(graph.entries)
     for block in graph.blocks:
-        console.print(f"block {block.number}" + (" (a function begins)" if block.number in graph.entries else ""))
+        print(f"block {block.number}" + (" (a function begins)" if block.number in entries else ""))
         for line in block_lines(graph, block.number):
-            console.print(f"    {printable(line)}")
+            print(f"    {printable(line)}")
         for edge in graph.successors(block.number):
             loop = ", a loop" if edge in back_edges else ""
-            console.print(f"  {edge.kind}: block {edge.target}{loop}")
+            print(f"  {edge.kind}: block {edge.target}{loop}")
 
 
 # --- Running and judging ---------------------------------------------------------------------------------

@@ -180,6 +180,8 @@ def capture_of(path: str) -> Capture:
 
 _KINDS = ("hash", "array", "percpu_hash", "percpu_array", "lru_hash", "lru_percpu_hash", "lpm_trie", "queue", "stack")
 _MAP_FORM = f"NAME=KIND,KEY,VALUE,ENTRIES with KIND one of {', '.join(_KINDS)}, and bytes of a key and of a value"
+_LARGEST_MAP = 1 << 26
+"""Bytes of the keys and values of a map: all of them are looked through when the program has ended."""
 _NUMBERS = {1, 2, 4, 8}
 """Sizes of keys and values that are shown as numbers; others as bytes."""
 
@@ -196,9 +198,16 @@ def _map(text: str) -> tuple[str, Map]:
     name, _, declared = text.partition("=")
     parts = declared.split(",")
     kind, sizes = parts[0].lower(), parts[1:]
-    if not name or kind not in _KINDS or len(sizes) != 3 or not all(s.isdecimal() and len(s) < 10 for s in sizes):
+    if (
+        not name
+        or kind not in _KINDS
+        or len(sizes) != 3
+        or not all(s.isascii() and s.isdecimal() and len(s) < 10 for s in sizes)
+    ):
         raise click.BadParameter(f"{shown(text)} declares no map; expected {_MAP_FORM}", param_hint="--map")
     key, value, entries = map(int, sizes)
+    if (key + value) * entries > _LARGEST_MAP:
+        raise click.BadParameter(f"{shown(text)} takes more than {_LARGEST_MAP >> 20} MiB", param_hint="--map")
     type_ = MapType[kind.upper()]
     flags = MapFlag.NO_PREALLOC if type_ is MapType.LPM_TRIE else 0
     return name, create_map(type_, key if type_ is MapType.LPM_TRIE else _shape(key), _shape(value), entries, flags)

@@ -41,6 +41,8 @@ VERDICTS: Mapping[str, tuple[str, ...]] = {
 }
 """What a result means to the kernel, by type of program (Linux ``uapi/linux/bpf.h``, ``uapi/linux/pkt_cls.h``)."""
 _SHOWN_ENTRIES = 20
+_LARGEST_BATCH = 1 << 28
+"""Bytes of the packets of a batch."""
 
 
 @click.command(short_help="Run PROGRAM once.")
@@ -208,13 +210,21 @@ def filter_(
 )
 @json_option
 def bench(program: str, packet: str, type_name: str, classic: bool, count: int, as_json: bool) -> None:
-    """Time PROGRAM over a batch of equal packets on every engine; the reference engine gets a thousandth of them."""
+    """Time PROGRAM over a batch of equal packets on every engine; the reference engine gets a thousandth of them.
+
+    A program that faults at the packet is not timed: the fault is told, and ends with exit code 1.
+    """
     import numpy as np
 
     from prestocloud_sec.arena import PacketArena
 
     made = program_of(program, type_name=type_name, classic=classic)
     data = np.frombuffer(hex_bytes(packet, "--packet"), np.uint8)
+    if len(data) * count > _LARGEST_BATCH:
+        raise click.BadParameter(
+            f"{count} packets of {len(data)} bytes; at most {_LARGEST_BATCH >> 20} MiB", param_hint="--count"
+        )
+    made.run(data, engine="interpreter").unwrap()  # one that never ends would be run for hours
     told: dict[str, object] = {}
     for engine in ENGINES[1:]:
         packets = max(1, count // 1000) if engine == "reference" else count

@@ -360,14 +360,14 @@ class Explorer:
     def _pointers(self, state: State, i: Alu, held: Register, source: Register) -> Register:
         """Return a sum with a pointer."""
         if held.is_pointer and source.is_pointer:
-            if i.bits == 64 and i.op is AluOp.SUB and self.env.privileged:
+            if i.op is AluOp.SUB and self.env.privileged:
                 return NUMBER
             raise Rejected(
                 Rule.POINTER_ARITHMETIC, f"R{i.dst} pointer {'-=' if i.op is AluOp.SUB else i.op} pointer prohibited"
             )
         if i.bits == 32:
             if i.op is AluOp.SUB and self.env.privileged:
-                return _low(NUMBER)
+                return NUMBER
             raise Rejected(
                 Rule.POINTER_ARITHMETIC,
                 f"R{i.dst} 32-bit pointer arithmetic prohibited",

@@ -31,6 +31,7 @@ from prestocloud_sec.tpm.names import name_of
 from prestocloud_sec.tpm.policy.policy import Policy
 from prestocloud_sec.tpm.policy.step import Step
 from prestocloud_sec.tpm.public_keys import public_key_of
+from prestocloud_sec.tpm.session import auth_value
 from prestocloud_sec.tpm.signatures import signature_to_plain
 from prestocloud_sec.tpm.spec.attributes import TPMA_OBJECT
 from prestocloud_sec.tpm.spec.constants import TPM_ALG_ID, TPM_RH, TPM_ST
@@ -47,7 +48,7 @@ from prestocloud_sec.tpm.use.objects import create, load, persist, srk
 from prestocloud_sec.tpm.use.policies import Signer, policy_session
 from prestocloud_sec.tpm.use.templates import ak_template, key_template
 from prestocloud_sec.tpm.use.wrapped import WrappedObject
-from prestocloud_sec.wire import shown
+from prestocloud_sec.wire import items_of, shown
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm.client import Client
@@ -97,7 +98,7 @@ class TpmKey(KeepsSecrets):
             raise TpmMisuseError(repr(handle), where="handle", expected=kind)
         self.wrapped = None if wrapped is None else instance(wrapped, WrappedObject, "wrapped")
         self._policy = wrapped.policy if policy is None and wrapped is not None else policy
-        self._choices, self._signer = tuple(choices), signer
+        self._choices, self._signer = _held(choices), signer
         self._public = handle.public
         self._public_key: Any = public_key_of(handle.public)
 
@@ -424,7 +425,14 @@ def create_key(
         If an argument is not what it should be.
     """
     held = Policy(policy) if isinstance(policy, Step) else policy
-    options: Any = {"use": use, "bits": bits, "curve": curve, "scheme": scheme, "hash": hash, "no_da": not password}
+    options: Any = {
+        "use": use,
+        "bits": bits,
+        "curve": curve,
+        "scheme": scheme,
+        "hash": hash,
+        "no_da": auth_value(password).is_empty,
+    }
     template = key_template(kind, policy=b"" if held is None else held, **options)
     wrapped = create(client, template, parent=parent, password=password, policy=held)
     return load_key(client, wrapped, parent=parent, password=password, choices=choices, signer=signer)
@@ -440,7 +448,7 @@ def create_ak(
     password: AuthValueLike = b"",
 ) -> RsaKey | EccKey:
     """Make an attestation key, and load it; parameters as of `ak_template` and `create_key`."""
-    template = ak_template(kind, scheme=scheme, hash=hash, no_da=not password)
+    template = ak_template(kind, scheme=scheme, hash=hash, no_da=auth_value(password).is_empty)
     wrapped = create(client, template, parent=parent, password=password)
     return load_key(client, wrapped, parent=parent, password=password)
 
@@ -488,7 +496,7 @@ def open_key(
         If it is no key of RSA or ECC.
     """
     found: Any = handle if isinstance(handle, Handle) else client_of(client).persistent(handle)
-    if password:
+    if not auth_value(password).is_empty:
         found.set_auth(password)
     held = Policy(policy) if isinstance(policy, Step) else policy
     return _kind_of(getattr(found, "public", None))(client, found, policy=held, choices=choices, signer=signer)
@@ -500,6 +508,10 @@ def _kind_of(public: TPMT_PUBLIC | None) -> type[RsaKey] | type[EccKey]:
         found = "no object" if public is None else f"type {shown(public.type)}"
         raise TpmMisuseError(found, where="key", expected="a key of RSA or ECC")
     return kind
+
+
+def _held(choices: Iterable[int | str]) -> tuple[int | str, ...]:
+    return tuple(items_of(choices, "choices", "numbers or labels", error=TpmMisuseError))
 
 
 def _plain_hash(algorithm: Any) -> Any:

@@ -25,7 +25,7 @@ from prestocloud_sec.tpm.spec.structures.nv import TPMS_NV_PUBLIC
 from prestocloud_sec.tpm.use._doing import client_of, secret_session
 from prestocloud_sec.tpm.use.objects import srk
 from prestocloud_sec.tpm.use.policies import Signer, policy_session
-from prestocloud_sec.wire import whole
+from prestocloud_sec.wire import items_of, whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm.client import Client
@@ -72,7 +72,8 @@ class NvSpace(KeepsSecrets):
         self.client = client_of(client)
         self.handle = instance(handle, NvIndex, "handle")
         self.policy = Policy(policy) if isinstance(policy, Step) else policy
-        self._choices, self._signer = tuple(choices), signer
+        held = items_of(choices, "choices", "numbers or labels", error=TpmMisuseError)
+        self._choices, self._signer = tuple(held), signer
         if handle.public.attributes.nt != self._TYPE:
             found = getattr(handle.public.attributes.nt, "name", handle.public.attributes.nt)
             raise TpmMisuseError(f"an index of type {found}", where=repr(handle), expected=self._TYPE.name)

@@ -106,6 +106,7 @@ class Core:
 
     __slots__ = (
         "_clock",
+        "_left",
         "faces",
         "has_started",
         "protection",
@@ -128,6 +129,7 @@ class Core:
         self.has_started = False
         self.shaken = False
         self._clock = 0
+        self._left: list[Entity] = []  # what to flush after the command that it is in
 
     # --- a command
 
@@ -161,8 +163,7 @@ class Core:
                     raise
             if response[6:10] == OK:
                 answer: R = self.finish(call, response)
-                if self.shaken:
-                    yield from self.settle()
+                yield from self.settle()
                 return answer
             try:
                 error = refusal(response, call.plan.command)
@@ -267,7 +268,9 @@ class Core:
         return answer
 
     def settle(self) -> Steps[None]:
-        """Find out what a command has ended that does not say so."""
+        """Do what was put off for a command, and find out what it has ended without saying so."""
+        while self._left:
+            yield from self.flush(self._left.pop())
         if self.shaken:
             yield from reconcile(self)
             self.shaken = False
@@ -276,8 +279,8 @@ class Core:
         """Do what has to come before a command; return its response, if that was all."""
         plan = plan_of(command)
         numbers = plan.handles(command)
-        yield from self._bury(numbers)
         yield from self.settle()
+        yield from self._bury(numbers)
         if plan.code == _FLUSH:
             known = self.registry.find(command.flushHandle)
             if known is not None:
@@ -402,7 +405,7 @@ class Core:
             if entity.faces:
                 continue
             if entity.number in numbers:
-                self.faces.append((entity, 0))
+                self._left.append(entity)
             else:
                 yield from self.flush(entity)
 

@@ -16,6 +16,7 @@ from prestocloud_sec.tpm import Client, connect
 from prestocloud_sec.tpm.errors import TpmResponseError
 from prestocloud_sec.tpm.spec.constants import TPM_CAP, TPM_CLOCK_ADJUST, TPM_HT
 from prestocloud_sec.tpm.transport import HasPower, libtpms, process
+from tests.tpm.client.fakes import Listening
 from tests.tpm.client.objects import NV_FIRST, NV_LAST, PERSISTENT_FIRST, PERSISTENT_LAST, Template
 
 URI = os.environ.get("TPM") or "embedded:"
@@ -29,7 +30,7 @@ MAY_ERASE = IS_OURS or os.environ.get("TPM_ERASE") == "1"
 
 @pytest.fixture
 def uri() -> str:
-    """The way to the TPM under test."""
+    """Return the way to the TPM under test."""
     if URI.startswith("embedded") and not libtpms.available():
         pytest.skip("libtpms is not here: apt-get install libtpms0")
     if URI.startswith("spawn") and not process.available():
@@ -39,7 +40,7 @@ def uri() -> str:
 
 @pytest.fixture
 def client(uri: str) -> Iterator[Client]:
-    """A client of the TPM under test, which is left as it was."""
+    """Return a client of the TPM under test, which is left as it was."""
     with connect(uri) as made:
         before = None if IS_OURS else _loaded(made)
         yield made
@@ -49,6 +50,18 @@ def client(uri: str) -> Iterator[Client]:
     if before is not None:
         with connect(uri) as after:
             assert _loaded(after) == before, "something was left in the TPM"
+
+
+@pytest.fixture
+def listening(uri: str) -> Iterator[tuple[Client, Listening]]:
+    """Return a client, and who listens in on it."""
+    with connect(uri) as plain:
+        between = Listening(plain.transport)
+        client = Client(between)
+        yield client, between
+        if not client.closed:
+            between.before, between.after = bytes, bytes
+            client.close()
 
 
 def _loaded(client: Client) -> tuple[tuple[int, ...], ...]:
@@ -68,7 +81,7 @@ def _tidy(client: Client) -> None:
 
 @pytest.fixture
 def power(uri: str, client: Client) -> Callable[[], None]:
-    """Turn the TPM under test off and on, without warning."""
+    """Return what turns the TPM under test off and on, without warning."""
     transport = client.transport
     if not isinstance(transport, HasPower):
         pytest.skip("hardware TPM: nobody here turns its power off")
@@ -77,7 +90,7 @@ def power(uri: str, client: Client) -> Callable[[], None]:
 
 @pytest.fixture
 def platform(client: Client) -> Client:
-    """The client, of a TPM whose platform hierarchy obeys; the firmware of a computer keeps it for itself."""
+    """Return the client of a TPM whose platform hierarchy obeys; the firmware of a computer keeps it for itself."""
     try:
         client.clock_rate_adjust(client.platform, TPM_CLOCK_ADJUST.NO_CHANGE)
     except TpmResponseError:
@@ -87,7 +100,7 @@ def platform(client: Client) -> Client:
 
 @pytest.fixture
 def erasable(client: Client) -> Client:
-    """The client, of a TPM that may lose all keys."""
+    """Return the client of a TPM that may lose all keys."""
     if not MAY_ERASE:
         pytest.skip("hardware TPM: this would erase it; TPM_ERASE=1 allows that")
     return client
@@ -95,5 +108,5 @@ def erasable(client: Client) -> Client:
 
 @pytest.fixture
 def template() -> Template:
-    """Public areas to make keys with."""
+    """Return public areas to make keys with."""
     return Template()

@@ -172,6 +172,6 @@ class Template:
         more: TPMA_NV = TPMA_NV(0),  # noqa: B008
         policy: bytes = b"",
     ) -> TPMS_NV_PUBLIC:
-        """An NV index that the owner and its own value read and write."""
+        """Return an NV index that the owner and its own value read and write."""
         attributes = NV.OWNERWRITE | NV.AUTHWRITE | NV.OWNERREAD | NV.AUTHREAD | NV.NO_DA | more
         return TPMS_NV_PUBLIC(handle, ALG.SHA256, attributes.with_field("TPM_NT", kind), policy, size)

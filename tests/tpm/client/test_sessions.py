@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from prestocloud_sec.errors import MisuseError, PrestoCloudError
-from prestocloud_sec.tpm import Client, Protection, connect
+from prestocloud_sec.tpm import Client, Protection
 from prestocloud_sec.tpm.client.calls import Call, Passwords, SingleCall
 from prestocloud_sec.tpm.client.entities import Entity
 from prestocloud_sec.tpm.client.plan import plan_of
@@ -43,18 +43,6 @@ from tests.tpm.client.fakes import Listening
 from tests.tpm.client.objects import NO_SCHEME, NO_TICKET, Template, digests, secret
 
 CIPHERS = [None, ParameterCipher("aes", 128), ParameterCipher("aes", 256), ParameterCipher("xor", TPM_ALG_ID.SHA256)]
-
-
-@pytest.fixture
-def listening(uri: str) -> Iterator[tuple[Client, Listening]]:
-    """A client, and who listens in on it."""
-    with connect(uri) as plain:
-        between = Listening(plain.transport)
-        client = Client(between)
-        yield client, between
-        if not client.closed:
-            between.before, between.after = bytes, bytes
-            client.close()
 
 
 # --- the short forms are the long one
@@ -420,7 +408,7 @@ def test_nothing_secret_passes(listening: tuple[Client, Listening], template: Te
 
 
 def test_bytes_that_were_sent_stay_as_they_were(listening: tuple[Client, Listening], template: Template) -> None:
-    """libtpms decrypts the bytes that it is given where they stand."""
+    """Libtpms decrypts the bytes that it is given where they stand."""
     client, between = listening
     client.protect()
     sent: list[tuple[bytes, bytes]] = []

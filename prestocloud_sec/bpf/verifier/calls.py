@@ -113,6 +113,12 @@ def _check_map(call: Call) -> None:
             "EINVAL",
             hint=f"a {spec.type.name} is not for this helper",
         )
+    if number in _CHANGES_MAP and not spec.program_may_write:
+        raise Rejected(Rule.READ_ONLY, "write into map forbidden", hint="the map was made with BPF_F_RDONLY_PROG")
+
+
+_CHANGES_MAP = frozenset({2, 3, 87, 88})
+"""Helpers that change what a map holds."""
 
 
 def call_helper(env: Environment, state: State, number: int, index: int) -> Call:

@@ -506,12 +506,13 @@ class Explorer:
         place = self._place(state, i.base, i.offset)
         self._note_stack(state, i.base, i.offset)
         old = memory.access(self.env, state, i.base, i.offset, i.size, write=False)
-        memory.access(self.env, state, i.base, i.offset, i.size, write=True, value=None)
         if i.op is AtomicOp.CMPXCHG:
             state.registers[0] = old
         elif i.fetch:
             self.write(i.src)
             state.registers[i.src] = old
+        # Through the same register: one that the old value went into is no address any more, as the kernel sees it.
+        memory.access(self.env, state, i.base, i.offset, i.size, write=True, value=None)
         self.step(state, index, place)
         return index + 1
 

@@ -73,6 +73,7 @@ TABLE: dict[str, Row] = {
     **_rows_of("bpf", "linux"),
     **_rows_of("bpf", "filters"),
     **_rows_of("bpf", "perf"),
+    **_rows_of("bpf", "verifier"),
     **_rows_of("tpm", "names"),
     **_rows_of("tpm", "streams"),
     **_rows_of("tpm", "sessions"),
@@ -80,6 +81,5 @@ TABLE: dict[str, Row] = {
     **_rows_of("tpm", "protect"),
     **_rows_of("tpm", "attestations"),
     **_rows_of("tpm", "eventlogs", {"eventlogs.json": lambda logs: [f"eventlogs/{log['file']}" for log in logs]}),
-    "bpf/verifier_selftests.json": Row(),
     "bpf/elf/index.json": Row(refers=lambda index: [t[k] for t in index["tests"] for k in ("object", "source")]),
 }

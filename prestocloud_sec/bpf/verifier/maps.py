@@ -78,5 +78,5 @@ def spec_of(given: Any) -> MapSpec:
         given.max_entries,
         flags,
         inner=spec_of(model) if model is not None else None,
-        frozen=given.lookup(bytes(given.key_size)) if constant else None,
+        frozen=bytes(given.values[: given.value_size]) if constant and given.values is not None else None,
     )

@@ -700,10 +700,13 @@ def _(client: Client, template: Template) -> None:
         objectAttributes=public.objectAttributes & ~TPMA_OBJECT.userWithAuth,
         authPolicy=extended(code(CC.PolicyAuthValue)),
     )
-    with primary(client, template.storage) as parent, child(client, parent, public, b"auth", DATA) as sealed:
-        with policy(client) as session:
-            client.policy_auth_value(session)
-            assert client.unseal(sealed, sessions=[session]) == DATA
+    with (
+        primary(client, template.storage) as parent,
+        child(client, parent, public, b"auth", DATA) as sealed,
+        policy(client) as session,
+    ):
+        client.policy_auth_value(session)
+        assert client.unseal(sealed, sessions=[session]) == DATA
 
 
 @exercise(CC.PolicyPassword)
@@ -714,10 +717,13 @@ def _(client: Client, template: Template) -> None:
         objectAttributes=public.objectAttributes & ~TPMA_OBJECT.userWithAuth,
         authPolicy=extended(code(CC.PolicyAuthValue)),
     )
-    with primary(client, template.storage) as parent, child(client, parent, public, b"auth", DATA) as sealed:
-        with policy(client) as session:
-            client.policy_password(session)
-            assert client.unseal(sealed, sessions=[session]) == DATA
+    with (
+        primary(client, template.storage) as parent,
+        child(client, parent, public, b"auth", DATA) as sealed,
+        policy(client) as session,
+    ):
+        client.policy_password(session)
+        assert client.unseal(sealed, sessions=[session]) == DATA
 
 
 @exercise(CC.PolicySecret)

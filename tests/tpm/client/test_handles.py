@@ -283,7 +283,10 @@ def test_closing_the_client_closes_everything(uri: str, template: Template) -> N
 
 
 def test_child_of_a_child(client: Client, template: Template) -> None:
-    with primary(client, template.storage, auth=b"one") as one, child(client, one, template.storage, b"two") as two:
-        with child(client, two, template.sealed, b"three", DATA) as three:
-            assert client.unseal(three) == DATA
+    with (
+        primary(client, template.storage, auth=b"one") as one,
+        child(client, one, template.storage, b"two") as two,
+        child(client, two, template.sealed, b"three", DATA) as three,
+    ):
+        assert client.unseal(three) == DATA
     client.pcr_extend(16, digests(b"and on"))

@@ -243,23 +243,29 @@ def test_every_kind_of_session(
 
 def test_three_sessions_at_once(client: Client, template: Template) -> None:
     """One authorizes, one encrypts, one audits."""
-    with primary(client, template.storage, auth=b"parent") as parent:
-        with client.start_session() as one, client.start_session() as three:
-            with client.start_session(cipher=ParameterCipher()) as two:
-                sessions = [one, two, three.use(audit=True)]
-                made = client.create(parent, secret(b"auth", DATA), template.sealed, b"", (), sessions=sessions)
-                assert three.session.audit_digest is not None
-                with client.load(parent, made.outPrivate, made.outPublic, sessions=sessions) as sealed:
-                    sealed.set_auth(b"auth")
-                    assert client.unseal(sealed, sessions=sessions) == DATA
+    with (
+        primary(client, template.storage, auth=b"parent") as parent,
+        client.start_session() as one,
+        client.start_session() as three,
+        client.start_session(cipher=ParameterCipher()) as two,
+    ):
+        sessions = [one, two, three.use(audit=True)]
+        made = client.create(parent, secret(b"auth", DATA), template.sealed, b"", (), sessions=sessions)
+        assert three.session.audit_digest is not None
+        with client.load(parent, made.outPrivate, made.outPublic, sessions=sessions) as sealed:
+            sealed.set_auth(b"auth")
+            assert client.unseal(sealed, sessions=sessions) == DATA
 
 
 def test_handles_that_no_session_is_left_for_get_passwords(client: Client, template: Template) -> None:
-    with primary(client, template.attesting, auth=b"ak") as ak, primary(client, template.signing, auth=b"key") as key:
-        with client.start_session() as session:
-            assert client.certify(key, ak, b"nonce", NO_SCHEME, sessions=[session]).certifyInfo
-            assert client.certify(key, ak, b"nonce", NO_SCHEME, sessions=[PASSWORD, session]).certifyInfo
-            assert client.certify(key, ak, b"nonce", NO_SCHEME, sessions=[]).certifyInfo
+    with (
+        primary(client, template.attesting, auth=b"ak") as ak,
+        primary(client, template.signing, auth=b"key") as key,
+        client.start_session() as session,
+    ):
+        assert client.certify(key, ak, b"nonce", NO_SCHEME, sessions=[session]).certifyInfo
+        assert client.certify(key, ak, b"nonce", NO_SCHEME, sessions=[PASSWORD, session]).certifyInfo
+        assert client.certify(key, ak, b"nonce", NO_SCHEME, sessions=[]).certifyInfo
 
 
 def test_a_session_can_end_with_a_command(client: Client) -> None:
@@ -366,10 +372,13 @@ def client_frame(client: Client, command: Any) -> bytes:
 
 def test_auth_values_are_followed(client: Client, template: Template) -> None:
     """A value that a command changes is the new one from then on, in the very response too."""
-    with primary(client, template.storage) as parent, child(client, parent, template.sealed, b"old", DATA) as sealed:
-        with client.start_session() as session:
-            client.object_change_auth(sealed, parent, b"new", sessions=[session])  # the loaded object keeps its own
-            assert client.unseal(sealed, sessions=[session]) == DATA
+    with (
+        primary(client, template.storage) as parent,
+        child(client, parent, template.sealed, b"old", DATA) as sealed,
+        client.start_session() as session,
+    ):
+        client.object_change_auth(sealed, parent, b"new", sessions=[session])  # the loaded object keeps its own
+        assert client.unseal(sealed, sessions=[session]) == DATA
 
 
 def test_wrong_values_are_refused_in_words(client: Client, template: Template) -> None:
@@ -442,9 +451,11 @@ def test_protection_survives_that_its_sessions_are_flushed(listening: tuple[Clie
 def test_two_values_need_two_sessions(listening: tuple[Client, Listening], template: Template) -> None:
     client, between = listening
     client.protect()
-    with primary(client, template.attesting, auth=b"ak value") as ak:
-        with primary(client, template.signing, auth=b"key value") as key:
-            client.certify(key, ak, b"nonce", NO_SCHEME)
+    with (
+        primary(client, template.attesting, auth=b"ak value") as ak,
+        primary(client, template.signing, auth=b"key value") as key,
+    ):
+        client.certify(key, ak, b"nonce", NO_SCHEME)
     assert client.protection is not None
     assert len(client.protection.sessions) == 2
     assert b"ak value" not in between.all_bytes

@@ -133,7 +133,7 @@ def test_compiled_beside_the_kernel(versus: Versus, name: str) -> None:
     assert int(result.retvals[0]) == kernel.program.test_run(kernel.packet).value
     ours, gross, empty = [], [], []
     for _ in range(ROUNDS):
-        ours.append(seconds_of(lambda: program.run_batch(arena, maps=maps, engine="compiled"), RUNS[name]))
+        ours.append(seconds_of(lambda: program.run_batch(arena, maps=maps, engine="compiled", workers=1), RUNS[name]))
         whole, nothing = kernel.round()
         gross.append(whole)
         empty.append(nothing)
@@ -165,7 +165,7 @@ def test_tests_on_memory_beside_none(versus: Versus, name: str) -> None:
     assert (tested.values == untested.values).all()
     for _ in range(ROUNDS):
         for checks, machine in machines.items():
-            took[checks].append(seconds_of(lambda m=machine: run_batch(m, arena, "compiled"), RUNS[name]))
+            took[checks].append(seconds_of(lambda m=machine: run_batch(m, arena, "compiled", 1), RUNS[name]))
     versus.record(
         f"compiled {name}, memory tested",
         against="the same code without any test",

@@ -47,7 +47,7 @@ from prestocloud_sec.bpf.verifier.pruning import Exactly, covers
 from prestocloud_sec.bpf.verifier.registers import NAMES, NOTHING, NUMBER, ZERO_NUMBER, Kind, Register, known, number
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 from prestocloud_sec.bpf.verifier.scalar import S32_MAX, S32_MIN, Scalar, signed32
-from prestocloud_sec.bpf.verifier.state import MAX_FRAMES, Byte, Frame, State, cleared
+from prestocloud_sec.bpf.verifier.state import MAX_FRAMES, STACK_SIZE, Byte, Frame, State, cleared
 from prestocloud_sec.bpf.verifier.tnum import U32
 
 __all__ = ["Explorer"]
@@ -760,45 +760,57 @@ class Explorer:
     # --- Afterwards.
 
     def _check_stack(self) -> None:
-        """Check that no chain of calls uses more stack than there is."""
-        rounded = [-(-used // 16) * 16 for used in self.depth_used]
-        callees: list[set[tuple[int, int]]] = [set() for _ in rounded]
+        """Check that no chain of calls uses more stack than there is, or is too long."""
+        calls_of: list[dict[int, int]] = [{} for _ in self.depth_used]
         for index, i in enumerate(self.env.instructions):
             target = self.env.targets[index]
             refers = isinstance(i, CallLocal) or (isinstance(i, LoadImm64) and i.kind is ImmKind.FUNCTION)
             if refers and target is not None:
-                callees[self.functions.of(index)].add((self.functions.of(target), index))
-        self._deepest(0, rounded, callees, 0, 1, (), 0)
-
-    def _deepest(
-        self,
-        function: int,
-        used: list[int],
-        callees: list[set[tuple[int, int]]],
-        above: int,
-        frames: int,
-        chain: tuple[int, ...],
-        call: int,
-    ) -> None:
-        total = above + max(used[function], 1 if function == 0 and not above else used[function])
-        if total > 512:
-            made = Rejected(
-                Rule.STACK_DEPTH,
-                f"combined stack size of {frames} calls is {total}. Too large",
+                calls_of[self.functions.of(index)].setdefault(self.functions.of(target), index)
+        deepest: dict[int, _Depth] = {}
+        _measure(0, [-(-used // 16) * 16 for used in self.depth_used], calls_of, deepest, [])
+        depth = deepest[0]
+        if depth.bytes > STACK_SIZE:
+            raise _at(
+                depth.call,
+                f"combined stack size of {depth.frames} calls is {depth.bytes}. Too large",
                 hint="all functions of a chain of calls share 512 bytes",
             )
-            made.instruction = call
-            raise made
-        for callee, index in callees[function]:
-            if callee in chain or callee == function:
-                made = Rejected(Rule.STACK_DEPTH, "recursive call", "EINVAL")
-                made.instruction = index
-                raise made
-            if frames >= MAX_FRAMES:
-                made = Rejected(Rule.STACK_DEPTH, f"the call stack of {frames + 1} frames is too deep !", "E2BIG")
-                made.instruction = index
-                raise made
-            self._deepest(callee, used, callees, total, frames + 1, (*chain, function), index)
+        if depth.frames > MAX_FRAMES:
+            raise _at(depth.call, f"the call stack of {depth.frames} frames is too deep !", "E2BIG")
+
+
+class _Depth(NamedTuple):
+    """What the calls of a function need at most: bytes of stack, and frames; and the call that leads there."""
+
+    bytes: int
+    frames: int
+    call: int
+
+
+def _measure(
+    function: int, used: list[int], calls_of: list[dict[int, int]], deepest: dict[int, _Depth], chain: list[int]
+) -> None:
+    """Find what a function and all that it calls need, each function once."""
+    chain.append(function)
+    most, frames, call = 0, 0, 0
+    for callee, index in calls_of[function].items():
+        if callee in chain:
+            raise _at(index, "recursive call", "EINVAL")
+        if callee not in deepest:
+            _measure(callee, used, calls_of, deepest, chain)
+        below = deepest[callee]
+        if below.bytes > most or not frames:
+            most, call = max(most, below.bytes), index
+        frames = max(frames, below.frames)
+    chain.pop()
+    deepest[function] = _Depth(used[function] + most, frames + 1, call)
+
+
+def _at(index: int, what: str, errno: str = "EACCES", hint: str = "") -> Rejected:
+    made = Rejected(Rule.STACK_DEPTH, what, errno, hint=hint)
+    made.instruction = index
+    return made
 
 
 def _low(held: Register) -> Register:

@@ -63,6 +63,8 @@ def read_pcrs(client: Client, selection: SelectionLike | None = None) -> Values:
     ------
     TpmMisuseError
         If the TPM has no such PCR, or `selection` is none.
+    TpmResponseError
+        If the TPM does not know the hash of a bank.
     TpmFormatError
         If they never stand still.
 

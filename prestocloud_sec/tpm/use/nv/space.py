@@ -25,7 +25,7 @@ from prestocloud_sec.tpm.spec.structures.nv import TPMS_NV_PUBLIC
 from prestocloud_sec.tpm.use._doing import client_of, secret_session
 from prestocloud_sec.tpm.use.objects import srk
 from prestocloud_sec.tpm.use.policies import Signer, policy_session
-from prestocloud_sec.wire import items_of, whole
+from prestocloud_sec.wire import items_of, shown, whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm.client import Client
@@ -209,8 +209,8 @@ class NvSpace(KeepsSecrets):
 def usual_attributes(password: AuthValueLike, policy: object, lock: str | None, *, owner: bool) -> TPMA_NV:
     """Return attributes for who may read and write, and what may be locked."""
     locks = {None: NV(0), "start": NV.WRITE_STCLEAR | NV.READ_STCLEAR, "good": NV.WRITEDEFINE | NV.READ_STCLEAR}
-    if lock not in locks:
-        raise TpmMisuseError(repr(lock)[:40], where="lock", expected='"start", "good" or None')
+    if not isinstance(lock, str | None) or lock not in locks:
+        raise TpmMisuseError(shown(lock), where="lock", expected='"start", "good" or None')
     own = NV.AUTHREAD | NV.AUTHWRITE if policy is None else NV.POLICYREAD | NV.POLICYWRITE
     others = NV.OWNERREAD | NV.OWNERWRITE if flag(owner, "owner") else NV(0)
     counted = NV.NO_DA if auth_value(password).is_empty else NV(0)

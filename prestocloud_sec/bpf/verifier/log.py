@@ -15,28 +15,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
-from prestocloud_sec.bpf.isa import (
-    Alu,
-    AluOp,
-    Atomic,
-    AtomicOp,
-    Branch,
-    CallHelper,
-    Extend,
-    Instruction,
-    LegacyLoad,
-    Load,
-    LoadAcquire,
-    LoadImm64,
-    Negate,
-    Store,
-    StoreRelease,
-    Swap,
-)
+from prestocloud_sec.bpf.isa import Atomic, Instruction, Store, StoreRelease
 from prestocloud_sec.bpf.verifier.explore import MOST_INSTRUCTIONS, Explorer
 from prestocloud_sec.bpf.verifier.registers import Kind
 from prestocloud_sec.bpf.verifier.rejection import Rejected
-from prestocloud_sec.bpf.verifier.wording import frame_text, instruction_text
+from prestocloud_sec.bpf.verifier.wording import frame_text, instruction_text, touched
 from prestocloud_sec.wire import whole
 
 if TYPE_CHECKING:
@@ -184,7 +167,7 @@ class _Recorder(Explorer):
         if not self.lines:
             return
         instruction = self.env.instructions[self._before]
-        registers = _touched(instruction)
+        registers = touched(instruction)
         known = frame_text(state, registers=registers, slots=self._slots(instruction, state))
         if known and known != f"frame{depth - 1}:":
             line = self.lines[-1]
@@ -201,27 +184,3 @@ class _Recorder(Explorer):
             return frozenset()
         first = base.offset + base.number.smin + i.offset
         return frozenset(range(first // 8, (first + i.size - 1) // 8 + 1))
-
-
-def _touched(i: Instruction) -> frozenset[int]:
-    """Return the registers that an instruction reads or writes: the ones that are told of behind it."""
-    match i:
-        case Alu(op, _, dst, src):
-            found = {dst, src} if op is not AluOp.MOV or type(src) is int else {dst}
-        case Branch(_, _, dst, src) | Extend(_, dst, src):
-            found = {dst, src}
-        case Negate(_, dst) | Swap(_, _, dst) | LoadImm64(dst):
-            found = {dst}
-        case Load(_, _, dst, base) | LoadAcquire(_, dst, base):
-            found = {dst, base}
-        case Store(_, base, _, src) | StoreRelease(_, base, _, src):
-            found = {base, src}
-        case Atomic(op, _, _, base, _, src):
-            found = {base, src, 0} if op is AtomicOp.CMPXCHG else {base, src}
-        case CallHelper():
-            found = {0, 1, 2, 3, 4, 5}
-        case LegacyLoad(_, indirect, src):
-            found = {0, 6, src} if indirect else {0, 6}
-        case _:
-            found = set()
-    return frozenset(register for register in found if type(register) is int)

@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from prestocloud_sec.bpf.isa import Exit, Instruction
 from prestocloud_sec.bpf.verifier.environment import Environment
 from prestocloud_sec.bpf.verifier.explore import Explorer
 from prestocloud_sec.bpf.verifier.registers import Kind
 from prestocloud_sec.bpf.verifier.rejection import Rejected
 from prestocloud_sec.bpf.verifier.state import State
-from prestocloud_sec.bpf.verifier.wording import frame_text, register_text
+from prestocloud_sec.bpf.verifier.wording import frame_text, register_text, touched
 
 __all__ = ["MOST_STEPS", "PathStep", "way_to_fault"]
 
@@ -33,14 +34,16 @@ class PathStep:
     ----------
     index, slot : int
         The instruction, and its first unit of eight bytes.
+    instruction : Instruction
     text : str
-        The instruction as text.
+        The same as text.
     state : State or None
         What is known before it; None where the program was refused before any way was gone.
     """
 
     index: int
     slot: int
+    instruction: Instruction = field(repr=False)
     text: str
     state: State | None = field(repr=False)
 
@@ -65,6 +68,14 @@ class PathStep:
     def known(self) -> str:
         """All that is known in the function that runs, registers and stack, in one line."""
         return "" if self.state is None else frame_text(self.state)
+
+    @property
+    def relevant(self) -> str:
+        """What is known of the registers that the instruction names, in one line."""
+        if self.state is None:
+            return ""
+        named = {0} if isinstance(self.instruction, Exit) else touched(self.instruction)
+        return frame_text(self.state, registers=named, slots=())
 
     def __str__(self) -> str:
         return f"{self.slot}: {self.text}"

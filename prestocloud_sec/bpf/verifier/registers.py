@@ -19,7 +19,7 @@ from prestocloud_sec.bpf.verifier.scalar import Scalar
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.verifier.maps import MapSpec
 
-__all__ = ["NOTHING", "NUMBER", "ZERO", "Kind", "Register", "known", "number"]
+__all__ = ["NOTHING", "NUMBER", "ZERO", "Kind", "Register", "known", "low_half", "number"]
 
 
 class Kind(Enum):
@@ -219,3 +219,10 @@ def number(scalar: Scalar) -> Register:
 def known(value: int) -> Register:
     """Return a register that holds a number that is known."""
     return Register(Kind.NUMBER, Scalar.const(value))
+
+
+def low_half(held: Register) -> Register:
+    """Return the low half of a number, zeros above."""
+    scalar = held.number.copy()
+    scalar.keep_low()
+    return held.but(number=scalar)

@@ -218,7 +218,7 @@ class Verdict:
             way = [(self.instruction, None)]
         count = len(program.instructions)
         return tuple(
-            PathStep(index, program.slot_of(index), line_text(program, index), state)
+            PathStep(index, program.slot_of(index), program.instructions[index], line_text(program, index), state)
             for index, state in way
             if 0 <= index < count
         )
@@ -260,7 +260,9 @@ class Verdict:
         path = self.path
         if path:
             lines.append("the way there:" if len(path) <= _SHOWN_STEPS else f"the last {_SHOWN_STEPS} steps there:")
-            lines += [f"    {step}" + (f"    ; {step.known}" if step.known else "") for step in path[-_SHOWN_STEPS:]]
+            shown_steps = path[-_SHOWN_STEPS:]
+            width = max(len(str(step)) for step in shown_steps)
+            lines += [f"    {step!s:<{width}}  ; {step.relevant}".rstrip(" ;") for step in shown_steps]
         if self.witness is not None:
             lines.append(f"witness: {self.witness}")
         if self.kernel is not None:

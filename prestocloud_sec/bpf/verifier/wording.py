@@ -47,7 +47,7 @@ from prestocloud_sec.bpf.verifier.tnum import U32, U64
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.program import Program
 
-__all__ = ["frame_text", "instruction_text", "ranges_text", "register_text", "slot_text"]
+__all__ = ["frame_text", "instruction_text", "ranges_text", "register_text", "slot_text", "touched"]
 
 _S16_MIN, _S16_MAX, _U16_MAX = -(1 << 15), (1 << 15) - 1, (1 << 16) - 1
 _BOUNDS: tuple[tuple[str, int], ...] = (
@@ -313,3 +313,27 @@ def _loaded(program: Program, index: int, i: LoadImm64) -> str:
         return f"func[{i.value:+d}]"
     name = program.symbols.maps.get(index) or str(i.value)
     return f"map[{name}]" + (f"+{i.second}" if i.kind in (ImmKind.MAP_VALUE_FD, ImmKind.MAP_VALUE_INDEX) else "")
+
+
+def touched(i: Instruction) -> frozenset[int]:
+    """Return the registers that an instruction reads or writes: the ones that the log tells of behind it."""
+    match i:
+        case Alu(op, _, dst, src):
+            found = {dst, src} if op is not AluOp.MOV or type(src) is int else {dst}
+        case Branch(_, _, dst, src) | Extend(_, dst, src):
+            found = {dst, src}
+        case Negate(_, dst) | Swap(_, _, dst) | LoadImm64(dst):
+            found = {dst}
+        case Load(_, _, dst, base) | LoadAcquire(_, dst, base):
+            found = {dst, base}
+        case Store(_, base, _, src) | StoreRelease(_, base, _, src):
+            found = {base, src}
+        case Atomic(op, _, _, base, _, src):
+            found = {base, src, 0} if op is AtomicOp.CMPXCHG else {base, src}
+        case CallHelper():
+            found = {0, 1, 2, 3, 4, 5}
+        case LegacyLoad(_, indirect, src):
+            found = {0, 6, src} if indirect else {0, 6}
+        case _:
+            found = set()
+    return frozenset(register for register in found if type(register) is int)

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Steps through loads and stores (Linux 6.18, ``check_load_mem``, ``check_store_reg``, ``check_atomic``)."""
+
+from __future__ import annotations
+
+from prestocloud_sec.bpf.isa import (
+    Atomic,
+    AtomicOp,
+    Imm,
+    ImmKind,
+    LegacyLoad,
+    Load,
+    LoadAcquire,
+    LoadImm64,
+    Store,
+    StoreRelease,
+)
+from prestocloud_sec.bpf.verifier import arithmetic, memory
+from prestocloud_sec.bpf.verifier.registers import (
+    NAMES,
+    NUMBER,
+    ZERO_NUMBER,
+    Kind,
+    Register,
+    known,
+    number,
+)
+from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
+from prestocloud_sec.bpf.verifier.state import State, cleared
+from prestocloud_sec.bpf.verifier.walk import Walk
+
+__all__ = ["MemorySteps"]
+
+
+_ATOMIC_NOT = frozenset({Kind.CONTEXT, Kind.PACKET, Kind.PACKET_META, Kind.FLOW_KEYS}) | {
+    kind for kind in Kind if kind.is_socket
+}
+
+
+_REWRITTEN = frozenset({Kind.CONTEXT, Kind.BTF}) | {kind for kind in Kind if kind.is_socket}
+
+
+class MemorySteps(Walk):
+    """What reads and writes memory."""
+
+    def _place(self, state: State, base: int, offset: int) -> tuple[int, int] | None:
+        pointer = state.registers[base]
+        if pointer.kind is Kind.STACK and pointer.number.is_const:
+            return pointer.frame, (pointer.offset + pointer.number.smin + offset) // 8
+        return None
+
+    def _one_kind(self, index: int, kind: Kind) -> None:
+        """Check that an access that is rewritten is made through one kind of pointer on all ways."""
+        before = self.pointers.setdefault(index, kind)
+        if before is not kind and (kind in _REWRITTEN or before in _REWRITTEN):
+            raise Rejected(
+                Rule.CONTEXT,
+                "same insn cannot be used with different pointers",
+                "EINVAL",
+                hint="write the access twice, once for each way",
+            )
+
+    def load(self, state: State, i: Load | LoadAcquire, index: int) -> int:
+        """Load from memory."""
+        pointer = self.read(state, i.base)
+        self.write(i.dst)
+        place = self._place(state, i.base, i.offset)
+        self.note_stack(state, i.base, i.offset)
+        if not pointer.number.is_const:
+            self.need(state, i.base)
+        found = memory.access(self.env, state, i.base, i.offset, i.size, write=False)
+        self._one_kind(index, pointer.kind)
+        if isinstance(i, Load) and i.signed:
+            if found.is_pointer:
+                raise Rejected(Rule.CONTEXT, f"invalid sign-extended load of a pointer size={i.size}")
+            found = number(arithmetic.sign_extend(i.size, 64, found.number))
+        state.registers[i.dst] = found
+        self.step(state, index, place)
+        return index + 1
+
+    def store(self, state: State, i: Store | StoreRelease, index: int) -> int:
+        """Store to memory."""
+        self.read(state, i.base)
+        value = known(i.src.value) if isinstance(i.src, Imm) else self.read(state, i.src)
+        pointer = state.registers[i.base]
+        if isinstance(i, StoreRelease) and pointer.kind in _ATOMIC_NOT:
+            raise Rejected(Rule.MEMORY, f"BPF_ATOMIC stores into R{i.base} {NAMES[pointer.kind]} is not allowed")
+        if isinstance(i.src, Imm) and pointer.kind is Kind.CONTEXT and not self.env.privileged:
+            raise Rejected(Rule.CONTEXT, f"BPF_ST stores into R{i.base} ctx is not allowed")
+        place = self._place(state, i.base, i.offset)
+        self.note_stack(state, i.base, i.offset)
+        if (
+            isinstance(i.src, int)
+            and place is not None
+            and value.kind is Kind.NUMBER
+            and value.number.umax < 1 << 8 * i.size
+        ):
+            value = self.shared(state, i.src, value)
+        memory.access(self.env, state, i.base, i.offset, i.size, write=True, value=value)
+        self._one_kind(index, pointer.kind)
+        self.step(
+            state,
+            index,
+            place if place is not None and state.frames[place[0]].slot(place[1]).register is not None else None,
+        )
+        return index + 1
+
+    def atomic(self, state: State, i: Atomic, index: int) -> int:
+        """Read and change memory."""
+        source = self.read(state, i.src)
+        pointer = self.read(state, i.base)
+        if i.op is AtomicOp.CMPXCHG:
+            held = self.read(state, 0)
+            if held.is_pointer and not self.env.privileged:
+                raise Rejected(Rule.POINTER_LEAK, "R0 leaks addr into mem")
+        if source.is_pointer and not self.env.privileged:
+            raise Rejected(Rule.POINTER_LEAK, f"R{i.src} leaks addr into mem")
+        if pointer.kind in _ATOMIC_NOT:
+            raise Rejected(Rule.MEMORY, f"BPF_ATOMIC stores into R{i.base} {NAMES[pointer.kind]} is not allowed")
+        self._check_atomic_alignment(pointer, i)
+        place = self._place(state, i.base, i.offset)
+        self.note_stack(state, i.base, i.offset)
+        old = memory.access(self.env, state, i.base, i.offset, i.size, write=False)
+        if i.op is AtomicOp.CMPXCHG:
+            state.registers[0] = old
+        elif i.fetch:
+            self.write(i.src)
+            state.registers[i.src] = old
+        # Through the same register: one that the old value went into is no address any more, as the kernel sees it.
+        memory.access(self.env, state, i.base, i.offset, i.size, write=True, value=None)
+        self.step(state, index, place)
+        return index + 1
+
+    def _check_atomic_alignment(self, pointer: Register, i: Atomic) -> None:
+        if pointer.kind is Kind.STACK or not pointer.number.is_const:
+            return
+        if (pointer.offset + pointer.number.smin + i.offset) % i.size:
+            raise Rejected(Rule.ALIGNMENT, f"misaligned value access off {pointer.offset}+{i.offset} size {i.size}")
+
+    def load_imm64(self, state: State, i: LoadImm64, index: int) -> int:
+        """Load a number, a map or a function."""
+        self.write(i.dst)
+        registers = state.registers
+        if i.kind is ImmKind.INTEGER:
+            registers[i.dst] = known(i.value)
+        elif i.kind is ImmKind.FUNCTION:
+            target = self.env.targets[index]
+            registers[i.dst] = Register(Kind.FUNCTION, ZERO_NUMBER, function=target or 0)
+        else:
+            spec = self.env.maps[index]
+            if i.kind in (ImmKind.MAP_VALUE_FD, ImmKind.MAP_VALUE_INDEX):
+                lock = self.env.new_id() if spec.spin_lock is not None else 0
+                registers[i.dst] = Register(Kind.MAP_VALUE, ZERO_NUMBER, offset=i.second, map=spec, id=lock)
+            else:
+                registers[i.dst] = Register(Kind.MAP, ZERO_NUMBER, map=spec)
+        self.step(state, index)
+        return index + 1
+
+    def legacy_load(self, state: State, i: LegacyLoad, index: int) -> int:
+        """Load a word of the packet (classic BPF)."""
+        if state.references:
+            raise Rejected(Rule.REFERENCE, "BPF_LD_[ABS|IND] would lead to reference leak", "EINVAL")
+        if state.lock is not None:
+            raise Rejected(Rule.LOCK, "BPF_LD_[ABS|IND] cannot be used inside bpf_spin_lock-ed region", "EINVAL")
+        context = self.read(state, 6)
+        if context.kind is not Kind.CONTEXT:
+            raise Rejected(
+                Rule.CONTEXT, "at the time of BPF_LD_ABS|IND R6 != pointer to skb", "EINVAL", hint="keep r1 in r6"
+            )
+        if context.offset or not context.number.is_const or context.number.tnum.value:
+            raise Rejected(Rule.CONTEXT, "dereference of modified ctx ptr R6 disallowed")
+        if i.indirect:
+            self.read(state, i.src)
+        registers = state.registers
+        cleared(registers)
+        registers[0] = NUMBER
+        self.step(state, index)
+        return index + 1

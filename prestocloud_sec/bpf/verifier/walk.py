@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every step through a program needs: the way that is gone, its registers, and those that wait."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from prestocloud_sec.bpf.isa import Imm
+from prestocloud_sec.bpf.verifier.environment import Environment
+from prestocloud_sec.bpf.verifier.precision import Checkpoint, Step, mark
+from prestocloud_sec.bpf.verifier.registers import Kind, Register, known
+from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
+from prestocloud_sec.bpf.verifier.state import State
+from prestocloud_sec.bpf.verifier.structure import Functions, check
+
+__all__ = ["Walk", "Way"]
+
+_MOST_WAITING = 8192
+
+
+class Way(NamedTuple):
+    """A way that waits to be gone on with."""
+
+    state: State
+    at: int
+    parent: Checkpoint | None
+    steps: list[Step]
+    unroll: int
+
+
+class Walk:
+    """The way that is gone, and those that wait.
+
+    Attributes
+    ----------
+    env : Environment
+    functions : Functions
+    parent : Checkpoint or None
+        The last state that was kept on this way.
+    steps : list of Step
+        What was gone through since.
+    waiting : list of Way
+    depth_used : list of int
+        How many bytes of stack each function uses.
+    unroll : int
+        Turns of loops of helpers on this way.
+    """
+
+    def __init__(self, env: Environment) -> None:
+        self.env = env
+        self.functions: Functions = check(env)
+        self.waiting: list[Way] = []
+        self.depth_used = [0] * len(self.functions.entries)
+        self.parent: Checkpoint | None = None
+        self.steps: list[Step] = []
+        self.unroll = 0
+        self.pointers: dict[int, Kind] = {}
+        """What each access was made through, where the kernel rewrites it by that."""
+
+    def push(self, state: State, index: int, unroll: int | None = None) -> None:
+        """Let a way wait."""
+        if len(self.waiting) >= _MOST_WAITING:
+            raise Rejected(Rule.COMPLEXITY, f"The sequence of {len(self.waiting)} jumps is too complex.", "E2BIG")
+        if self.parent is not None:
+            self.parent.branches += 1
+        self.waiting.append(
+            Way(state, index, self.parent, self.steps.copy(), self.unroll if unroll is None else unroll)
+        )
+
+    def need(self, state: State, *registers: int) -> None:
+        """Note that the verdict depends on what these registers hold exactly."""
+        depth = len(state.frames) - 1
+        wanted = [(depth, r) for r in registers if r < 10 and state.registers[r].kind is Kind.NUMBER]
+        if wanted:
+            mark(self.env.instructions, self.parent, self.steps, wanted)
+
+    def read(self, state: State, register: int) -> Register:
+        """Return a register that an instruction reads."""
+        found = state.registers[register]
+        if found.kind is Kind.NOTHING:
+            raise Rejected(
+                Rule.UNINITIALISED, f"R{register} !read_ok", hint=f"r{register} holds nothing here", register=register
+            )
+        return found
+
+    def write(self, register: int) -> None:
+        """Check that an instruction may write a register."""
+        if register == 10:
+            raise Rejected(Rule.STRUCTURE, "frame pointer is read only")
+
+    def operand(self, state: State, source: int | Imm) -> Register:
+        """Return an operand."""
+        return known(source.value) if isinstance(source, Imm) else self.read(state, source)
+
+    def step(self, state: State, index: int, place: tuple[int, int] | None = None) -> None:
+        """Note an instruction on the way."""
+        self.steps.append(Step(index, len(state.frames) - 1, place))
+
+    def shared(self, state: State, register: int, held: Register) -> Register:
+        """Return a number with an identifier, so that what is learnt of a copy is learnt of it."""
+        if held.kind is not Kind.NUMBER or held.number.is_const:
+            return held
+        if held.delta:
+            held = held.but(id=0, delta=0, narrow=False)
+        if not held.id:
+            held = held.but(id=self.env.new_id())
+        state.registers[register] = held
+        return held
+
+    def note_stack(self, state: State, base: int, offset: int) -> None:
+        """Note how deep a function's stack is used."""
+        pointer = state.registers[base]
+        if pointer.kind is Kind.STACK:
+            entry = state.frames[pointer.frame].entry
+            at = self.functions.of(entry)
+            self.depth_used[at] = max(self.depth_used[at], -(pointer.offset + pointer.number.smin + offset))

@@ -4,9 +4,9 @@
 Sources: TPM 2.0 Library, Part 1, clauses 17 (Authorizations), 18 (Session use), 19 (Enhanced authorization). What is
 stated below about sessions of both kinds is as libtpms 0.9.2 does it, and the tests hold it to that.
 
-Rules
------
-What keys the HMAC of a session that authorizes a handle:
+What keys an HMAC
+-----------------
+For a session that authorizes a handle:
 
 =====================================  =================================  ==========================
 session                                key of the HMAC                    the field
@@ -29,8 +29,8 @@ The key of parameter encryption always has the value of the handle that the sess
 A policy session forgets its policy (and what of the above came with it) with every command that it was used in and that
 went well, even if it only encrypted.
 
-Theory of operation
--------------------
+How nonces roll
+---------------
 A session holds its key and the TPM's last nonce, and knows which command is under way with it. `authorize` makes an
 `Exchange` of a command and its sessions; only when the exchange has checked every HMAC of the response do the nonces of
 all of them roll. A response that is refused leaves everything as it was, so that the genuine one, if it comes, is still

@@ -17,7 +17,7 @@ from prestocloud_sec.tpm._given import octets
 from prestocloud_sec.tpm.client import queries
 from prestocloud_sec.tpm.client.async_methods import AsyncMethods
 from prestocloud_sec.tpm.client.capabilities import everything
-from prestocloud_sec.tpm.client.core import Answered, Core, Sessions
+from prestocloud_sec.tpm.client.core import Answered, Core, Sessions, listed
 from prestocloud_sec.tpm.client.handles import AsyncObject, AsyncSessionHandle, NvIndex, PersistentObject
 from prestocloud_sec.tpm.client.lockout import Lockout, read_lockout
 from prestocloud_sec.tpm.client.properties import Properties
@@ -80,7 +80,7 @@ class AsyncClient(AsyncMethods, Standing):
 
     async def execute(self, command: Answered[R], sessions: Sessions = None) -> R:
         """Carry out a command and return its response (see `Client.execute`)."""
-        return await self.run(self.core.execute(command, sessions))
+        return await self.run(self.core.execute(command, listed(sessions)))
 
     # --- carrying out
 

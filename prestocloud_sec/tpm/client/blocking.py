@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import threading
 from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from weakref import WeakSet
 
 from prestocloud_sec.errors import PrestoCloudError
 from prestocloud_sec.tpm._given import octets
 from prestocloud_sec.tpm.client import queries
 from prestocloud_sec.tpm.client.capabilities import everything
-from prestocloud_sec.tpm.client.core import Answered, Core, Sessions
+from prestocloud_sec.tpm.client.core import Answered, Core, Sessions, listed
 from prestocloud_sec.tpm.client.frames import split
 from prestocloud_sec.tpm.client.handles import NvIndex, Object, PersistentObject, SessionHandle
 from prestocloud_sec.tpm.client.lockout import Lockout, read_lockout
@@ -110,6 +112,7 @@ class Client(Methods, Standing):
         self._areas: dict[int, bytes] | None = None
         self._random_frames: dict[int, tuple[bytes, bytes]] = {}
         self.protect(protect)
+        _CLIENTS.add(self)
 
     # --- the three levels
 
@@ -178,7 +181,7 @@ class Client(Methods, Standing):
 
     def _carry_out(self, command: Answered[R], sessions: Sessions) -> R:
         """Carry out a command; the generators of `Core` are asked where it is not a matter of one exchange."""
-        core = self.core
+        core, sessions = self.core, listed(sessions)  # without the lock: going through them may take commands
         with self._lock:
             call = core.begin(command, sessions)
             if call is None:
@@ -228,7 +231,7 @@ class Client(Methods, Standing):
         if sessions is None and type(bytesRequested) is int and bytesRequested in self._random_frames:
             frame, head = self._random_frames[bytesRequested]
             response = self._send(frame)
-            if response[:12] == head:
+            if response[:12] == head and len(response) == 12 + bytesRequested:
                 return response[12:]
             command = GetRandom(bytesRequested)
             answer: GetRandom.Response = self._answered(plan_of(command), command, frame, response)
@@ -433,6 +436,19 @@ class Client(Methods, Standing):
         state = ", closed" if self.closed else ""
         protection = "" if self.core.protection is None else f", protect={self.core.protection!r}"
         return f"<Client of {self.transport.name}{protection}{state}>"
+
+
+_CLIENTS: WeakSet[Client] = WeakSet()
+
+
+def _forked() -> None:
+    """Give clients a free lock in a child: whoever holds the old one is not there to give it back."""
+    for client in list(_CLIENTS):
+        client._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 @cache

@@ -21,6 +21,9 @@ __all__ = ["everything"]
 _MOST_AT_ONCE = 0xFFFF
 """How many are asked for; a TPM gives as many as it can."""
 
+_MOST_ANSWERS = 1024
+"""How often a TPM is asked for the rest of a list; one that tells its handles one by one has fewer."""
+
 _COMMAND = 0x2000FFFF
 """The bits of a TPMA_CC that make a command code: index, and whether it is a vendor's."""
 
@@ -62,14 +65,14 @@ def everything(capability: TPM_CAP, first: int = 0) -> Steps[tuple[Any, ...]]:
     Raises
     ------
     TpmFormatError
-        If the TPM answers with another list than was asked for.
+        If the TPM answers with another list than was asked for, or with one that does not end.
     TpmResponseError
         If it refuses.
     """
     order = _ORDERS.get(capability)
     found: list[Any] = []
     last = first - 1
-    while True:
+    for _ in range(_MOST_ANSWERS):
         _, parameters = yield from asked(GetCapability(capability, last + 1 if order else first, _MOST_AT_ONCE))
         answer = GetCapability.Response.decode_parameters(parameters)
         if answer.capabilityData.capability != capability:
@@ -84,3 +87,6 @@ def everything(capability: TPM_CAP, first: int = 0) -> Steps[tuple[Any, ...]]:
         if not new or not answer.moreData or order.key(new[-1]) + 1 >= end:
             return tuple(found)
         last = order.key(new[-1])
+    raise TpmFormatError(
+        f"more to come after {_MOST_ANSWERS} answers", where="GetCapability", expected="a list that ends"
+    )

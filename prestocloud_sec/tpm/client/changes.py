@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from prestocloud_sec.tpm.client.entities import NV, Entity
-from prestocloud_sec.tpm.errors import TpmMisuseError, VerificationError
+from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError, VerificationError
 from prestocloud_sec.tpm.names import name_of
 from prestocloud_sec.tpm.session import AuthValue, HmacSession, PolicySession, Session, auth_after, session_key
 from prestocloud_sec.tpm.session.cipher import ParameterCipher
@@ -161,6 +161,9 @@ def _context_loaded(done: Done) -> None:
 
 def _session_started(done: Done) -> None:
     command, response = done.command, done.response
+    if len(response.nonceTPM) != len(command.nonceCaller):
+        expected = f"{len(command.nonceCaller)}, as ours has"
+        raise TpmFormatError(f"{len(response.nonceTPM)} bytes", where="nonceTPM", expected=expected)
     if done.core.starting is not None:
         done.new.session = done.core.starting.answered(response.sessionHandle, response.nonceTPM)
     elif command.tpmKey == TPM_RH.NULL:  # else there is a salt, which only who encrypted it knows

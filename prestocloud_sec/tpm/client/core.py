@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The client without its way to the TPM: what to send for a command, and what to make of the answer.
 
-Theory of operation
--------------------
+How a command is carried out
+----------------------------
 `Core.execute` is a generator, like everything here that takes more than one exchange with the TPM: it yields the bytes
 of a command, is sent the bytes of the response, and returns what the command is for. Whoever drives it, with threads or
 with asyncio, adds nothing but the sending. If sending fails the error is thrown into the generator, which notes what is
@@ -22,17 +22,18 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from prestocloud_sec.tpm.client.calls import Call, Exchanging, Passwords, SingleCall
 from prestocloud_sec.tpm.client.changes import CHANGES, Done
 from prestocloud_sec.tpm.client.entities import Entity, Registry
 from prestocloud_sec.tpm.client.frames import code_of, plain, refusal, split
+from prestocloud_sec.tpm.client.handles import AsyncSessionHandle, SessionHandle, Transient
 from prestocloud_sec.tpm.client.plan import OK, PLANS, Plan, plan_of
 from prestocloud_sec.tpm.client.remedies import reconcile, remedied
-from prestocloud_sec.tpm.client.residence import Residence, Steps
-from prestocloud_sec.tpm.errors import TpmMisuseError
+from prestocloud_sec.tpm.client.residence import Residence, Steps, asked
+from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError, TpmResponseError
 from prestocloud_sec.tpm.session import (
     MOST_SESSIONS,
     PASSWORD,
@@ -43,18 +44,17 @@ from prestocloud_sec.tpm.session import (
     authorize,
 )
 from prestocloud_sec.tpm.spec.commands import FlushContext, NV_ReadPublic, NV_ReadPublic2, ReadPublic
-from prestocloud_sec.tpm.spec.constants import TPM_CC, TPM_HT, TPM_RH
+from prestocloud_sec.tpm.spec.constants import TPM_CC, TPM_HT, TPM_RH, TPM_SE
 from prestocloud_sec.wire import items_of
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm._secrets import Random
-    from prestocloud_sec.tpm.client.handles import Transient
     from prestocloud_sec.tpm.client.protection import Protection
     from prestocloud_sec.tpm.session import SessionStart
 
     SessionLike: TypeAlias = Transient[Any] | Session | Use | PasswordAuthorization
 
-__all__ = ["Answered", "Core", "Sessions"]
+__all__ = ["Answered", "Core", "Sessions", "listed"]
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -64,8 +64,15 @@ Sessions: TypeAlias = "Sequence[SessionLike] | None"
 the client choose; handles for which no session is left are authorized by password."""
 
 
-def _items(sessions: Any) -> Iterator[Any]:
-    return items_of(sessions, "sessions", "sessions", error=TpmMisuseError)
+def listed(sessions: Sessions) -> Sessions:
+    """Return the caller's sessions as a sequence that can be gone through again.
+
+    A command may have to be put together more than once. An iterator would be empty by then, and the command go with a
+    password in the place of the session.
+    """
+    if sessions is None or type(sessions) is tuple or type(sessions) is list:
+        return sessions
+    return tuple(items_of(sessions, "sessions", "sessions", error=TpmMisuseError))
 
 
 class Answered(Protocol[R_co]):
@@ -135,7 +142,7 @@ class Core:
 
     def execute(self, command: Answered[R], sessions: Sessions = None) -> Steps[R]:
         """Carry out a command (see `Client.execute`)."""
-        return (yield from self.resume(command, sessions, None, b""))
+        return (yield from self.resume(command, listed(sessions), None, b""))
 
     def resume(self, command: Answered[R], sessions: Sessions, call: Call | None, response: bytes) -> Steps[R]:
         """Carry out a command that was perhaps sent already, and refused.
@@ -219,8 +226,11 @@ class Core:
         """
         if len(sessions) != 1 or plan.first is None:
             return None
-        own, entity = getattr(sessions[0], "_entity", None), self.registry.find(plan.first(command))
-        if own is None or entity is None or entity.name is None or not (entity.resident and own.resident):
+        given, entity = sessions[0], self.registry.find(plan.first(command))
+        if not isinstance(given, Transient) or entity is None or entity.name is None:
+            return None
+        own = given._entity
+        if not (entity.resident and own.resident):
             return None
         session = own.session
         if session is None or (session.cipher is not None and plan.encrypts):
@@ -252,7 +262,7 @@ class Core:
             answer: Any = plan.nothing
             made = None
         else:
-            made = self._arrived(plan, handle) if plan.answers else None
+            made = self._arrived(call, handle) if plan.answers else None
             try:
                 answer = plan.response.decode_parameters(parameters, handles=() if made is None else (made.number,))
             except BaseException:
@@ -285,8 +295,8 @@ class Core:
             known = self.registry.find(command.flushHandle)
             if known is not None:
                 yield from self.flush(known)
-            elif code_of(response := (yield plain(command))):
-                raise refusal(response, FlushContext)
+            else:
+                yield from asked(command)
             return plan.nothing
         entities = tuple([self.registry.of(number) for number in numbers])
         if sessions is not None:
@@ -322,11 +332,11 @@ class Core:
     def _given(self, plan: Plan, sessions: Sequence[SessionLike]) -> tuple[Use, ...]:
         """Return what the caller gave as sessions, with a password for each handle that none is left for."""
         uses = []
-        for given in sessions if type(sessions) is tuple or type(sessions) is list else _items(sessions):
+        for given in sessions:
             if isinstance(given, Use):
                 uses.append(given)
                 continue
-            found = getattr(given, "session", given)
+            found = given.session if isinstance(given, SessionHandle | AsyncSessionHandle) else given
             if not isinstance(found, Session | PasswordAuthorization):
                 raise TpmMisuseError(
                     f"a {type(given).__name__}", where="sessions", expected="sessions, PASSWORD, or what use() makes"
@@ -352,8 +362,17 @@ class Core:
                     found.append(entity)
         return tuple(found)
 
-    def _arrived(self, plan: Plan, handle: int) -> Entity:
-        """Return the entity of a handle that came back: a new one, but for a session that was loaded again."""
+    def _arrived(self, call: Call, handle: int) -> Entity:
+        """Return the entity of a handle that came back: a new one, but for a session that was loaded again.
+
+        Handles are in no digest that a session covers. One that such a command does not make would take the place of a
+        hierarchy, say, and of its authorization value.
+        """
+        plan = call.plan
+        kinds = _GIVEN.get(plan.code, _OBJECTS)(call.command)
+        if handle >> 24 not in kinds:
+            where, expected = f"response to {plan.command.__name__}", " or ".join(f"{kind:02x}xxxxxx" for kind in kinds)
+            raise TpmFormatError(f"0x{handle:08x}", where=where, offset=10, expected=expected)
         known = self.registry.find(handle) if plan.code == TPM_CC.ContextLoad else None
         made = known if known is not None and known.is_session else self.registry.arrived(handle)
         made.used = self._clock
@@ -387,11 +406,12 @@ class Core:
             self.registry.drop(entity, "it was closed")  # it is in no TPM
             return
         try:
-            response = yield plain(FlushContext(int.from_bytes(entity.real, "big")))
+            yield from asked(FlushContext(int.from_bytes(entity.real, "big")))
+        except TpmResponseError as error:
+            if error.rc & 0xBF not in _ABSENT and error.rc & 0xFFF not in _ABSENT:
+                raise
         finally:
             self.registry.drop(entity, "it was closed")
-        if (rc := code_of(response)) and rc & 0xBF not in _ABSENT and rc & 0xFFF not in _ABSENT:
-            raise refusal(response, FlushContext)
 
     def _bury(self, numbers: tuple[int, ...]) -> Steps[None]:
         """Flush what no handle object stands for any more, but for what the command is about."""
@@ -445,6 +465,17 @@ _FLUSH = int(TPM_CC.FlushContext)
 
 _PUBLIC: dict[int, Any] = {TPM_HT.TRANSIENT: ReadPublic, TPM_HT.PERSISTENT: ReadPublic, TPM_HT.NV_INDEX: NV_ReadPublic}
 """Which command reads the public area of what has one, by the type of its handle."""
+
+_Kinds: TypeAlias = Callable[[Any], tuple[int, ...]]
+_OBJECTS: _Kinds = lambda _: (TPM_HT.TRANSIENT,)  # noqa: E731
+
+_GIVEN: Mapping[int, _Kinds] = {
+    TPM_CC.ContextLoad: lambda _: (TPM_HT.TRANSIENT, TPM_HT.HMAC_SESSION, TPM_HT.POLICY_SESSION),
+    TPM_CC.StartAuthSession: lambda command: (
+        TPM_HT.HMAC_SESSION if command.sessionType == TPM_SE.HMAC else TPM_HT.POLICY_SESSION,
+    ),
+}
+"""The types of the handles that commands give out, where they are not those of objects."""
 
 _ABSENT = frozenset({0x084, 0x08B, *range(0x910, 0x917)})
 """Base codes that say that there is nothing to flush: VALUE, HANDLE, REFERENCE_H0 to H6."""

@@ -199,12 +199,11 @@ class Registry:
 
     def arrived(self, real: int) -> Entity:
         """Return a new entity for a handle that the TPM has given out."""
-        number = real
-        before = self._entities.get(real)
-        if before is not None and kind_of(real) == TPM_HT.TRANSIENT and not before.gone:
-            number = self._unused()
-        elif before is not None and not before.gone:
-            before.end("the TPM gave its handle to another")
+        there = real.to_bytes(4, "big")
+        for before in self:
+            if before.real == there and (before.resident or before.is_session):
+                self.drop(before, "the TPM gave its handle to another")  # else closing one would flush the other
+        number = self._unused() if real in self._entities else real
         made = Entity(number, real=real)
         self._keep(made)
         return made

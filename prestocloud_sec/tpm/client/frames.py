@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from prestocloud_sec.tpm.client.plan import HEAD, NO_SESSIONS, SESSIONS, Plan, plan_of
 from prestocloud_sec.tpm.codec.frame import ResponseFrame
-from prestocloud_sec.tpm.errors import TpmFormatError, TpmResponseError, TpmTrailingBytesError
+from prestocloud_sec.tpm.errors import TpmFormatError, TpmResponseError
 from prestocloud_sec.tpm.response_codes import error_for
 from prestocloud_sec.tpm.spec.declare import Command
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm.client.calls import Exchanging
 
-__all__ = ["check_done", "code_of", "compose", "plain", "refusal", "split"]
+__all__ = ["code_of", "compose", "plain", "refusal", "split"]
 
 _HEAD_BYTES = HEAD.size
 
@@ -62,32 +62,6 @@ def code_of(response: bytes) -> int:
     if len(response) < _HEAD_BYTES:
         ResponseFrame.decode(response, 0)
     return int.from_bytes(response[6:10], "big")
-
-
-def check_done(response: bytes, command: type[Command]) -> None:
-    """See to it that a response says success, and nothing else.
-
-    Parameters
-    ----------
-    response : bytes
-        The response.
-    command : type
-        The command: one whose response has neither handles nor parameters, which was sent without sessions.
-
-    Raises
-    ------
-    TpmResponseError
-        If the TPM refuses.
-    Tpm12Error, TpmFormatError
-        If it is no such response.
-    """
-    if code_of(response):
-        raise refusal(response, command)
-    _, parameters, _ = split(_plan_of_type(command), response, sessions=False)
-    if parameters:
-        raise TpmTrailingBytesError(
-            f"{len(parameters)} bytes", where=f"response to {command.__name__}", offset=_HEAD_BYTES, expected="none"
-        )
 
 
 def refusal(response: bytes, command: type[Command]) -> TpmResponseError:

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.errors import PrestoCloudError
-from prestocloud_sec.tpm.client.residence import Steps, asked
+from prestocloud_sec.tpm.client.residence import Steps, some_properties
 from prestocloud_sec.tpm.errors import LockoutError, TpmResponseError, TransportError
 from prestocloud_sec.tpm.spec.attributes import TPMA_PERMANENT
-from prestocloud_sec.tpm.spec.commands import GetCapability
-from prestocloud_sec.tpm.spec.constants import TPM_CAP, TPM_PT, TPM_RH
+from prestocloud_sec.tpm.spec.constants import TPM_PT, TPM_RH
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm.client.calls import Call
@@ -81,9 +80,7 @@ def read_lockout() -> Steps[Lockout]:
     """Ask the TPM."""
     found: dict[int, int] = {}
     for first, count in ((TPM_PT.PERMANENT, 1), (TPM_PT.LOCKOUT_COUNTER, 4)):
-        _, parameters = yield from asked(GetCapability(TPM_CAP.TPM_PROPERTIES, first, count))
-        answer = GetCapability.Response.decode_parameters(parameters)
-        found |= {int(each.property): each.value for each in answer.capabilityData.data}
+        found |= yield from some_properties(first, count)
     return Lockout(
         failures=found.get(TPM_PT.LOCKOUT_COUNTER, 0),
         limit=found.get(TPM_PT.MAX_AUTH_FAIL, 0),

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from prestocloud_sec.tpm.client.capabilities import everything
 from prestocloud_sec.tpm.client.entities import NV, Entity
-from prestocloud_sec.tpm.client.frames import code_of, plain, refusal
 from prestocloud_sec.tpm.client.lockout import lockout_error
-from prestocloud_sec.tpm.client.residence import Steps
+from prestocloud_sec.tpm.client.residence import Steps, asked
 from prestocloud_sec.tpm.errors import TpmResponseError
 from prestocloud_sec.tpm.session import Session
 from prestocloud_sec.tpm.spec.commands import SelfTest, Startup
@@ -104,9 +103,7 @@ def _start(refused: Refusal) -> Steps[bool]:
     if not core.startup or call.plan.code == TPM_CC.Startup:
         return False
     sessions = _sessions(core, call)
-    response = yield plain(Startup(TPM_SU.CLEAR))
-    if code_of(response):
-        raise refusal(response, Startup)
+    yield from asked(Startup(TPM_SU.CLEAR))
     core.has_started = True
     core.restarted(state=False)
     chosen = () if core.protection is None else core.protection.sessions
@@ -117,9 +114,7 @@ def _start(refused: Refusal) -> Steps[bool]:
 
 
 def _test(_refused: Refusal) -> Steps[bool]:
-    response = yield plain(SelfTest(False))
-    if code_of(response):
-        raise refusal(response, SelfTest)
+    yield from asked(SelfTest(False))
     return True
 
 

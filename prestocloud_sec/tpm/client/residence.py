@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from prestocloud_sec.tpm.client.entities import Entity
 from prestocloud_sec.tpm.client.frames import code_of, plain, refusal, split
 from prestocloud_sec.tpm.client.plan import plan_of
-from prestocloud_sec.tpm.errors import HandleError
+from prestocloud_sec.tpm.errors import HandleError, TpmFormatError, TpmTrailingBytesError
 from prestocloud_sec.tpm.spec.commands import ContextLoad, ContextSave, FlushContext, GetCapability
 from prestocloud_sec.tpm.spec.constants import TPM_CAP, TPM_PT, TPM_RC
 from prestocloud_sec.tpm.spec.declare import Command
@@ -27,7 +27,7 @@ from prestocloud_sec.tpm.spec.declare import Command
 if TYPE_CHECKING:
     from prestocloud_sec.tpm.client.entities import Registry
 
-__all__ = ["Residence", "Steps"]
+__all__ = ["Residence", "Steps", "asked", "some_properties"]
 
 R = TypeVar("R")
 
@@ -44,8 +44,22 @@ def asked(command: Command, *handles: bytes) -> Steps[tuple[int, bytes]]:
     response = yield plain(command, *handles)
     if code_of(response):
         raise refusal(response, type(command))
-    handle, parameters, _ = split(plan_of(command), response, sessions=False)
+    plan = plan_of(command)
+    handle, parameters, _ = split(plan, response, sessions=False)
+    if parameters and plan.nothing is not None:
+        where = f"response to {type(command).__name__}"
+        raise TpmTrailingBytesError(f"{len(parameters)} bytes", where=where, offset=plan.start, expected="none")
     return handle, parameters
+
+
+def some_properties(first: int, count: int) -> Steps[dict[int, int]]:
+    """Ask for properties of the TPM (TPM_PT), and return their values by number; what it does not tell is left out."""
+    _, parameters = yield from asked(GetCapability(TPM_CAP.TPM_PROPERTIES, first, count))
+    answer = GetCapability.Response.decode_parameters(parameters).capabilityData
+    if answer.capability != TPM_CAP.TPM_PROPERTIES:
+        found, expected = f"0x{int(answer.capability):x}", f"0x{TPM_CAP.TPM_PROPERTIES:x}"
+        raise TpmFormatError(found, where="capability", expected=expected)
+    return {int(each.property): each.value for each in answer.data}
 
 
 class Residence:
@@ -79,6 +93,9 @@ class Residence:
                 self._registry.drop(entity, "its saved context cannot be loaded any more")
                 raise refusal(response, ContextLoad)
         handle, _, _ = split(plan_of(ContextLoad(context)), response, sessions=False)
+        if handle >> 24 != entity.kind or (entity.is_session and handle != entity.number):
+            expected = f"{entity.number:08x}" if entity.is_session else "80xxxxxx"
+            raise TpmFormatError(f"0x{handle:08x}", where="response to ContextLoad", offset=10, expected=expected)
         self.moves += 1
         entity.real = handle.to_bytes(4, "big")
         entity.resident = True
@@ -137,10 +154,8 @@ class Residence:
             oldest.resident = False
 
     def _widest_gap(self) -> Steps[int]:
-        _, parameters = yield from asked(GetCapability(TPM_CAP.TPM_PROPERTIES, TPM_PT.CONTEXT_GAP_MAX, 1))
-        answer = GetCapability.Response.decode_parameters(parameters).capabilityData
-        found = [each.value for each in answer.data if each.property == TPM_PT.CONTEXT_GAP_MAX]
-        return max(found[0], 2) if found else _SMALLEST_GAP
+        found = yield from some_properties(TPM_PT.CONTEXT_GAP_MAX, 1)
+        return max(found.get(TPM_PT.CONTEXT_GAP_MAX, _SMALLEST_GAP), 2)
 
 
 def _sequence(entity: Entity) -> int:

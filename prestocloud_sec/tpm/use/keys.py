@@ -36,6 +36,7 @@ from prestocloud_sec.tpm.signatures import signature_to_plain
 from prestocloud_sec.tpm.spec.attributes import TPMA_OBJECT
 from prestocloud_sec.tpm.spec.constants import TPM_ALG_ID, TPM_RH, TPM_ST
 from prestocloud_sec.tpm.spec.structures.basic import TPMS_EMPTY, TPMT_TK_HASHCHECK
+from prestocloud_sec.tpm.spec.structures.objects import TPMT_PUBLIC
 from prestocloud_sec.tpm.spec.structures.schemes import (
     TPMS_ECC_POINT,
     TPMS_SCHEME_HASH,
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from prestocloud_sec.tpm.client import Client
     from prestocloud_sec.tpm.hashes import HashName
     from prestocloud_sec.tpm.session import AuthValueLike
-    from prestocloud_sec.tpm.spec.structures.objects import TPMT_PUBLIC
 
 __all__ = ["EccKey", "RsaKey", "TpmKey", "create_ak", "create_key", "load_key", "open_key"]
 
@@ -502,10 +502,10 @@ def open_key(
     return _kind_of(getattr(found, "public", None))(client, found, policy=held, choices=choices, signer=signer)
 
 
-def _kind_of(public: TPMT_PUBLIC | None) -> type[RsaKey] | type[EccKey]:
-    kind = _KINDS.get(public.type) if public is not None else None
+def _kind_of(public: object) -> type[RsaKey] | type[EccKey]:
+    kind = _KINDS.get(public.type) if isinstance(public, TPMT_PUBLIC) else None
     if kind is None:
-        found = "no object" if public is None else f"type {shown(public.type)}"
+        found = f"type {shown(public.type)}" if isinstance(public, TPMT_PUBLIC) else "no object"
         raise TpmMisuseError(found, where="key", expected="a key of RSA or ECC")
     return kind
 

@@ -288,7 +288,7 @@ def parent_of(client: Client, wrapped: WrappedObject, parent: Handle | None) -> 
 def salt_key_for(client: Client, parent: Handle) -> Handle:
     """Return a key for the salt of a session that secrets of this parent's children go in."""
     public: Any = getattr(parent, "public", None)
-    return parent if public is not None and public.type in _ASYMMETRIC else srk(client)
+    return parent if isinstance(public, TPMT_PUBLIC) and public.type in _ASYMMETRIC else srk(client)
 
 
 def _named(client: Client, name: bytes) -> Handle:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from prestocloud_sec.tpm._given import octets
+from prestocloud_sec.tpm._secrets import flag
 from prestocloud_sec.tpm.errors import TpmMisuseError
 from prestocloud_sec.tpm.hashes import HashName, hash_of
 from prestocloud_sec.tpm.policy.policy import Policy
@@ -199,7 +200,7 @@ def key_template(
     """
     if not isinstance(use, str) or use not in _USES:
         raise TpmMisuseError(shown(use), where="use", expected=", ".join(_USES))
-    kept = BIT.sensitiveDataOrigin if movable else _KEPT
+    kept = BIT.sensitiveDataOrigin if flag(movable, "movable") else _KEPT
     attributes = _attributes(kept | _USES[use], policy, no_da=no_da)
     if movable:
         attributes |= BIT.userWithAuth  # the policy is there for duplication, not instead of the password
@@ -220,6 +221,7 @@ def sealed_template(*, no_da: bool = True, policy: PolicyLike = b"", with_auth: 
     with_auth : bool
         Whether the password alone is enough; with a policy it never is.
     """
+    flag(with_auth, "with_auth")
     fixed = BIT.fixedTPM | BIT.fixedParent
     attributes = _attributes(fixed, policy, no_da=no_da) if with_auth else fixed | BIT.adminWithPolicy
     none = TPMS_KEYEDHASH_PARMS(TPMT_KEYEDHASH_SCHEME(ALG.NULL, None))
@@ -268,8 +270,7 @@ def symmetric_template(
 
 def _attributes(what: TPMA_OBJECT, policy: PolicyLike, *, no_da: bool) -> TPMA_OBJECT:
     """Return attributes with those of authorization: by the policy where there is one, else by the password."""
-    if no_da is not True and no_da is not False:
-        raise TpmMisuseError(shown(no_da), where="no_da", expected="True or False")
+    flag(no_da, "no_da")
     return (
         what | (BIT.noDA if no_da else BIT(0)) | (BIT.adminWithPolicy if _policy_digest(policy) else BIT.userWithAuth)
     )

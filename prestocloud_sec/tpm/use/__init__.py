@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from prestocloud_sec.tpm.use.endorsement import ek_chain as ek_chain
     from prestocloud_sec.tpm.use.endorsement import maker_certificates as maker_certificates
     from prestocloud_sec.tpm.use.endorsement import provision_ek as provision_ek
-    from prestocloud_sec.tpm.use.keys import EccKey as EccKey
-    from prestocloud_sec.tpm.use.keys import RsaKey as RsaKey
     from prestocloud_sec.tpm.use.keys import create_ak as create_ak
     from prestocloud_sec.tpm.use.keys import create_key as create_key
     from prestocloud_sec.tpm.use.keys import load_key as load_key
@@ -63,6 +61,8 @@ if TYPE_CHECKING:
     from prestocloud_sec.tpm.use.pcrs import read_pcrs as read_pcrs
     from prestocloud_sec.tpm.use.policies import policy_session as policy_session
     from prestocloud_sec.tpm.use.policies import run_policy as run_policy
+    from prestocloud_sec.tpm.use.private_keys import EccKey as EccKey
+    from prestocloud_sec.tpm.use.private_keys import RsaKey as RsaKey
     from prestocloud_sec.tpm.use.random import random_bytes as random_bytes
     from prestocloud_sec.tpm.use.random import stir as stir
     from prestocloud_sec.tpm.use.sealing import reseal as reseal
@@ -89,14 +89,14 @@ _HOMES: dict[str, str] = {
     "Attestation": "attestation",
     "AuditTrail": "audit",
     "Creation": "wrapped",
-    "EccKey": "keys",
+    "EccKey": "private_keys",
     "NvBits": "nv.counting",
     "NvCounter": "nv.counting",
     "NvData": "nv.data",
     "NvExtend": "nv.counting",
     "NvPinFail": "nv.pins",
     "NvPinPass": "nv.pins",
-    "RsaKey": "keys",
+    "RsaKey": "private_keys",
     "WrappedObject": "wrapped",
     "activate": "transfer",
     "ak_template": "templates",

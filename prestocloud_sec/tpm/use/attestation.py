@@ -28,9 +28,9 @@ from prestocloud_sec.tpm.spec.constants import TPM_ALG_ID, TPM_RH
 from prestocloud_sec.tpm.spec.structures.attestation import TPMS_ATTEST
 from prestocloud_sec.tpm.spec.structures.schemes import TPMT_SIG_SCHEME, TPMT_SIGNATURE
 from prestocloud_sec.tpm.use._doing import client_of, handle_of
-from prestocloud_sec.tpm.use.keys import TpmKey
 from prestocloud_sec.tpm.use.nv import NvSpace
 from prestocloud_sec.tpm.use.pcrs import Values, read_pcrs
+from prestocloud_sec.tpm.use.private_keys import TpmKey
 from prestocloud_sec.tpm.use.wrapped import Creation, WrappedObject, from_hex, json_object
 from prestocloud_sec.wire import shown
 

@@ -25,7 +25,7 @@ from prestocloud_sec.tpm.spec.declare import Command
 from prestocloud_sec.tpm.spec.structures.schemes import TPMT_SIG_SCHEME
 from prestocloud_sec.tpm.use._doing import client_of
 from prestocloud_sec.tpm.use.attestation import Attestation
-from prestocloud_sec.tpm.use.keys import TpmKey
+from prestocloud_sec.tpm.use.private_keys import TpmKey
 from prestocloud_sec.wire import items_of, shown
 
 if TYPE_CHECKING:

@@ -30,9 +30,9 @@ from prestocloud_sec.tpm.spec.constants import TPM_CC, TPM_RH
 from prestocloud_sec.tpm.spec.structures.objects import TPMT_PUBLIC
 from prestocloud_sec.tpm.use._doing import client_of, handle_of, secret_session
 from prestocloud_sec.tpm.use.endorsement import ek_session
-from prestocloud_sec.tpm.use.keys import TpmKey
 from prestocloud_sec.tpm.use.objects import salt_key_for, srk
 from prestocloud_sec.tpm.use.policies import policy_session
+from prestocloud_sec.tpm.use.private_keys import TpmKey
 from prestocloud_sec.tpm.use.wrapped import WrappedObject
 from prestocloud_sec.wire import items_of, shown
 

@@ -32,7 +32,9 @@ MODULES = sorted(
 )
 
 
-TPM = re.compile(r"(?<!\.)\bconnect\(|\bopen_transport\(\"embedded:|\bEmbeddedTransport\(\)|\btpm (?:info|pcr|random|raw)\b")
+TPM = re.compile(
+    r"(?<!\.)\bconnect\(|\bopen_transport\(.embedded:|\bEmbeddedTransport\(\)|\btpm (info|pcr|random|raw)\b"
+)
 """What an example has that makes a TPM in this process."""
 
 

@@ -186,7 +186,7 @@ def _result(env: Environment, state: State, call: Call, index: int) -> Register:
     number, spec = call.prototype.number, call.map
     match call.prototype.returns:
         case Returns.VOID:
-            return NOTHING if number != _TAIL_CALL else NUMBER
+            return NOTHING
         case Returns.INTEGER:
             return NUMBER
         case Returns.MAP_VALUE_OR_NULL | Returns.MAP_VALUE as returns:

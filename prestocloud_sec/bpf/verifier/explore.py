@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from prestocloud_sec.bpf.isa import (
+    AddressSpaceCast,
     Alu,
     Atomic,
     Branch,
@@ -281,6 +282,7 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
 
 _STEPS: dict[type[Instruction], Callable[[Explorer, State, Any, int], int | None]] = {
     Alu: Explorer.alu,
+    AddressSpaceCast: Explorer.cast,
     Negate: Explorer.negate,
     Extend: Explorer.extend,
     Swap: Explorer.swap,

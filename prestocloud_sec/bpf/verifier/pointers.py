@@ -49,8 +49,9 @@ def moved(env: Environment, op: AluOp, pointer: Register, number: Register, *, n
             f"R{name} pointer arithmetic on {NAMES[kind]}_or_null prohibited, null-check it first",
             hint="compare it with 0 first",
         )
-    nothing = scalar.is_const and not scalar.tnum.value and op is AluOp.ADD
-    if (kind in _FIXED and not (kind is Kind.MAP and nothing)) or (kind is Kind.CONTEXT and not scalar.is_const):
+    nothing = kind is Kind.MAP and scalar.is_const and not scalar.tnum.value and op is AluOp.ADD
+    known = kind is Kind.FLOW_KEYS and scalar.is_const
+    if kind in _FIXED and not nothing and not known:
         raise Rejected(Rule.POINTER_ARITHMETIC, f"R{name} pointer arithmetic on {NAMES[kind]} prohibited")
     if op not in (AluOp.ADD, AluOp.SUB):
         raise Rejected(

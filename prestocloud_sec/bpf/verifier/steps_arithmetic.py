@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from prestocloud_sec.bpf.isa import (
+    AddressSpaceCast,
     Alu,
     AluOp,
     Extend,
+    Imm,
     Negate,
     Swap,
 )
@@ -28,12 +30,26 @@ from prestocloud_sec.bpf.verifier.walk import Walk
 __all__ = ["ArithmeticSteps"]
 
 
+_SHIFTS = frozenset({AluOp.LSH, AluOp.RSH, AluOp.ARSH})
+_DIVISIONS = frozenset({AluOp.DIV, AluOp.MOD, AluOp.SDIV, AluOp.SMOD})
+
+
+def _check_constant(op: AluOp, bits: int, value: int) -> None:
+    """Check a constant that cannot be shifted or divided by; where nothing leads, the kernel does not look."""
+    if op in _SHIFTS and not 0 <= value < bits:
+        raise Rejected(Rule.STRUCTURE, f"invalid shift {value}", "EINVAL", hint=f"0 to {bits - 1}")
+    if op in _DIVISIONS and not value:
+        raise Rejected(Rule.STRUCTURE, "div by zero", "EINVAL")
+
+
 class ArithmeticSteps(Walk):
     """What moves and computes."""
 
     def alu(self, state: State, i: Alu, index: int) -> int:
         """Arithmetic, and moves."""
         source = self.operand(state, i.src)
+        if isinstance(i.src, Imm):
+            _check_constant(i.op, i.bits, i.src.value)
         if i.op is AluOp.MOV:
             self.write(i.dst)
             self._move(state, i, source)
@@ -113,6 +129,14 @@ class ArithmeticSteps(Walk):
             return moved(self.env, i.op, held, source, name=i.dst, first=True)
         self.need(state, i.dst)
         return moved(self.env, i.op, source, held, name=i.src if isinstance(i.src, int) else i.dst, first=False)
+
+    def cast(self, _state: State, _: AddressSpaceCast, _index: int) -> int:
+        """Refuse what only programs with an arena can do."""
+        raise Rejected(
+            Rule.STRUCTURE,
+            "addr_space_cast insn can only be used in a program that has an associated arena",
+            "EINVAL",
+        )
 
     def negate(self, state: State, i: Negate, index: int) -> int:
         """Change the sign."""

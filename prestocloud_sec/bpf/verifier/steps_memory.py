@@ -15,6 +15,7 @@ from prestocloud_sec.bpf.isa import (
     Store,
     StoreRelease,
 )
+from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier import arithmetic, memory
 from prestocloud_sec.bpf.verifier.registers import (
     NAMES,
@@ -38,6 +39,10 @@ _ATOMIC_NOT = frozenset({Kind.CONTEXT, Kind.PACKET, Kind.PACKET_META, Kind.FLOW_
 
 
 _REWRITTEN = frozenset({Kind.CONTEXT, Kind.BTF}) | {kind for kind in Kind if kind.is_socket}
+
+
+_READS_PACKET = frozenset({ProgramType.SOCKET_FILTER, ProgramType.SCHED_CLS, ProgramType.SCHED_ACT})
+"""Types of programs that load words of packets as classic ones do."""
 
 
 class MemorySteps(Walk):
@@ -158,6 +163,8 @@ class MemorySteps(Walk):
 
     def legacy_load(self, state: State, i: LegacyLoad, index: int) -> int:
         """Load a word of the packet (classic BPF)."""
+        if self.env.type not in _READS_PACKET:
+            raise Rejected(Rule.TYPE, "BPF_LD_[ABS|IND] instructions not allowed for this program type", "EINVAL")
         if state.references:
             raise Rejected(Rule.REFERENCE, "BPF_LD_[ABS|IND] would lead to reference leak", "EINVAL")
         if state.lock is not None:

@@ -11,18 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.bpf.isa import (
-    AddressSpaceCast,
-    Alu,
-    AluOp,
     Branch,
     CallLocal,
     CallRegister,
     Exit,
-    Imm,
     ImmKind,
     Instruction,
     Jump,
-    LegacyLoad,
     LoadImm64,
     MayGoto,
 )
@@ -38,8 +33,6 @@ __all__ = ["Functions", "check"]
 _MOST = 1_000_000
 _MOST_UNPRIVILEGED = 4096
 _MOST_FUNCTIONS = 256
-_SHIFTS = frozenset({AluOp.LSH, AluOp.RSH, AluOp.ARSH})
-_DIVISIONS = frozenset({AluOp.DIV, AluOp.MOD, AluOp.SDIV, AluOp.SMOD})
 _TRACING = frozenset(
     {
         ProgramType.KPROBE,
@@ -49,7 +42,6 @@ _TRACING = frozenset(
         ProgramType.RAW_TRACEPOINT_WRITABLE,
     }
 )
-_READS_PACKET = frozenset({ProgramType.SOCKET_FILTER, ProgramType.SCHED_CLS, ProgramType.SCHED_ACT})
 
 
 class Functions:
@@ -156,20 +148,8 @@ def _check_instruction(env: Environment, i: Instruction, index: int) -> None:
     if index in env.maps:
         _check_map(env, env.maps[index])
     match i:
-        case Alu(op, bits, _, Imm(value)) if op in _SHIFTS and not 0 <= value < bits:
-            raise Rejected(Rule.STRUCTURE, f"invalid shift {value}", "EINVAL", hint=f"0 to {bits - 1}")
-        case Alu(op, _, _, Imm(0)) if op in _DIVISIONS:
-            raise Rejected(Rule.STRUCTURE, "div by zero", "EINVAL")
         case CallRegister():
             raise Rejected(Rule.STRUCTURE, "unknown opcode 8d", "EINVAL", hint="Linux has no calls by register")
-        case AddressSpaceCast():
-            raise Rejected(
-                Rule.STRUCTURE,
-                "addr_space_cast insn can only be used in a program that has an associated arena",
-                "EINVAL",
-            )
-        case LegacyLoad() if env.type not in _READS_PACKET:
-            raise Rejected(Rule.TYPE, "BPF_LD_[ABS|IND] instructions not allowed for this program type", "EINVAL")
         case LoadImm64(_, kind) if kind in _NAMES_MAP and index not in env.maps:
             raise Rejected(Rule.MAP, "fd is not pointing to valid bpf_map", "EINVAL", hint="give maps= for it")
         case LoadImm64(_, kind, _, second) if kind in _NAMES_VALUE:

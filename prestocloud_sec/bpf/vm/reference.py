@@ -46,7 +46,7 @@ from prestocloud_sec.bpf.vm.memory import Trap
 from prestocloud_sec.bpf.vm.reference_run import MASKS, Ended, Run
 from prestocloud_sec.bpf.vm.trace import Trace
 
-__all__ = ["execute"]
+__all__ = ["STEPS", "execute"]
 
 _U64 = (1 << 64) - 1
 
@@ -172,7 +172,7 @@ def _exit(run: Run, i: Exit, index: int) -> int:  # noqa: ARG001
     return run.leave()
 
 
-_STEPS: dict[type, Callable[..., int]] = {
+STEPS: dict[type, Callable[..., int]] = {
     Alu: _alu,
     Negate: _negate,
     Extend: _extend,
@@ -196,7 +196,7 @@ _STEPS: dict[type, Callable[..., int]] = {
 
 def execute(machine: Machine, trace: Trace | None = None) -> None:
     """Run a machine that was started; leave `State.RESULT`, or the words of a fault."""
-    run = Run(machine, _STEPS, trace)
+    run = Run(machine, STEPS, trace)
     state = machine.state
     try:
         state[State.RESULT] = signed(run.run(0), 64)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from prestocloud_sec.tpm.client.entities import SESSIONS
 from prestocloud_sec.tpm.client.residence import Steps, asked
 from prestocloud_sec.tpm.errors import TpmFormatError
 from prestocloud_sec.tpm.spec.commands import GetCapability
@@ -70,6 +71,8 @@ def everything(capability: TPM_CAP, first: int = 0) -> Steps[tuple[Any, ...]]:
         If it refuses.
     """
     order = _ORDERS.get(capability)
+    if capability == TPM_CAP.HANDLES and first >> 24 in SESSIONS:
+        order = Order(lambda each: first & ~0xFFFFFF | each & 0xFFFFFF, 1 << 24)  # both kinds are listed together
     found: list[Any] = []
     last = first - 1
     for _ in range(_MOST_ANSWERS):

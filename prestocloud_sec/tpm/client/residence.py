@@ -89,9 +89,13 @@ class Residence:
             rc = code_of(response)
             if not rc:
                 break
-            if not (yield from self.make_room(rc, keep)):
-                self._registry.drop(entity, "its saved context cannot be loaded any more")
-                raise refusal(response, ContextLoad)
+            if (yield from self.make_room(rc, keep)):
+                continue
+            if entity.is_session and (yield from self._is_loaded(entity)):  # a response was lost when it was loaded
+                entity.context, entity.resident = None, True
+                return
+            self._registry.drop(entity, "its saved context cannot be loaded any more")
+            raise refusal(response, ContextLoad)
         handle, _, _ = split(plan_of(ContextLoad(context)), response, sessions=False)
         if handle >> 24 != entity.kind or (entity.is_session and handle != entity.number):
             expected = f"{entity.number:08x}" if entity.is_session else "80xxxxxx"
@@ -152,6 +156,13 @@ class Residence:
             _, parameters = yield from asked(ContextSave(oldest.number), oldest.real)
             oldest.context = ContextSave.Response.decode_parameters(parameters).context
             oldest.resident = False
+
+    def _is_loaded(self, entity: Entity) -> Steps[bool]:
+        """Ask whether a session is in the TPM; sessions of both kinds are listed from 02000000 on, if loaded."""
+        loaded = 0x02000000 | entity.number & 0xFFFFFF
+        _, parameters = yield from asked(GetCapability(TPM_CAP.HANDLES, loaded, 1))
+        listed = GetCapability.Response.decode_parameters(parameters).capabilityData.data
+        return any(handle & 0xFFFFFF == entity.number & 0xFFFFFF for handle in listed)
 
     def _widest_gap(self) -> Steps[int]:
         found = yield from some_properties(TPM_PT.CONTEXT_GAP_MAX, 1)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from prestocloud_sec.tpm import Client
 from prestocloud_sec.tpm.client import Properties
 from prestocloud_sec.tpm.errors import TpmFormatError, TpmResponseError
+from prestocloud_sec.tpm.session import SessionKind
 from prestocloud_sec.tpm.spec.attributes import TPMA_PERMANENT, TPMA_STARTUP_CLEAR
 from prestocloud_sec.tpm.spec.commands import GetCapability
 from prestocloud_sec.tpm.spec.constants import TPM_ALG_ID, TPM_CAP, TPM_CC, TPM_PT
@@ -65,6 +66,17 @@ def test_handles_are_of_the_kind_that_was_asked_for(client: Client) -> None:
     permanent = client.capability(TPM_CAP.HANDLES, 0x40000000)
     assert all(each >> 24 == 0x40 for each in permanent)
     assert 0x40000001 in permanent
+
+
+def test_sessions_of_both_kinds_are_listed(client: Client) -> None:
+    with client.start_session() as one, client.start_session(SessionKind.POLICY) as two:
+        assert set(client.capability(TPM_CAP.HANDLES, 0x02000000)) == {one, two}, "those that are loaded"
+        client.context_save(two)
+        assert client.capability(TPM_CAP.HANDLES, 0x02000000) == (one,)
+        saved = client.capability(TPM_CAP.HANDLES, 0x03000000)
+        assert {each & 0xFFFFFF for each in saved} == {two & 0xFFFFFF}, "libtpms lists them all as if of one kind"
+        client.policy_auth_value(two)
+    assert client.capability(TPM_CAP.HANDLES, 0x02000000) == ()
 
 
 def answering(pages: Iterable[tuple[bool, TPMS_CAPABILITY_DATA]]) -> Client:

@@ -9,7 +9,13 @@ from contextlib import ExitStack
 import pytest
 
 from prestocloud_sec.tpm import Client
-from prestocloud_sec.tpm.errors import ObjectMemoryError, SessionMemoryError, TpmMisuseError, TpmResponseError
+from prestocloud_sec.tpm.errors import (
+    ObjectMemoryError,
+    SessionMemoryError,
+    TpmMisuseError,
+    TpmResponseError,
+    TransportTimeoutError,
+)
 from prestocloud_sec.tpm.spec.commands import ContextSave, CreatePrimary
 from prestocloud_sec.tpm.spec.constants import TPM_ALG_ID, TPM_CAP, TPM_CC, TPM_RH
 from prestocloud_sec.tpm.spec.structures import TPMS_CONTEXT
@@ -242,6 +248,26 @@ def test_old_sessions_are_saved_anew_before_they_fall_behind(client: Client) -> 
             assert max(saved) - min(saved) <= 6
         assert len(sequences) > 3
         client.pcr_extend(16, digests(b"the oldest"), sessions=[oldest])
+
+
+def test_a_session_whose_loading_was_not_answered(listening: tuple[Client, Listening]) -> None:
+    """The TPM has loaded it, but the response was lost: the client finds out when it loads it again."""
+    client, between = listening
+    with client.start_session() as session:
+        client.context_save(session)
+        inner = between.inner
+
+        class Lossy:
+            def transceive(self, command: bytes) -> bytes:
+                inner.transceive(command)
+                raise TransportTimeoutError("lost")
+
+        between.inner = Lossy()  # type: ignore[assignment]
+        with pytest.raises(TransportTimeoutError):
+            client.pcr_extend(16, digests(b"x"), sessions=[session])
+        between.inner = inner
+        assert int(session) in in_tpm(client, 0x02000000)
+        client.pcr_extend(16, digests(b"x"), sessions=[session])
 
 
 def test_the_gap_is_the_tpms_own(client: Client) -> None:

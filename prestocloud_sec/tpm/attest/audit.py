@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from prestocloud_sec.tpm._given import octets
+from prestocloud_sec.tpm._secrets import flag
 from prestocloud_sec.tpm.attest.statement import Expected, open_statement
 from prestocloud_sec.tpm.attest.verdict import Findings, Verdict
 from prestocloud_sec.tpm.errors import TpmMisuseError
@@ -145,8 +146,8 @@ def verify_session_audit(
     expected = Expected(signer, parent, since, firmware, allow_unrestricted)  # type: ignore[arg-type]
     given = None if commands is None else _commands(commands)
     row = None if session_hash is None else hash_of(session_hash, "session_hash")
-    if exclusive not in (None, True, False):
-        raise TpmMisuseError(shown(exclusive), where="exclusive", expected="True, False or None")
+    if exclusive is not None:
+        flag(exclusive, "exclusive")
     kinds = (TPM_ST.ATTEST_SESSION_AUDIT,)
     opened = open_statement("an audited session", kinds, attest, signature, key, nonce, expected)
     if isinstance(opened, Findings):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from prestocloud_sec.tpm._banks import bank_id, bank_name
 from prestocloud_sec.tpm._given import octets, text
+from prestocloud_sec.tpm._secrets import flag
 from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError
 from prestocloud_sec.tpm.eventlog.constants import MOST_PCRS
 from prestocloud_sec.tpm.eventlog.ima import ImaLog
@@ -83,10 +84,8 @@ class ReferencePolicy:
             object.__setattr__(self, name, held)
         object.__setattr__(self, "forbidden", _labelled(self.forbidden, "ReferencePolicy.forbidden", None))
         for name in ("secure_boot", "allow_violations"):
-            if getattr(self, name) not in ((True, False, None) if name == "secure_boot" else (True, False)):
-                raise TpmMisuseError(
-                    shown(getattr(self, name)), where=f"ReferencePolicy.{name}", expected="True or False"
-                )
+            if self.secure_boot is not None or name != "secure_boot":
+                flag(getattr(self, name), f"ReferencePolicy.{name}")
         if self.files is not None:
             where = "ReferencePolicy.files"
             held_files = {
@@ -109,7 +108,7 @@ class ReferencePolicy:
         files : bool
             Constrain files too, to those that the kernel measured.
         """
-        number = bank_id(bank)
+        number, with_files = bank_id(bank), flag(files, "files")
         chosen = [
             whole(pcr, "pcrs", 0, MOST_PCRS - 1, error=TpmMisuseError)
             for pcr in items_of(pcrs, "pcrs", "PCRs", error=TpmMisuseError)
@@ -119,7 +118,7 @@ class ReferencePolicy:
         for log in logs:
             if isinstance(log, ImaLog):
                 for entry in log:
-                    if files and entry.path is not None and entry.file_digest is not None:
+                    if with_files and entry.path is not None and entry.file_digest is not None:
                         contents.setdefault(entry.path, set()).add(entry.file_digest[1])
             elif isinstance(log, EventLog):
                 for event in log:
@@ -128,7 +127,7 @@ class ReferencePolicy:
                         learned[event.pcr].setdefault(digest, f"{event.name}: {event.summary}")
             else:
                 raise TpmMisuseError(shown(log), where="logs", expected="an EventLog or an ImaLog")
-        allowed = {path: frozenset(digests) for path, digests in contents.items()} if files else None
+        allowed = {path: frozenset(digests) for path, digests in contents.items()} if with_files else None
         return cls(number, measurements=learned, files=allowed)
 
     def to_json(self) -> str:

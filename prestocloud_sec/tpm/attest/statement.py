@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from prestocloud_sec.errors import PrestoCloudError
 from prestocloud_sec.tpm._given import instance, octets
+from prestocloud_sec.tpm._secrets import flag
 from prestocloud_sec.tpm.attest.verdict import Findings
 from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError, TpmUnavailableError, VerificationError
 from prestocloud_sec.tpm.hashes import HashAlgorithm
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Expected", "Statement", "open_statement"]
 
 T = TypeVar("T")
+
+_U64 = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +76,15 @@ class Expected:
             object.__setattr__(self, "signer", octets(self.signer, "signer"))
             if self.parent is not None:
                 raise TpmMisuseError("both signer and parent", where="parent", expected="one of them")
-        if self.parent is not None and not isinstance(self.parent, int):
+        if isinstance(self.parent, int):
+            object.__setattr__(self, "parent", whole(self.parent, "parent", 0, 0xFFFFFFFF, error=TpmMisuseError))
+        elif self.parent is not None:
             object.__setattr__(self, "parent", octets(self.parent, "parent"))
         if self.since is not None:
             instance(self.since, TPMS_CLOCK_INFO, "since")
         if self.firmware is not None:
-            object.__setattr__(self, "firmware", whole(self.firmware, "firmware", error=TpmMisuseError))
+            object.__setattr__(self, "firmware", whole(self.firmware, "firmware", 0, _U64, error=TpmMisuseError))
+        flag(self.allow_unrestricted, "allow_unrestricted")
 
 
 @dataclass(frozen=True, slots=True)

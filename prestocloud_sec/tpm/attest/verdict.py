@@ -14,7 +14,7 @@ from enum import Enum
 from html import escape
 from typing import TYPE_CHECKING, NoReturn
 
-from prestocloud_sec.tpm._given import text
+from prestocloud_sec.tpm._given import instance, text
 from prestocloud_sec.tpm.errors import TpmMisuseError, VerificationError
 from prestocloud_sec.wire import items_of, shown
 
@@ -124,6 +124,8 @@ class Verdict:
         if len({clause.name for clause in held}) != len(held):
             raise TpmMisuseError("one clause twice", where=where, expected="each once")
         object.__setattr__(self, "clauses", held)
+        if self.attest is not None or self.culprit is not None:
+            _check_found(self.attest, self.culprit)
 
     @property
     def grade(self) -> Grade:
@@ -178,13 +180,13 @@ class Verdict:
     def __getitem__(self, name: str) -> Clause:
         """Return the clause of a name; TpmMisuseError if there is none."""
         for clause in self.clauses:
-            if clause.name == name:
+            if isinstance(name, str) and clause.name == name:
                 return clause
         names = ", ".join(clause.name for clause in self.clauses)
         raise TpmMisuseError(f"no clause {shown(name)}", where=self.subject, expected=names or "no clause at all")
 
     def __contains__(self, name: object) -> bool:
-        return any(clause.name == name for clause in self.clauses)
+        return isinstance(name, str) and any(clause.name == name for clause in self.clauses)
 
     def __iter__(self) -> Iterator[Clause]:
         return iter(self.clauses)
@@ -260,6 +262,18 @@ class Findings:
     def verdict(self) -> Verdict:
         """Return the verdict."""
         return Verdict(self.subject, tuple(self._clauses.values()), self.attest, self.culprit)
+
+
+def _check_found(attest: object, culprit: object) -> None:
+    """Refuse what is no attestation, or no measurement."""
+    from prestocloud_sec.tpm.eventlog.event import Event
+    from prestocloud_sec.tpm.eventlog.ima_entry import ImaEntry
+    from prestocloud_sec.tpm.spec.structures.attestation import TPMS_ATTEST
+
+    if attest is not None:
+        instance(attest, TPMS_ATTEST, "Verdict.attest")
+    if culprit is not None and not isinstance(culprit, Event | ImaEntry):
+        raise TpmMisuseError(shown(culprit), where="Verdict.culprit", expected="an Event or an ImaEntry")
 
 
 def _told(value: object) -> str:

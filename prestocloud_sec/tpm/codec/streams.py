@@ -80,7 +80,7 @@ def messages_in(data: BytesLike | str, form: Form | None = None) -> list[bytes]:
     TpmMisuseError
         If `data` is neither bytes-like nor text, or `form` names none.
     """
-    if form is not None and form not in FORMS:
+    if form is not None and (not isinstance(form, str) or form not in FORMS):
         raise TpmMisuseError(shown(form), where="form", expected=", ".join(FORMS))
     raw = data.encode("utf-8", "replace") if isinstance(data, str) else octets(data, "data")
     if len(raw) > _MOST:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
+from prestocloud_sec.tpm._secrets import flag
 from prestocloud_sec.tpm.codec.admit import octets
 from prestocloud_sec.tpm.codec.fields import Blob, Field, Layout, Scalar, layout_of
 from prestocloud_sec.tpm.codec.frame import CommandFrame, ResponseFrame
@@ -24,7 +25,7 @@ from prestocloud_sec.tpm.response_codes import ResponseCode, explain
 from prestocloud_sec.tpm.spec.commands import COMMANDS
 from prestocloud_sec.tpm.spec.constants import TPM_CC, TPM_ST
 from prestocloud_sec.tpm.spec.declare import Command, Sized
-from prestocloud_sec.wire import shown
+from prestocloud_sec.wire import shown, whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -94,10 +95,11 @@ class Decoded:
         secrets : bool
             Whether passwords, keys and sealed data are shown.
         """
+        exposed = flag(secrets, "secrets")
         rows = [row for node in self.nodes() for row in node.walk()]
         lines = [self._title()]
         for depth, node in rows:
-            shown_text = node.exposed if secrets else node.text
+            shown_text = node.exposed if exposed else node.text
             label = f"{'  ' * depth}{node.name}" + (f": {node.type}" if node.type else "")
             lines.append(f"{node.offset:5d}  {label}{' = ' + shown_text if shown_text else ''}")
         return "\n".join(lines)
@@ -110,17 +112,19 @@ class Decoded:
         secrets : bool
             Whether passwords, keys and sealed data are in it; without, they are null.
         """
+        exposed = flag(secrets, "secrets")
         found: dict[str, Any] = {"kind": self.kind, "command": self.name}
         for node in self.nodes():
-            found[node.name] = plain(node, secrets=secrets)
+            found[node.name] = plain(node, secrets=exposed)
         rc = self.rc
         if rc is not None:
             found["words"] = str(rc)
         return found
 
     def to_json(self, *, secrets: bool = False, indent: int | None = 2) -> str:
-        """Return `to_dict` as JSON text."""
-        return json.dumps(self.to_dict(secrets=secrets), indent=indent)
+        """Return `to_dict` as JSON text, indented by so many spaces."""
+        spaces = None if indent is None else whole(indent, "indent", 0, 16, error=TpmMisuseError)
+        return json.dumps(self.to_dict(secrets=secrets), indent=spaces)
 
     def _title(self) -> str:
         words = f", {len(self.raw)} bytes"
@@ -165,7 +169,7 @@ def decode_command(data: BytesLike, *, lenient: bool = False) -> Decoded:
     TpmMisuseError
         If `data` is not bytes-like.
     """
-    raw = octets(data, "command")
+    raw, lenient = octets(data, "command"), flag(lenient, "lenient")
     frame = CommandFrame.decode(raw)
     declaration = COMMANDS[frame.code]
     encrypted = _encrypts(frame.auths, _DECRYPT) and declaration.first_parameter_is_2b
@@ -197,7 +201,7 @@ def decode_response(data: BytesLike, command: int | Decoded | None = None, *, le
     TpmMisuseError
         If `data` is not bytes-like, or `command` is neither.
     """
-    raw = octets(data, "response")
+    raw, lenient = octets(data, "response"), flag(lenient, "lenient")
     code = command.code if isinstance(command, Decoded) else command
     if code is not None and not isinstance(code, int):
         raise TpmMisuseError(shown(command), where="command", expected="a command code, or a decoded command")

@@ -69,7 +69,7 @@ class Guid:
         else:
             try:
                 raw = uuid.UUID(text).bytes_le
-            except (ValueError, AttributeError, TypeError) as error:
+            except Exception as error:  # also whatever a foreign object raises
                 raise TpmMisuseError(
                     shown(text), where="Guid", expected="32 hexadecimal digits in five groups"
                 ) from error

@@ -24,10 +24,11 @@ from html import escape
 from typing import TYPE_CHECKING, overload
 
 from prestocloud_sec.tpm._given import octets
+from prestocloud_sec.tpm._secrets import flag
 from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError
 from prestocloud_sec.tpm.eventlog._layout import Source
 from prestocloud_sec.tpm.eventlog.faults import Link
-from prestocloud_sec.tpm.eventlog.ima_entry import ImaEntry
+from prestocloud_sec.tpm.eventlog.ima_entry import ImaEntry, check_byteorder
 from prestocloud_sec.tpm.eventlog.ima_text import line, parse_line
 from prestocloud_sec.tpm.hashes import HASHES, HashAlgorithm, HashName, hash_of
 from prestocloud_sec.tpm.spec.constants import TPM_ALG_ID
@@ -76,9 +77,8 @@ class ImaLog:
     def __post_init__(self) -> None:
         algorithm = hash_of(self.algorithm, "ImaLog.algorithm")
         object.__setattr__(self, "algorithm", algorithm.name)
-        if self.byteorder not in ("little", "big"):
-            raise TpmMisuseError(shown(self.byteorder), where="ImaLog.byteorder", expected="'little' or 'big'")
-        object.__setattr__(self, "sha1_padded", bool(self.sha1_padded))
+        check_byteorder(self.byteorder, "ImaLog.byteorder")
+        flag(self.sha1_padded, "ImaLog.sha1_padded")
         held = []
         where = "ImaLog.entries"
         for number, entry in enumerate(items_of(self.entries, where, "an iterable of ImaEntry", error=TpmMisuseError)):
@@ -112,8 +112,7 @@ class ImaLog:
         """
         raw = octets(data, "IMA log")
         row = hash_of(algorithm, "algorithm")
-        if byteorder not in ("little", "big"):
-            raise TpmMisuseError(shown(byteorder), where="byteorder", expected="'little' or 'big'")
+        check_byteorder(byteorder, "byteorder")
         source = Source(raw, "IMA log", byteorder=byteorder)
         entries: list[ImaEntry] = []
         while source.left:

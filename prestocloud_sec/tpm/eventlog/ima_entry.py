@@ -21,6 +21,12 @@ _SHA1_SIZE = 20
 _MOST_NAME = 255
 
 
+def check_byteorder(byteorder: object, where: str) -> None:
+    """Raise TpmMisuseError if something is no byte order."""
+    if not isinstance(byteorder, str) or byteorder not in ("little", "big"):
+        raise TpmMisuseError(shown(byteorder), where=where, expected="'little' or 'big'")
+
+
 @dataclass(frozen=True, slots=True)
 class ImaEntry:
     """One measurement of the kernel.
@@ -48,7 +54,7 @@ class ImaEntry:
     def __post_init__(self) -> None:
         where = "ImaEntry"
         object.__setattr__(self, "pcr", whole(self.pcr, f"{where}.pcr", 0, MOST_PCRS - 1, error=TpmMisuseError))
-        object.__setattr__(self, "number", whole(self.number, f"{where}.number", error=TpmMisuseError))
+        object.__setattr__(self, "number", whole(self.number, f"{where}.number", 0, 1 << 32, error=TpmMisuseError))
         object.__setattr__(self, "digest", octets(self.digest, f"{where}.digest"))
         name = text(self.template, f"{where}.template")
         if not 0 < len(name) <= _MOST_NAME or not all("!" <= character <= "~" for character in name):
@@ -73,8 +79,8 @@ class ImaEntry:
 
     def field(self, name: str) -> bytes | None:
         """Return a field by its kernel name (``d-ng``, ``n-ng``, ``sig``, ``buf``); None if the template has none."""
-        names = fields_of(self.template) or ()
-        return next((data for known, data in zip(names, self.fields, strict=False) if known == name), None)
+        wanted, names = text(name, "name"), fields_of(self.template) or ()
+        return next((data for known, data in zip(names, self.fields, strict=False) if known == wanted), None)
 
     @property
     def is_violation(self) -> bool:
@@ -112,7 +118,8 @@ class ImaEntry:
         return self.field("buf")
 
     def template_data(self, byteorder: ByteOrder = "little") -> bytes:
-        """Return what the digest is the digest of."""
+        """Return what the digest is the digest of; TpmMisuseError if `byteorder` is none."""
+        check_byteorder(byteorder, "byteorder")
         if self.template == "ima":
             return self.fields[0] + self.fields[1].ljust(PATH_SIZE, b"\0")
         return b"".join(len(item).to_bytes(4, byteorder) + item for item in self.fields)

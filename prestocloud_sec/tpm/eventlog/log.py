@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, overload
 
 from prestocloud_sec.tpm._banks import bank_id, bank_name, known_bank
 from prestocloud_sec.tpm._given import octets
+from prestocloud_sec.tpm._secrets import flag
 from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError
 from prestocloud_sec.tpm.eventlog._layout import Source
 from prestocloud_sec.tpm.eventlog.constants import END_MARK, MOST_PCRS, EventType, event_name
@@ -104,7 +105,7 @@ class EventLog:
             raise TpmMisuseError("an empty log", where=where, expected="at least one event")
         object.__setattr__(self, "events", tuple(held))
         object.__setattr__(self, "padding", octets(self.padding, "EventLog.padding"))
-        object.__setattr__(self, "dynamic_launch", bool(self.dynamic_launch))
+        flag(self.dynamic_launch, "EventLog.dynamic_launch")
         if _is_spec_id(held[0]):
             object.__setattr__(self, "spec_id", _spec_id_of(held[0], where))
         self._check()
@@ -151,7 +152,8 @@ class EventLog:
 
     def of_pcr(self, pcr: int) -> tuple[Event, ...]:
         """Return the events that were extended into a PCR, in order."""
-        return tuple(event for event in self.events if event.pcr == pcr and event.is_extended)
+        number = whole(pcr, "pcr", error=TpmMisuseError)
+        return tuple(event for event in self.events if event.pcr == number and event.is_extended)
 
     @classmethod
     def decode(cls, data: BytesLike, *, dynamic_launch: bool = False) -> Self:
@@ -172,10 +174,10 @@ class EventLog:
         TpmMisuseError
             If `data` is not bytes-like.
         """
-        source = Source(octets(data, "event log"), "event log")
+        source, launched = Source(octets(data, "event log"), "event log"), flag(dynamic_launch, "dynamic_launch")
         try:
             events, padding = _read(source)
-            return cls(tuple(events), padding, bool(dynamic_launch))
+            return cls(tuple(events), padding, launched)
         except TpmMisuseError as error:
             raise TpmFormatError(
                 error.what, where=error.where, offset=source.offset, expected=error.expected

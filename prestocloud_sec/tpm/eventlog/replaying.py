@@ -21,18 +21,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prestocloud_sec.tpm._banks import bank_id, bank_name, known_bank
+from prestocloud_sec.tpm._given import octets
 from prestocloud_sec.tpm.errors import TpmMisuseError
-from prestocloud_sec.tpm.eventlog.constants import EventType
+from prestocloud_sec.tpm.eventlog.constants import MOST_PCRS, EventType
 from prestocloud_sec.tpm.eventlog.faults import Link
 from prestocloud_sec.tpm.eventlog.firmware import StartupLocality
+from prestocloud_sec.tpm.eventlog.ima import ImaLog
 from prestocloud_sec.tpm.eventlog.log import EventLog
 from prestocloud_sec.tpm.eventlog.origins import origin_of
 from prestocloud_sec.tpm.hashes import HashName, hash_of
-from prestocloud_sec.wire import items_of, shown
+from prestocloud_sec.wire import items_of, shown, whole
 
 if TYPE_CHECKING:
-    from prestocloud_sec.tpm.eventlog.ima import ImaLog
-
     Log: TypeAlias = EventLog | ImaLog
     PcrValues: TypeAlias = Mapping[Any, Mapping[int, bytes]]
 
@@ -103,9 +103,15 @@ def _links_of_boot(log: EventLog, bank: int) -> Iterator[tuple[int, Link]]:
 def logs_from(given: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return what was given for logs; TpmMisuseError if something is none."""
     for log in given:
-        if not isinstance(log, EventLog) and not hasattr(log, "links"):
+        if not isinstance(log, EventLog | ImaLog):
             raise TpmMisuseError(shown(log), where="logs", expected="an EventLog or an ImaLog")
     return given
+
+
+def _items(given: Any, where: str) -> Iterable[tuple[Any, Any]]:
+    if not isinstance(given, Mapping):
+        raise TpmMisuseError(shown(given), where=where, expected="a mapping of banks to mappings of PCRs to values")
+    return given.items()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,18 @@ class Replay:
     """
 
     values: Mapping[int, Mapping[int, bytes]]
+
+    def __post_init__(self) -> None:
+        where = "Replay.values"
+        held = {}
+        for bank, pcrs in _items(self.values, where):
+            held[bank_id(bank, where)] = MappingProxyType(
+                {
+                    whole(pcr, where, 0, MOST_PCRS - 1, error=TpmMisuseError): octets(value, where)
+                    for pcr, value in _items(pcrs, where)
+                }
+            )
+        object.__setattr__(self, "values", MappingProxyType(held))
 
     def __getitem__(self, bank: HashName) -> Mapping[int, bytes]:
         number = bank_id(bank)
@@ -159,7 +177,7 @@ def replay(*logs: Log, banks: Iterable[HashName] | None = None) -> Replay:
         If a log is none, or a bank is not of a known hash.
     """
     held = logs_from(logs)
-    values = {}
+    values: dict[int, dict[int, bytes]] = {}
     for bank in banks_of(held) if banks is None else items_of(banks, "banks", "banks", error=TpmMisuseError):
         algorithm = hash_of(bank, "banks")
         pcrs = {}
@@ -168,8 +186,8 @@ def replay(*logs: Log, banks: Iterable[HashName] | None = None) -> Replay:
             for link in links:
                 state = algorithm.new(state + link.value).digest()
             pcrs[pcr] = state
-        values[bank_id(algorithm)] = MappingProxyType(pcrs)
-    return Replay(MappingProxyType(values))
+        values[bank_id(algorithm)] = pcrs
+    return Replay(values)
 
 
 def banks_of(logs: tuple[Log, ...]) -> list[int]:

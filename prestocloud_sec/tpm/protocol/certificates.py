@@ -59,19 +59,30 @@ def certificate_from(certificate: CertificateLike, where: str = "certificate") -
         If it is something else.
     """
     if isinstance(certificate, x509.Certificate):
-        return certificate
+        return _read(certificate, where)
     raw = certificate.encode("utf-8", "replace") if isinstance(certificate, str) else octets(certificate, where)
     try:
         if isinstance(certificate, str) or raw.lstrip().startswith(_PEM_MARK):
             found = x509.load_pem_x509_certificate(raw)
         else:
             found = x509.load_der_x509_certificate(raw)
-        # pyca/cryptography reads fields when they are first asked for: now is the time to be told.
-        for field in _FIELDS:
-            getattr(found, field)
     except Exception as error:  # it raises many kinds, TypeError among them, for bytes that are no certificate
-        raise TpmFormatError("no certificate", where=where, expected="X.509 in DER or PEM") from error
-    return found
+        raise _no_certificate(where) from error
+    return _read(found, where)
+
+
+def _read(certificate: x509.Certificate, where: str) -> x509.Certificate:
+    """Return a certificate all of which can be read; pyca/cryptography looks at a field when it is first asked for."""
+    try:
+        for field in _FIELDS:
+            getattr(certificate, field)
+    except Exception as error:
+        raise _no_certificate(where) from error
+    return certificate
+
+
+def _no_certificate(where: str) -> TpmFormatError:
+    return TpmFormatError("no certificate", where=where, expected="X.509 in DER or PEM")
 
 
 def certificate_list(certificates: Iterable[CertificateLike], where: str) -> tuple[x509.Certificate, ...]:

@@ -15,7 +15,6 @@ messages before it.
 from __future__ import annotations
 
 import datetime
-import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -71,7 +70,8 @@ def signed_by_pseudonym(*digests: bytes) -> bytes:
 
 def moment(now: float) -> datetime.datetime:
     """Return a time, given in seconds since 1970, as a datetime; TpmMisuseError if it is none."""
-    if not isinstance(now, int | float) or isinstance(now, bool) or not math.isfinite(now) or not 0 <= now < _LATEST:
+    # The comparison is false for what is no number, too; and an integer may be too large to become a float.
+    if not isinstance(now, int | float) or isinstance(now, bool) or not 0 <= now < _LATEST:
         raise TpmMisuseError(shown(now), where="now", expected="seconds since 1970")
     try:
         return datetime.datetime.fromtimestamp(now, datetime.UTC)

@@ -20,7 +20,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from prestocloud_sec.tpm.errors import TpmFormatError, TpmUnavailableError, VerificationError
-from prestocloud_sec.tpm.protocol.certificates import extension_of, is_current, name_text, walk
+from prestocloud_sec.tpm.protocol.certificates import certificate_from, extension_of, is_current, name_text, walk
 from prestocloud_sec.tpm.public_keys import public_key_of
 from prestocloud_sec.tpm.spec.attributes import TPMA_OBJECT
 
@@ -61,8 +61,16 @@ class TpmModel(tuple[str, str, str]):
 
 
 def tpm_model(certificate: x509.Certificate) -> TpmModel | None:
-    """Return what the certificate of an endorsement key says of the TPM; None if it says nothing."""
-    names = extension_of(certificate, x509.SubjectAlternativeName)
+    """Return what the certificate of an endorsement key says of the TPM; None if it says nothing.
+
+    Raises
+    ------
+    TpmFormatError
+        If it cannot be read.
+    TpmMisuseError
+        If it is no certificate.
+    """
+    names = extension_of(certificate_from(certificate), x509.SubjectAlternativeName)
     found: dict[x509.ObjectIdentifier, str] = {}
     for directory in names.get_values_for_type(x509.DirectoryName) if names is not None else ():
         for attribute in directory:

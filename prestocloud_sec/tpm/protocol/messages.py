@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from enum import STRICT, IntEnum, IntFlag
 from typing import TYPE_CHECKING, ClassVar
 
+from prestocloud_sec.tpm._given import instance
 from prestocloud_sec.tpm.attest.verdict import Clause, ClauseState, Verdict
 from prestocloud_sec.tpm.protocol._fields import Blob, Field, Fixed, Listing, Message, Number, Row, Text, type_of
 
@@ -294,9 +295,8 @@ class Decision(Message):
         certificates: tuple[bytes, ...] = (),
     ) -> Self:
         """Return the message of a verdict, not signed yet; words that are too long are cut."""
-        clauses = tuple(
-            _WireClause(clause.name, _STATES.index(clause.state), _cut(clause.words)) for clause in verdict.clauses
-        )
+        found = instance(verdict, Verdict, "verdict").clauses
+        clauses = tuple(_WireClause(clause.name, _STATES.index(clause.state), _cut(clause.words)) for clause in found)
         culprit = "" if verdict.culprit is None else _cut(str(verdict.culprit))
         return cls(exchange, is_accepted, clauses, culprit, issued, expires, certificates)
 

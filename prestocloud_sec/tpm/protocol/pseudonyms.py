@@ -29,7 +29,7 @@ from prestocloud_sec.tpm.errors import TpmMisuseError, TpmUnavailableError
 from prestocloud_sec.tpm.protocol.certificates import certificate_from, certificate_list, der_of, extension_of
 from prestocloud_sec.tpm.public_keys import public_key_of
 from prestocloud_sec.tpm.spec.structures.objects import TPMT_PUBLIC
-from prestocloud_sec.wire import whole
+from prestocloud_sec.wire import shown, whole
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -45,6 +45,8 @@ AK_PURPOSE = x509.ObjectIdentifier("2.23.133.8.3")
 
 _HOUR = datetime.timedelta(hours=1)
 _MOST_HOURS = 24 * 366
+_FIRST_YEAR, _LAST_YEAR = 1950, 9998
+_WHEN = "a time that certificates can tell: from 1950 to 9997"
 
 
 class PseudonymIssuer(KeepsSecrets):
@@ -103,9 +105,14 @@ class PseudonymIssuer(KeepsSecrets):
             The key. Whether it deserves a certificate was decided before.
         now : datetime
             The time, with its zone.
+
+        Raises
+        ------
+        TpmMisuseError
+            If an argument is not what it should be.
         """
         key = public_key_of(instance(public, TPMT_PUBLIC, "public"))
-        start = now.astimezone(datetime.UTC).replace(minute=0, second=0, microsecond=0)
+        start = _hour_of(now)
         name = x509.Name([x509.NameAttribute(NameOID.PSEUDONYM, drawn(self._random, 16).hex())])
         # Positive and of one length, so that certificates do not differ in theirs.
         serial = int.from_bytes(drawn(self._random, 16), "big") >> 2 | 1 << 126
@@ -143,6 +150,19 @@ _SIGNS = x509.KeyUsage(
     encipher_only=False,
     decipher_only=False,
 )
+
+
+def _hour_of(now: datetime.datetime) -> datetime.datetime:
+    """Return the beginning of the hour of a time; TpmMisuseError if it is none, or none that certificates can tell."""
+    if instance(now, datetime.datetime, "now").tzinfo is None:
+        raise TpmMisuseError(shown(now), where="now", expected="a time with its zone")
+    try:
+        start = now.astimezone(datetime.UTC).replace(minute=0, second=0, microsecond=0)
+    except Exception as error:  # out of range, or whatever a foreign zone raises
+        raise TpmMisuseError(shown(now), where="now", expected=_WHEN) from error
+    if not _FIRST_YEAR <= start.year < _LAST_YEAR:
+        raise TpmMisuseError(shown(now), where="now", expected=_WHEN)
+    return start
 
 
 def is_pseudonym(certificate: x509.Certificate) -> bool:

@@ -122,7 +122,7 @@ class Session(KeepsSecrets):
         if cipher is not None and not isinstance(cipher, ParameterCipher):
             raise TpmMisuseError(f"{type(cipher).__name__}", where=f"{name}.cipher", expected="ParameterCipher or None")
         if not callable(random):
-            raise TpmMisuseError(f"{type(random).__name__} cannot be called", where="random", expected="a function of a size")
+            raise TpmMisuseError(f"{type(random).__name__} cannot be called", where="random", expected="a function")
         self._handle = whole(handle, f"{name}.handle", first, first | 0xFFFFFF, error=TpmMisuseError)
         self.algorithm = algorithm
         """The session's hash."""

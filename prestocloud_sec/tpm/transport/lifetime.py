@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 from weakref import WeakSet
 
+from prestocloud_sec.tpm._given import text
 from prestocloud_sec.tpm.errors import TpmMisuseError, TransportBusyError, TransportClosedError
 
 __all__ = ["CLOSED_HERE", "BaseTransport"]
@@ -61,7 +62,7 @@ class BaseTransport:
     __slots__ = ("__weakref__", "_lock", "_name", "_reason", "_released", "_waking")
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self._name = text(name, "name")
         self._lock = threading.Lock()
         self._waking = threading.Lock()
         self._reason = ""  # why it is closed; empty while it is open

@@ -57,7 +57,7 @@ def _usual(text: Text, kind: Kind, name: str) -> str | None:
                 is_one += f" and {name}.{conditional[0]} != 0x{conditional[1]:x}"
             return f"{name} is None or {is_one}" if isinstance(kind, Box) and kind.absent else is_one
         case Array():
-            return f"{name} == () and typeof({name}) is tuple" if not kind.least else None
+            return f"typeof({name}) is tuple and not {name}" if not kind.least else None
         case Choice():
             kinds = list(kind.kinds.items())
             if not all(

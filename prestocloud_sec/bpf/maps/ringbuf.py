@@ -172,11 +172,13 @@ class RingBuffer(Map):
             raise BpfMisuseError(type(record).__name__, where="record", expected="a RingRecord")
         flags = whole(flags, "flags", 0, _U64_MAX, error=BpfMisuseError)
         with self._lock:
+            place = (record.position & self._mask) >> 2
             ours = isinstance(record.view, np.ndarray) and np.may_share_memory(record.view, self._memory)
+            if isinstance(record.view, np.ndarray) and not record.view.size:  # no bytes tell whose they are
+                ours = bool(self._headers[place] & BUSY)
             if record.done or not ours:
                 raise BpfMisuseError("it is not reserved", where="record", expected="one that reserve() gave, once")
             record.done = True
-            place = (record.position & self._mask) >> 2
             self._headers[place] = self._headers[place] & ~BUSY | mark
             if flags & FORCE_WAKEUP or (record.position == self.consumer_position and not flags & NO_WAKEUP):
                 self.wakeups += 1

@@ -34,7 +34,7 @@ SOCKET = layout.DYNAMIC + layout.DYNAMIC_REGIONS - 1 << layout.REGION_SHIFT
 """Address of the socket that helpers and contexts give."""
 SOCKET_SIZE = 128
 _LARGEST_CONTEXT = 512
-_CHANCE = frozenset({5, 7, 8, 14, 15, 125, 160})
+_CHANCE = frozenset({5, 7, 14, 15, 125, 160})
 """Helpers of user space whose result nothing determines: clocks, chance, who runs. They are inputs, too."""
 _LIMIT = 1 << 16
 _STAND_INS = {
@@ -50,6 +50,8 @@ _STAND_INS = {
 """Kinds that only a kernel has, and which map of user space has their memory."""
 _SOCKETS = frozenset({Returns.SOCKET_OR_NULL, Returns.SOCKET_COMMON_OR_NULL, Returns.TCP_SOCKET_OR_NULL})
 _LOCAL_STORAGE = 81
+_LENGTH_AT = {45: 1, 67: 2, 114: 1, 115: 1, 141: 2}
+"""Helpers that return how much they wrote, and which argument says how much that is at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,15 @@ class Inputs:
     returns : tuple of int
         What helpers returned whose result nothing determines (`Stage.played`), in the order of their calls; 0 after the
         last.
+    metadata : int
+        Bytes of metadata before an XDP packet: a multiple of 4, at most 252.
     """
 
     packet: bytes = b""
     context: bytes = b""
     maps: tuple[tuple[int, bytes, bytes], ...] = ()
     returns: tuple[int, ...] = ()
+    metadata: int = 0
 
 
 def context_size(program: Program) -> int:
@@ -162,10 +167,13 @@ class Stage:
         helpers = {number: self._player(number, results) for number in self.played}
         machine = Machine(self.program, maps=maps, helpers=helpers, limit=_LIMIT, seed=1, now=1)
         machine.memory.show(SOCKET >> layout.REGION_SHIFT, np.zeros(SOCKET_SIZE, np.uint8), "socket", writable=False)
-        machine.start(inputs.packet, self._context(inputs))
+        machine.start(inputs.packet, self.context(inputs))
+        if inputs.metadata:
+            machine.packet.adjust_meta(-inputs.metadata)
         return machine
 
-    def _context(self, inputs: Inputs) -> bytes:
+    def context(self, inputs: Inputs) -> bytes:
+        """Return the context of a run: what the inputs say, and pointers where its type has some."""
         context = bytearray(inputs.context.ljust(context_size(self.program), b"\0"))
         sizes = len(inputs.packet)
         for row in pointer_fields(self.program):
@@ -211,6 +219,8 @@ def _played(machine: Machine, row: Prototype, registers: tuple[int, ...], given:
         return machine.value_address(machine.map_of(registers[0]), 0)
     if row.returns in _SOCKETS:
         return SOCKET if given else 0
+    if row.number in _LENGTH_AT:
+        return min(given, registers[_LENGTH_AT[row.number]] & 0xFFFF_FFFF)
     if row.returns in (Returns.INTEGER, Returns.VOID):
         return given
     return 0

@@ -41,6 +41,8 @@ _REPAIRS = 4
 _PROPOSALS = 24
 _FLIPS = 24
 """Comparisons that are turned of a run that is on no known way."""
+_FOLLOWED = 128
+"""Instructions up to which nothing that depends on an input can be lost (see `expressions.operation`)."""
 _EXTREMES = (0, 1, 1 << 31, (1 << 32) - 1, 1 << 63, _U64, 1 << 29, 513, 0xFFFF, 0x10000)
 
 Values = dict[Hashable, int]
@@ -164,7 +166,9 @@ class Search:
         values["length"] = length
         packet = bytes(values.get(("packet", n), 0) & 0xFF for n in range(length))
         context = bytes(values.get(("context", n), 0) & 0xFF for n in range(context_size(self.stage.program)))
-        machine = self.stage.machine(Inputs(packet, context))
+        metadata = values.get("metadata", 0)
+        metadata = values["metadata"] = min(metadata - metadata % 4, 252)
+        machine = self.stage.machine(Inputs(packet, context, metadata=metadata))
         elements = _fill(machine, len(self.stage.specs), values)
         run = Watch(machine, self.stage, self.env, values, self.target)
         violated: Violated | None = None
@@ -179,10 +183,9 @@ class Search:
         else:
             return _Outcome(run, None)
         at = violated.instruction if violated is not None else run.blamed
-        self._depends |= bool(run.decisions)
         if at != self.target or (violated is not None and not self._fits(violated)):
             return _Outcome(run, None)
-        inputs = Inputs(packet, context, (*elements, *run.elements), tuple(run.results))
+        inputs = Inputs(packet, context, (*elements, *run.elements), tuple(run.results), metadata)
         return _Outcome(run, Found(inputs, tuple(run.registers), violated))
 
     def _fits(self, violated: Violated) -> bool:
@@ -192,6 +195,7 @@ class Search:
     # --- What to try next.
 
     def _next(self, values: Values, run: Watch) -> Iterator[tuple[int, Values]]:
+        self._depends |= run.opaque or len(run.order) > _FOLLOWED
         self._depends |= bool(run.decisions) or any(node.varies for node, _ in run.goals)
         decisions = run.decisions
         common = _common(run.order, self.way)

@@ -53,6 +53,7 @@ from prestocloud_sec.bpf.verifier.registers import NAMES, Kind
 from prestocloud_sec.bpf.verifier.rejection import Rule
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.context import ContextKind
+from prestocloud_sec.bpf.vm.layout import State
 from prestocloud_sec.bpf.vm.machine import Machine
 from prestocloud_sec.bpf.vm.memory import Trap
 from prestocloud_sec.bpf.vm.reference import STEPS
@@ -65,6 +66,10 @@ _U64 = (1 << 64) - 1
 _MOST_STEPS = 20_000
 _MOST_OFFSET = 1 << 29
 _LOOKUP, _LOOP = 1, 181
+_RELEASES = frozenset({86, 132, 133})
+"""Helpers that take back what was acquired: ``sk_release``, ``ringbuf_submit``, ``ringbuf_discard``."""
+_DERIVES = frozenset({95, 96, 98, 136, 137, 138, 139, 140})
+"""Helpers that give another view of the socket they are handed."""
 _FIXED = frozenset({Kind.MAP, Kind.PACKET_END, Kind.FUNCTION})
 _NO_ATOMICS = frozenset({Kind.CONTEXT, Kind.PACKET, Kind.PACKET_META})
 _MEMORIES = frozenset(
@@ -140,11 +145,14 @@ class Shadow(NamedTuple):
         Its number, by the inputs.
     spec : MapSpec or None
         Of a map, or memory of one.
+    token : int
+        Of what is acquired, which call gave it; shared by what was made from it.
     """
 
     kind: Kind
     node: Node
     spec: MapSpec | None = None
+    token: int = 0
 
 
 class Decision(NamedTuple):
@@ -204,6 +212,8 @@ class Watch(Run):
         What lookups put into maps.
     results : list of int
         What played helpers returned.
+    opaque : bool
+        Whether something was computed in a way that is not followed, so that inputs may matter where none seems to.
     """
 
     def __init__(
@@ -227,6 +237,7 @@ class Watch(Run):
         self.goals: list[tuple[Node, int]] = []
         self.elements: list[tuple[int, bytes, bytes]] = []
         self.results: list[int] = []
+        self.opaque = False
         self.lookups = 0
         self.following = 0
         self.bytes: dict[int, Node] = {}
@@ -294,6 +305,13 @@ class Watch(Run):
             self.bytes[address + n] = part(node, 8 * n, 8, now >> 8 * n & 0xFF)
         for place in range(address - 7, address + size):
             self.kept.pop(place, None)
+
+    def forget(self, token: int) -> None:
+        """Let nothing be held any more that came from an acquisition."""
+        for shadows in (self.shadows, *self.hidden):
+            shadows[:] = [_NOTHING if s.token == token else s for s in shadows]
+        for place in [p for p, s in self.kept.items() if s.token == token]:
+            del self.kept[place]
 
     # --- Frames.
 
@@ -370,6 +388,9 @@ class Watch(Run):
         elif kind in (Kind.PACKET, Kind.PACKET_META):
             if write and not packet_writable(self.env.type):
                 raise self.violated(Rule.READ_ONLY, f"{what} at {address:#x} in a packet that may not be written")
+            data = int(self.state[State.DATA])
+            if kind is Kind.PACKET_META and address + size > data:
+                raise self.violated(Rule.PACKET, f"{what} in the metadata, {address + size - data} beyond its end")
         elif kind is Kind.MAP_VALUE and held.spec is not None:
             self._check_value(held.spec, address, size, write=write)
         elif kind.is_socket and address >> layout.REGION_SHIFT == SOCKET >> layout.REGION_SHIFT:
@@ -599,7 +620,7 @@ def _alu(run: Watch, i: Alu, index: int) -> int:
     node = operation(i.op, i.bits, now, held.node, source.node)
     pointers = [s for s in (held, source) if s.kind is not Kind.NUMBER]
     moved = len(pointers) == 1 and i.bits == 64
-    run.shadows[i.dst] = Shadow(pointers[0].kind, node, pointers[0].spec) if moved else _number(node)
+    run.shadows[i.dst] = pointers[0]._replace(node=node) if moved else _number(node)
     return following
 
 
@@ -657,6 +678,9 @@ def _of_context(run: Watch, address: int, size: int, made: Shadow, now: int) -> 
         return made
     if found.kind is Kind.PACKET_END:
         return Shadow(Kind.PACKET_END, operation("add", 64, now, _length(now - layout.PACKET_DATA), layout.PACKET_DATA))
+    if found.kind is Kind.PACKET_META:
+        metadata = Node("input", 32, "metadata")
+        return Shadow(Kind.PACKET_META, operation("sub", 64, now, constant(layout.PACKET_DATA), metadata))
     if found.kind.is_socket:
         there = Node("input", 8, ("context", place))
         return Shadow(found.kind, operation("there", 64, now, there, SOCKET))
@@ -680,6 +704,7 @@ def _store(run: Watch, i: Store | StoreRelease, index: int) -> int:
 def _atomic(run: Watch, i: Atomic, index: int) -> int:
     address = (run.registers[i.base] + i.offset) & _U64
     following = STEPS[Atomic](run, i, index)
+    run.opaque = True
     data = run.memory.read(address, i.size)
     run.remember(address, i.size, constant(int.from_bytes(data, "little")), int.from_bytes(data, "little"))
     if i.op is AtomicOp.CMPXCHG:
@@ -710,6 +735,7 @@ def _legacy_load(run: Watch, i: LegacyLoad, index: int) -> int:
         node = joined(parts, now)
         run.shadows[0] = _number(node if value(node, run.values) == now else constant(now))
     else:
+        run.opaque = True
         run.shadows[0] = _number(constant(now))
     run.shadows[1:6] = [_NOTHING] * 5
     return following
@@ -726,10 +752,11 @@ def _branch(run: Watch, i: Branch, index: int) -> int:
 
 def _call_helper(run: Watch, i: CallHelper, index: int) -> int:
     row = prototypes().get(i.number)
-    spec = run.shadows[1].spec
+    spec, token = run.shadows[1].spec, run.shadows[1].token
     wanted = run.values.get(("there", run.lookups), 0)
     placed = _place_element(run, spec) if i.number == _LOOKUP and run.free and wanted else False
     calls = len(run.results)
+    run.opaque |= i.number != _LOOKUP and i.number not in run.stage.played
     following = STEPS[CallHelper](run, i, index)
     now = run.registers[0]
     kind = _GIVES.get(row.returns, Kind.NUMBER) if row is not None else Kind.NUMBER
@@ -748,7 +775,10 @@ def _call_helper(run: Watch, i: CallHelper, index: int) -> int:
         node = given if kind is Kind.NUMBER else operation("there", 64, now, given, SOCKET)
         if value(node, run.values) != now:
             node = constant(now)
-    run.shadows[0] = Shadow(kind, node, spec if kind in (Kind.MAP_VALUE, Kind.MAP) else None)
+    if token and i.number in _RELEASES:
+        run.forget(token)
+    made = token if i.number in _DERIVES else len(run.order)
+    run.shadows[0] = Shadow(kind, node, spec if kind in (Kind.MAP_VALUE, Kind.MAP) else None, made)
     run.shadows[1:6] = [_NOTHING] * 5
     return following
 

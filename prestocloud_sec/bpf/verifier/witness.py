@@ -26,6 +26,7 @@ from prestocloud_sec.bpf.verifier.rejection import Rule
 from prestocloud_sec.bpf.verifier.searching import Found, Search
 from prestocloud_sec.bpf.verifier.verdict import Verdict
 from prestocloud_sec.bpf.verifier.watching import Stopped, Violated, Watch
+from prestocloud_sec.bpf.vm.fault import FaultKind
 from prestocloud_sec.bpf.vm.memory import Trap
 from prestocloud_sec.bpf.vm.reference import execute
 from prestocloud_sec.bpf.vm.reference_run import Ended
@@ -44,6 +45,8 @@ _MOST_RUNS = 1 << 20
 _LONGEST_WAY = 4000
 """Instructions of the longest way that a search follows; of longer ones, the verifier keeps only the end."""
 _SHOWN_BYTES = 64
+_MEMORY = frozenset({FaultKind.READ, FaultKind.WRITE, FaultKind.MAP, FaultKind.ARGUMENT})
+"""What the machine itself stops that touches or hands on what is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,7 @@ class Witness:
             "what": self.what,
             "fault": None if self.fault is None else self.fault.kind.name,
             "packet": inputs.packet.hex(),
+            "metadata": inputs.metadata,
             "context": inputs.context.rstrip(b"\0").hex(),
             "maps": [{"map": n, "key": key.hex(), "value": value.hex()} for n, key, value in inputs.maps],
             "returns": list(inputs.returns),
@@ -113,6 +117,8 @@ class Witness:
     def _given(self) -> str:
         inputs = self.inputs
         told = [_packet(inputs.packet)]
+        if inputs.metadata:
+            told.append(f"{inputs.metadata} bytes of metadata before it")
         if inputs.context.strip(b"\0"):
             told.append(f"a context of {inputs.context.rstrip(bytes(1))[:_SHOWN_BYTES].hex(' ', 4)}")
         told += [f"in map {number} {key.hex()}: {value.hex(' ', 4)}" for number, key, value in inputs.maps]
@@ -160,6 +166,11 @@ class NoWitness:
 
     def __str__(self) -> str:
         return f"no witness in {self.tried} runs: {self.why}"
+
+
+def _packet(packet: bytes) -> str:
+    more = "..." if len(packet) > _SHOWN_BYTES else ""
+    return f"a packet of {len(packet)} bytes" + (f": {packet[:_SHOWN_BYTES].hex(' ', 4)}{more}" if packet else "")
 
 
 def find_witness(
@@ -228,7 +239,10 @@ def _confirmed(stage: Stage, env: Environment, verdict: Verdict, found: Found, s
     same, fault = _replayed(stage, env, found.inputs, at, named, seen is None)
     if not same:
         return NoWitness(search.tried, False, "what was found does not happen again")
-    what = seen.what if seen is not None else fault.message if fault is not None else ""
+    if fault is None:  # the machine may stop it all the same, for the same reason
+        _, fault = _replayed(stage, env, found.inputs, at, named, True)
+        fault = fault if fault is not None and fault.instruction == at and fault.kind in _MEMORY else None
+    what = fault.message if fault is not None else seen.what if seen is not None else ""
     return Witness(found.inputs, at, named, what, found.registers, fault, stage, env)
 
 

@@ -19,8 +19,6 @@ from prestocloud_sec.wire import items_of, shown, view_of, whole
 
 __all__ = ["admit", "admit_all", "octets"]
 
-_LONGEST_2B = 0xFFFF
-
 
 def octets(data: Any, where: str) -> bytes:
     """Return `data` as bytes; TpmMisuseError unless it is bytes-like."""
@@ -68,61 +66,65 @@ def admit(kind: Kind, value: Any, where: str, before: Mapping[str, Any], *, aske
     """
     match kind:
         case Scalar():
-            number = whole(value, where, None, error=TpmMisuseError)
-            low, high = (
-                (-(1 << 8 * kind.size - 1), (1 << 8 * kind.size - 1) - 1)
-                if kind.code.islower()
-                else (
-                    0,
-                    (1 << 8 * kind.size) - 1,
-                )
-            )
-            if not low <= number <= high:
-                raise TpmMisuseError(shown(number), where=where, expected=f"{low} to {high}")
-            if not kind.takes(number, asked=asked):
-                raise TpmMisuseError(kind.words(number), where=where, expected=kind.expected)
-            return kind.held(number)
+            return _admit_number(kind, value, where, asked=asked)
         case Blob():
-            data = octets(value, where)
-            sized = kind.sized
-            if not sized.least <= len(data) <= sized.most:
-                raise TpmMisuseError(f"{len(data)} bytes", where=where, expected=f"{sized.least} to {sized.most}")
-            return data
+            return _admit_bytes(value, where, kind.sized.least, kind.sized.most)
         case Digest():
-            data = octets(value, where)
-            if len(data) != kind.size:
-                raise TpmMisuseError(f"{len(data)} bytes", where=where, expected=f"{kind.size} bytes")
-            return data
+            return _admit_bytes(value, where, kind.size, kind.size)
         case Nested() | Box():
             return _admit_structure(kind, value, where)
         case Array():
-            elements = items_of(value, where, "elements", error=TpmMisuseError)
-            held = []
-            for index, element in enumerate(elements):
-                if index == kind.most:
-                    raise TpmMisuseError(
-                        f"more than {kind.most} elements", where=where, expected=f"{kind.most} at most"
-                    )
-                held.append(admit(kind.element, element, f"{where}[{index}]", {}, asked=False))
-            if len(held) < kind.least:
-                raise TpmMisuseError(f"{len(held)} elements", where=where, expected=f"{kind.least} or more")
-            return tuple(held)
+            return _admit_elements(kind, value, where)
         case Choice():
-            selector = before[kind.selector]
-            if int(selector) not in kind.kinds:
-                raise TpmMisuseError(
-                    f"nothing is known for {kind.selector} {shown(selector)}",
-                    where=where,
-                    expected=f"{kind.selector} one of {', '.join(f'0x{number:x}' for number in kind.kinds)}",
-                )
-            member = kind.kinds[int(selector)]
-            if member is not None:
-                return admit(member, value, where, before, asked=False)
-            if value is not None:
-                raise TpmMisuseError(
-                    shown(type(value).__name__), where=where, expected=f"None, as {kind.selector} is {shown(selector)}"
-                )
-            return None
+            return _admit_member(kind, value, where, before)
+
+
+def _admit_number(kind: Scalar, value: Any, where: str, *, asked: bool) -> int:
+    number = whole(value, where, None, error=TpmMisuseError)
+    bits = 8 * kind.size
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if kind.code.islower() else (0, (1 << bits) - 1)
+    if not low <= number <= high:
+        raise TpmMisuseError(shown(number), where=where, expected=f"{low} to {high}")
+    if not kind.takes(number, asked=asked):
+        raise TpmMisuseError(kind.words(number), where=where, expected=kind.expected)
+    return kind.held(number)
+
+
+def _admit_bytes(value: Any, where: str, least: int, most: int) -> bytes:
+    data = octets(value, where)
+    if not least <= len(data) <= most:
+        expected = f"{least} bytes" if least == most else f"{least} to {most}"
+        raise TpmMisuseError(f"{len(data)} bytes", where=where, expected=expected)
+    return data
+
+
+def _admit_elements(kind: Array, value: Any, where: str) -> tuple[Any, ...]:
+    held: list[Any] = []
+    for element in items_of(value, where, "elements", error=TpmMisuseError):
+        if len(held) == kind.most:  # before the rest of an iterable that may have no end
+            raise TpmMisuseError(f"more than {kind.most} elements", where=where, expected=f"{kind.most} at most")
+        held.append(admit(kind.element, element, f"{where}[{len(held)}]", {}, asked=False))
+    if len(held) < kind.least:
+        raise TpmMisuseError(f"{len(held)} elements", where=where, expected=f"{kind.least} or more")
+    return tuple(held)
+
+
+def _admit_member(kind: Choice, value: Any, where: str, before: Mapping[str, Any]) -> Any:
+    selector = before[kind.selector]
+    if int(selector) not in kind.kinds:
+        raise TpmMisuseError(
+            f"nothing is known for {kind.selector} {shown(selector)}",
+            where=where,
+            expected=f"{kind.selector} one of {', '.join(f'0x{number:x}' for number in kind.kinds)}",
+        )
+    member = kind.kinds[int(selector)]
+    if member is not None:
+        return admit(member, value, where, before, asked=False)
+    if value is not None:
+        raise TpmMisuseError(
+            shown(type(value).__name__), where=where, expected=f"None, as {kind.selector} is {shown(selector)}"
+        )
+    return None
 
 
 def _admit_structure(kind: Nested | Box, value: Any, where: str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -99,15 +100,19 @@ class AsyncClient(AsyncMethods, Standing):
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
 
+    async def _ask(self, make: Callable[[], Steps[R]]) -> R:
+        """Carry out what takes several commands, of a TPM that may have to be started first."""
+        return await self.run(self.core.powered(make))
+
     # --- what is asked of the TPM as a whole
 
     async def capability(self, capability: TPM_CAP, first: int = 0) -> tuple[Any, ...]:
         """Return all that the TPM lists under a capability (see `Client.capability`)."""
-        return await self.run(everything(capability, first))
+        return await self._ask(lambda: everything(capability, first))
 
     async def properties(self) -> Properties:
         """Return the properties of the TPM: maker, firmware, limits."""
-        return await self.run(queries.read_properties())
+        return await self._ask(queries.read_properties)
 
     async def quirks(self) -> tuple[Quirk, ...]:
         """Return what is known of TPMs of this maker and firmware that one does not expect."""
@@ -116,21 +121,21 @@ class AsyncClient(AsyncMethods, Standing):
 
     async def lockout_state(self) -> Lockout:
         """Return where the protection against dictionary attacks stands."""
-        return await self.run(read_lockout())
+        return await self._ask(read_lockout)
 
     # --- handles
 
     async def persistent(self, handle: int) -> PersistentObject:
         """Return a persistent object (see `Client.persistent`)."""
-        return PersistentObject(self, await self.run(queries.find_persistent(self.core, handle)))
+        return PersistentObject(self, await self._ask(lambda: queries.find_persistent(self.core, handle)))
 
     async def nv_index(self, handle: int) -> NvIndex:
         """Return an NV index (see `Client.nv_index`)."""
-        return NvIndex(self, await self.run(queries.nv_index(self.core, handle)))
+        return NvIndex(self, await self._ask(lambda: queries.nv_index(self.core, handle)))
 
     async def object(self, handle: int) -> AsyncObject[None]:
         """Return a transient object that is in the TPM (see `Client.object`)."""
-        return AsyncObject(self, await self.run(queries.find_object(self.core, handle)), None)
+        return AsyncObject(self, await self._ask(lambda: queries.find_object(self.core, handle)), None)
 
     async def start_session(
         self,
@@ -143,10 +148,11 @@ class AsyncClient(AsyncMethods, Standing):
         nonce_size: int | None = None,
     ) -> AsyncSessionHandle[StartAuthSession.Response]:
         """Start a session (see `Client.start_session`)."""
-        steps = start_session(
-            self.core, kind, hash=hash, cipher=cipher, salt_key=salt_key, bind=bind, nonce_size=nonce_size
+        entity, response = await self._ask(
+            lambda: start_session(
+                self.core, kind, hash=hash, cipher=cipher, salt_key=salt_key, bind=bind, nonce_size=nonce_size
+            )
         )
-        entity, response = await self.run(steps)
         return AsyncSessionHandle(self, entity, response)
 
     def protect(self, protect: bool | Protection = True) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 import threading
+from collections.abc import Callable
 from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -245,6 +246,10 @@ class Client(Methods, Standing):
         with self._lock:
             return self._drive(steps)
 
+    def _ask(self, make: Callable[[], Steps[R]]) -> R:
+        """Carry out what takes several commands, of a TPM that may have to be started first."""
+        return self.run(self.core.powered(make))
+
     def _drive(self, steps: Steps[R]) -> R:
         send = self._send_patiently
         try:
@@ -263,7 +268,7 @@ class Client(Methods, Standing):
         """Go on with a command that `_quickly` has sent, and that was refused."""
         core = self.core
         while (call := core.begin(command)) is None:
-            yield from core.make_ready(command, None)
+            yield from core.powered(lambda: core.make_ready(command, None))
         return (yield from core.resume(command, None, call, response))
 
     # --- what is asked of the TPM as a whole
@@ -283,11 +288,11 @@ class Client(Methods, Standing):
         tuple
             Elements as TPMS_CAPABILITY_DATA has them: handles, TPMA_CC, TPMS_TAGGED_PROPERTY and so on.
         """
-        return self.run(everything(capability, first))
+        return self._ask(lambda: everything(capability, first))
 
     def properties(self) -> Properties:
         """Return the properties of the TPM: maker, firmware, limits."""
-        return self.run(queries.read_properties())
+        return self._ask(queries.read_properties)
 
     def quirks(self) -> tuple[Quirk, ...]:
         """Return what is known of TPMs of this maker and firmware that one does not expect."""
@@ -296,7 +301,7 @@ class Client(Methods, Standing):
 
     def lockout_state(self) -> Lockout:
         """Return where the protection against dictionary attacks stands."""
-        return self.run(read_lockout())
+        return self._ask(read_lockout)
 
     # --- handles
 
@@ -315,7 +320,7 @@ class Client(Methods, Standing):
         TpmMisuseError
             If it is no such handle.
         """
-        return PersistentObject(self, self.run(queries.find_persistent(self.core, handle)))
+        return PersistentObject(self, self._ask(lambda: queries.find_persistent(self.core, handle)))
 
     def nv_index(self, handle: int) -> NvIndex:
         """Return an NV index.
@@ -332,7 +337,7 @@ class Client(Methods, Standing):
         TpmMisuseError
             If it is no such handle.
         """
-        return NvIndex(self, self.run(queries.nv_index(self.core, handle)))
+        return NvIndex(self, self._ask(lambda: queries.nv_index(self.core, handle)))
 
     def object(self, handle: int) -> Object[None]:
         """Return a transient object that is in the TPM; it is this client's from now on, and is flushed with it.
@@ -349,7 +354,7 @@ class Client(Methods, Standing):
         TpmMisuseError
             If it is no such handle.
         """
-        entity = self.run(queries.find_object(self.core, handle))
+        entity = self._ask(lambda: queries.find_object(self.core, handle))
         return Object(self, entity, None)
 
     def start_session(
@@ -385,10 +390,11 @@ class Client(Methods, Standing):
         SessionHandle
             The session. It is authorized with as long as it is open; ``with`` closes it.
         """
-        steps = start_session(
-            self.core, kind, hash=hash, cipher=cipher, salt_key=salt_key, bind=bind, nonce_size=nonce_size
+        entity, response = self._ask(
+            lambda: start_session(
+                self.core, kind, hash=hash, cipher=cipher, salt_key=salt_key, bind=bind, nonce_size=nonce_size
+            )
         )
-        entity, response = self.run(steps)
         return SessionHandle(self, entity, response)
 
     def protect(self, protect: bool | Protection = True) -> None:

@@ -33,7 +33,7 @@ from prestocloud_sec.tpm.client.handles import AsyncSessionHandle, SessionHandle
 from prestocloud_sec.tpm.client.plan import OK, PLANS, Plan, plan_of
 from prestocloud_sec.tpm.client.remedies import reconcile, remedied
 from prestocloud_sec.tpm.client.residence import Residence, Steps, asked
-from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError, TpmResponseError
+from prestocloud_sec.tpm.errors import InitializeError, TpmFormatError, TpmMisuseError, TpmResponseError
 from prestocloud_sec.tpm.session import (
     MOST_SESSIONS,
     PASSWORD,
@@ -43,8 +43,8 @@ from prestocloud_sec.tpm.session import (
     Use,
     authorize,
 )
-from prestocloud_sec.tpm.spec.commands import FlushContext, NV_ReadPublic, NV_ReadPublic2, ReadPublic
-from prestocloud_sec.tpm.spec.constants import TPM_CC, TPM_HT, TPM_RH, TPM_SE
+from prestocloud_sec.tpm.spec.commands import FlushContext, NV_ReadPublic, NV_ReadPublic2, ReadPublic, Startup
+from prestocloud_sec.tpm.spec.constants import TPM_CC, TPM_HT, TPM_RH, TPM_SE, TPM_SU
 from prestocloud_sec.wire import items_of
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Core:
         while True:
             if call is None:
                 while (call := self.begin(command, sessions)) is None:
-                    done = yield from self.make_ready(command, sessions)
+                    done = yield from self.powered(lambda: self.make_ready(command, sessions))
                     if done is not None:
                         return done  # type: ignore[no-any-return]
                 try:
@@ -436,6 +436,31 @@ class Core:
                 entity = self.registry.find(session.handle)
                 if entity is not None and entity.session is session:
                     self.registry.drop(entity, "it ended with its last command")
+
+    def powered(self, make: Callable[[], Steps[R]]) -> Steps[R]:
+        """Do something that takes commands, once more if the TPM turns out to need a start.
+
+        Parameters
+        ----------
+        make : callable
+            Returns the generator of what is to be done.
+        """
+        try:
+            return (yield from make())
+        except InitializeError:
+            if not self.startup:
+                raise
+        yield from self.start()
+        return (yield from make())
+
+    def start(self) -> Steps[None]:
+        """Start a TPM that was not, or lost its power: nothing that was in it is there any more."""
+        try:
+            yield from asked(Startup(TPM_SU.CLEAR))
+            self.has_started = True
+        except InitializeError:
+            pass  # it has been started meanwhile
+        self.restarted(state=False)
 
     def restarted(self, *, state: bool) -> None:
         """Note that the TPM was started: what was in it is not any more.

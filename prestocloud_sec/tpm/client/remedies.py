@@ -16,8 +16,8 @@ from prestocloud_sec.tpm.client.lockout import lockout_error
 from prestocloud_sec.tpm.client.residence import Steps, asked
 from prestocloud_sec.tpm.errors import TpmResponseError
 from prestocloud_sec.tpm.session import Session
-from prestocloud_sec.tpm.spec.commands import SelfTest, Startup
-from prestocloud_sec.tpm.spec.constants import TPM_CAP, TPM_CC, TPM_HT, TPM_RC, TPM_SU
+from prestocloud_sec.tpm.spec.commands import SelfTest
+from prestocloud_sec.tpm.spec.constants import TPM_CAP, TPM_CC, TPM_HT, TPM_RC
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm.client.calls import Call
@@ -98,14 +98,11 @@ def _sessions(core: Core, call: Call) -> list[Entity]:
 
 
 def _start(refused: Refusal) -> Steps[bool]:
-    """Start a TPM that was not, or lost its power: nothing that was in it is there any more."""
     core, call, error = refused
     if not core.startup or call.plan.code == TPM_CC.Startup:
         return False
     sessions = _sessions(core, call)
-    yield from asked(Startup(TPM_SU.CLEAR))
-    core.has_started = True
-    core.restarted(state=False)
+    yield from core.start()
     chosen = () if core.protection is None else core.protection.sessions
     if any(entity.gone and entity not in chosen for entity in (*call.entities, *sessions)):
         error.hint = "it has been started now, but what the command names went with the power"

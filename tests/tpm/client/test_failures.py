@@ -279,7 +279,8 @@ def test_a_tpm_that_cannot_be_started() -> None:
     with pytest.raises(InitializeError):
         client.get_random(16)
     codes = [int.from_bytes(command[6:10], "big") for command in transport.sent]
-    assert codes == [TPM_CC.GetRandom, TPM_CC.Startup]
+    assert codes == [TPM_CC.GetRandom, TPM_CC.Startup, TPM_CC.GetRandom]
+    assert not client.core.has_started
 
 
 def test_what_was_lost_with_the_power_is_said(power: Callable[[], None], client: Client, template: Template) -> None:

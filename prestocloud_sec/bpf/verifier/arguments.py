@@ -66,6 +66,8 @@ _SIZES = frozenset({A.SIZE, A.SIZE_OR_ZERO})
 _WRITTEN = frozenset({A.MEMORY_OUT, A.MEMORY_OUT_OR_NULL, A.MAP_VALUE_OUT, A.NUMBER_OUT})
 _NO_CONTEXT = frozenset({122})
 """Helpers that take 0 instead of a context."""
+_CHECKED = {6: 2}
+"""Helpers whose last arguments may be anything, nothing too: what ``trace_printk`` prints."""
 _FIXED = frozenset({A.CONTEXT, A.SOCKET, A.SOCKET_COMMON, A.SOCKET_ANY, A.RING_RECORD})
 """Pointers that must be given as they were got."""
 
@@ -113,7 +115,7 @@ def check_arguments(env: Environment, state: State, call: Call) -> None:
     ------
     Rejected
     """
-    arguments = call.prototype.arguments
+    arguments = call.prototype.arguments[: _CHECKED.get(call.prototype.number)]
     for index, argument in enumerate(arguments):
         following = arguments[index + 1] if index + 1 < len(arguments) else None
         _check(env, state, call, index + 1, argument, following)

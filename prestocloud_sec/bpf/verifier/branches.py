@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["foreseen", "learn", "operands"]
 
 _MAX_PACKET_OFFSET = 0xFFFF
-AT_END, BEYOND_END = -2, -1
+AT_END, BEYOND_END = -1, -2
 """Instead of `Register.range`: the pointer is known to be at the packet's end or beyond it, or beyond it."""
 _NEVER_NULL = frozenset(
     {

@@ -69,7 +69,9 @@ def moved(env: Environment, op: AluOp, pointer: Register, number: Register, *, n
         result = pointer.but(number=varying)
         if kind in (Kind.PACKET, Kind.PACKET_META):
             # Where it is now is not known, so a comparison says something of its copies alone.
-            result = result.but(id=env.new_id(), range=0 if op is AluOp.ADD or scalar.smin < 0 else pointer.range)
+            result = result.but(
+                id=env.new_id(), range=0 if op is AluOp.ADD or scalar.smin < 0 else max(pointer.range, 0)
+            )
     if op is AluOp.SUB and kind in (Kind.PACKET, Kind.PACKET_META) and not scalar.is_const and scalar.smin < 0:
         result = result.but(range=0)
     _check_moved(result, kind)
@@ -101,7 +103,10 @@ def _fixed(op: AluOp, pointer: Register, scalar: Scalar) -> Register | None:
     offset = pointer.offset + by
     if not -(1 << 31) <= offset < 1 << 31:
         return None
-    return pointer.but(offset=offset)
+    # What was found to be at the packet's end or beyond is not any more when it is moved back. (Linux 6.18 forgets that:
+    # it takes programs that read where they compared another pointer.)
+    back = by < 0 and pointer.range < 0
+    return pointer.but(offset=offset, range=0) if back else pointer.but(offset=offset)
 
 
 def _check_moved(result: Register, kind: Kind) -> None:

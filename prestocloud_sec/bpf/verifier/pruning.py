@@ -144,12 +144,13 @@ def _register(old: Register, new: Register, names: _Names, precise: bool, exactl
         )
     if kind in (Kind.PACKET, Kind.PACKET_META):
         return (
-            old.range <= new.range
+            (old.range == new.range if old.range < 0 or new.range < 0 else old.range <= new.range)
             and old.offset == new.offset
             and names.match(old.id, new.id)
             and old.number.covers(new.number)
         )
-    return old.same(new) and names.match(old.id, new.id) and names.match(old.reference, new.reference)
+    same_map = old.map is new.map  # equal ones are still two
+    return same_map and old.same(new) and names.match(old.id, new.id) and names.match(old.reference, new.reference)
 
 
 def _slot(old: Slot, new: Slot, names: _Names, precise: bool, exactly: int) -> bool:

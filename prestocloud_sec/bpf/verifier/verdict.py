@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.verifier.paths import PathStep
     from prestocloud_sec.bpf.verifier.profiles import Profile
     from prestocloud_sec.bpf.verifier.state import State
+    from prestocloud_sec.bpf.verifier.witness import NoWitness, Witness
 
 __all__ = ["KernelAnswer", "Verdict"]
 
@@ -86,7 +87,7 @@ class Verdict:
         What would mend it, where that is known.
     processed, states : int
         Instructions gone through on all ways, and states that were kept to compare later ones with.
-    witness : object or None
+    witness : Witness or NoWitness or None
         Where one was asked for: what `prestocloud_sec.bpf.verifier.witness` found, inputs with which the reference
         interpreter really commits the fault, or how far they were looked for.
     kernel : KernelAnswer or None
@@ -127,7 +128,7 @@ class Verdict:
     hint: str
     processed: int
     states: int
-    witness: Any
+    witness: Witness | NoWitness | None
     kernel: KernelAnswer | None
     _again: Callable[[], Environment] | None
     _facts: Facts | None
@@ -284,7 +285,7 @@ class Verdict:
             "processed": self.processed,
             "states": self.states,
             "path": [{"slot": step.slot, "text": step.text, "registers": dict(step.registers)} for step in self.path],
-            "witness": None if self.witness is None else str(self.witness),
+            "witness": None if self.witness is None else self.witness.to_json(),
             "kernel": None if self.kernel is None else self.kernel.to_json(),
         }
 
@@ -313,7 +314,7 @@ class Verdict:
         if self.witness is not None:
             head.append(f"witness: {html.escape(str(self.witness))}")
         rows = [(str(step.slot), step.text, step.known) for step in self.path[-_SHOWN_ROWS:]]
-        return f"<p>{'<br>'.join(head)}</p>" + _table(rows, last=True)
+        return f"<p>{'<br/>'.join(head)}</p>" + _table(rows, last=True)
 
     def _facts_table(self) -> str:
         from prestocloud_sec.bpf.disassembler import line_text

@@ -134,7 +134,7 @@ def verify(
     if witness and not verdict.accepted:
         from prestocloud_sec.bpf.verifier.witness import find_witness
 
-        verdict = verdict.but(witness=find_witness(decoded, verdict, maps=maps))
+        verdict = verdict.but(witness=find_witness(decoded, verdict))
     return verdict
 
 

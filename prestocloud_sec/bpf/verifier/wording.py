@@ -74,13 +74,18 @@ def _unsigned(number: int) -> str:
     return str(number) if number <= _U16_MAX else hex(number)
 
 
+def _told(name: str, number: int) -> int:
+    """Return an end of a range as the kernel compares and prints it: what is long, of 32 bits, has these bits only."""
+    return number & U32 if name in {"smin32", "smax32"} and not _S16_MIN <= number <= _S16_MAX else number
+
+
 def ranges_text(scalar: Scalar) -> str:
     """Return what is known of a number that is not a single one; empty where nothing is.
 
     >>> ranges_text(Scalar.bounded(0, 10))
     'smin=smin32=0,smax=umax=smax32=umax32=10,var_off=(0x0; 0xf)'
     """
-    left = {name: getattr(scalar, name) for name, most in _BOUNDS if getattr(scalar, name) != most}
+    left = {name: _told(name, getattr(scalar, name)) for name, most in _BOUNDS if getattr(scalar, name) != most}
     said = []
     for position, (name, _) in enumerate(_BOUNDS):
         if name not in left:

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Logs of the kernel's form: words by hand, and, where bpf(2) is allowed, each line that the running kernel writes."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import pytest
+
+from prestocloud_sec.bpf import Program, ProgramType, assemble, linux, verify
+from prestocloud_sec.bpf.errors import BpfMisuseError, LoadError
+from prestocloud_sec.bpf.maps.kinds import MapType
+from prestocloud_sec.bpf.verifier.maps import MapSpec
+from prestocloud_sec.bpf.verifier.registers import Kind, Register, known, number
+from prestocloud_sec.bpf.verifier.scalar import Scalar
+from prestocloud_sec.bpf.verifier.state import Frame, Slot, State
+from prestocloud_sec.bpf.verifier.wording import frame_text, instruction_text, ranges_text, register_text, slot_text
+
+XDP = ProgramType.XDP
+FLOWS = MapSpec(MapType.HASH, 4, 8, 2)
+
+CALLS = """
+    r6 = *(u32 *)(r1 + 12)
+    *(u32 *)(r10 - 4) = 0
+    r1 = map[flows] ll
+    r2 = r10
+    r2 += -4
+    call 1
+    if r0 == 0 goto out
+    r1 = *(u64 *)(r0 + 0)
+    lock *(u64 *)(r0 + 0) += r1
+    r7 = r6
+    r7 &= 7
+    r0 += r7
+out:
+    if r6 > 5 goto y
+    r6 = 1
+y:
+    r0 = 1
+    call f
+    r0 = 1
+    r0 += 1
+    r0 += 1
+    r0 += 1
+    r0 += 1
+    r0 += 1
+    r0 += 1
+    if r6 > 5 goto z
+    r0 = 0
+z:
+    exit
+f:
+    r0 = 0
+    exit"""
+SPILLS = """
+    r2 = *(u32 *)(r1 + 0)
+    r3 = *(u32 *)(r1 + 4)
+    r4 = r2
+    r4 += 14
+    r0 = 1
+    if r4 > r3 goto out
+    r0 = 2
+    exit
+out:
+    if r0 == 1 goto x
+    r0 = 2
+x:
+    r6 = r10
+    r6 += -8
+    *(u32 *)(r10 - 4) = r0
+    *(u8 *)(r10 - 12) = r0
+    *(u64 *)(r10 - 24) = r1
+    r0 = *(u8 *)(r2 + 14)
+    exit"""
+NUMBERS = """
+    r7 = *(u32 *)(r1 + 8)
+    r6 = *(u32 *)(r1 + 12)
+    r6 &= 65535
+    r6 += -70000
+    r9 = -5
+    r9 <<= 20
+    w9 s>>= 3
+    r8 = 0x123456789 ll
+    r0 = 0
+    if r6 s> 5 goto g
+    r0 = r6
+    r0 *= 3
+    exit
+g:
+    exit"""
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("scalar", "text"),
+        [
+            (Scalar.unknown(), ""),
+            (Scalar.bounded(0, 10), "smin=smin32=0,smax=umax=smax32=umax32=10,var_off=(0x0; 0xf)"),
+            (Scalar.bounded(0, 0xFFFF_FFFF), "smin=0,smax=umax=0xffffffff,var_off=(0x0; 0xffffffff)"),
+            (Scalar.bounded(11, 0xFFFF_FFFF), "smin=umin=umin32=11,smax=umax=0xffffffff,var_off=(0x0; 0xffffffff)"),
+            (Scalar.bounded(0, 70000), "smin=smin32=0,smax=umax=smax32=umax32=0x11170,var_off=(0x0; 0x1ffff)"),
+        ],
+    )
+    def test_ranges(self, scalar: Scalar, text: str) -> None:
+        assert ranges_text(scalar) == text
+
+    @pytest.mark.parametrize(
+        ("register", "text"),
+        [
+            (known(5), "5"),
+            (known(-32768), "-32768"),
+            (known(-32769), "0xffffffffffff7fff"),
+            (known(32768), "0x8000"),
+            (number(Scalar.unknown()), "scalar()"),
+            (number(Scalar.unknown()).but(id=3, delta=8), "scalar(id=3+8)"),
+            (Register(Kind.STACK, Scalar.const(0), offset=-16), "fp-16"),
+            (Register(Kind.STACK, Scalar.const(0), frame=1), "fp[1]0"),
+            (Register(Kind.PACKET, Scalar.const(0), offset=14, range=-2), "pkt(off=14,r=0xfffffffffffffffe)"),
+            (
+                Register(Kind.MAP_VALUE, Scalar.const(0), nullable=True, id=1, map=FLOWS),
+                "map_value_or_null(id=1,ks=4,vs=8)",
+            ),
+            (Register(Kind.MEMORY, Scalar.const(0), size=8, ring=True, reference=4), "ringbuf_mem(ref_obj_id=4,sz=8)"),
+            (Register(Kind.MEMORY, Scalar.const(4), size=8, read_only=True), "rdonly_mem(sz=8,imm=4)"),
+        ],
+    )
+    def test_registers(self, register: Register, text: str) -> None:
+        assert register_text(register) == text
+
+    @pytest.mark.parametrize(
+        ("kinds", "register", "text"),
+        [
+            (b"\1" * 8, known(7), "7"),
+            (b"\1\1\1\1\0\0\0\0", known(7), "????7"),
+            (b"\0\0\0\0\2\2\2\2", None, "mmmm????"),
+            (b"\3" * 8, None, "00000000"),
+        ],
+    )
+    def test_slots(self, kinds: bytes, register: Register | None, text: str) -> None:
+        assert slot_text(Slot(kinds, register)) == text
+
+    def test_frames(self) -> None:
+        state = State([Frame(0, 0), Frame(1, 5, 3)])
+        state.frames[0].registers[3] = known(1)
+        state.frames[1].stack[-2] = Slot(b"\2" * 8, None)
+        state.references = ((4, 0), (5, 2))
+        assert frame_text(state) == "frame1: R10=fp0 fp-16=mmmmmmmm refs=4,5"
+        assert frame_text(state, 0, registers=[3], slots=[]) == "R3=1"
+
+    @pytest.mark.parametrize(
+        ("line", "text"),
+        [
+            ("w1 s>>= w2", "(cc) w1 s>>= w2"),
+            ("r1 = -r1", "(87) r1 = -r1"),
+            ("r1 = be16 r1", "(dc) r1 = be16 r1"),
+            ("r1 = (s8)r2", "(bf) r1 = (s8)r2"),
+            ("r1 = *(s16 *)(r2 - 4)", "(89) r1 = *(s16 *)(r2 -4)"),
+            ("*(u8 *)(r10 - 1) = 5", "(72) *(u8 *)(r10 -1) = 5"),
+            ("if w1 s< -1 goto +0", "(c6) if w1 s< 0xffffffff goto pc+0"),
+            ("r0 = *(u16 *)skb[12]", "(28) r0 = *(u16 *)skb[12]"),
+            ("r0 = *(u8 *)skb[r3 + 2]", "(50) r0 = *(u8 *)skb[r3 + 2]"),
+            ("r1 = 0x123456789 ll", "(18) r1 = 0x123456789"),
+            ("r3 = atomic_fetch_or((u64 *)(r10 - 8), r3)", "(db) r3 = atomic64_fetch_or((u64 *)(r10 -8), r3)"),
+            ("r3 = xchg_64(r10 - 8, r3)", "(db) r3 = atomic64_xchg((u64 *)(r10 -8), r3)"),
+            ("goto +0", "(05) goto pc+0"),
+            ("may_goto +0", "(e5) may_goto pc+0"),
+            ("exit", "(95) exit"),
+        ],
+    )
+    def test_instructions(self, line: str, text: str) -> None:
+        assert instruction_text(assemble(f"{line}\nexit"), 0) == text
+
+
+class TestShape:
+    def test_of_an_accepted_program_level_1_has_what_it_took(self) -> None:
+        verdict = verify(assemble("r0 = 0\nexit"), type=XDP)
+        assert verdict.log() == (
+            "processed 2 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0\n"
+        )
+
+    def test_of_a_refused_one_the_way(self) -> None:
+        lines = verify(assemble(SPILLS), type=XDP).log(1).splitlines()
+        assert lines[0] == "0: R1=ctx() R10=fp0"
+        assert lines[6].startswith("5: (2d) if r4 > r3 goto pc+2 8: R0=1 R1=ctx() R2=pkt(r=0)")
+        assert lines[7] == "8: (15) if r0 == 0x1 goto pc+1        ; R0=1"
+        assert lines[-3] == "15: (71) r0 = *(u8 *)(r2 +14)"
+
+    @pytest.mark.parametrize("level", [0, 3, -1, "1", None])
+    def test_levels(self, level: object) -> None:
+        with pytest.raises(BpfMisuseError):
+            verify(assemble("r0 = 0\nexit"), type=XDP).log(level)  # type: ignore[arg-type]
+
+    def test_of_what_no_way_was_gone_of(self) -> None:
+        assert verify(b"\xff" * 8, type=XDP).log(2).count("\n") == 2
+        assert "unreachable insn 1" in verify(assemble("exit\nexit"), type=XDP).log(2)
+
+    def test_it_keeps_its_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from prestocloud_sec.bpf.verifier import log
+
+        text = "r6 = 0\nagain:\nr6 += 1\nif r6 < 300 goto again\nr0 = *(u8 *)(r6 + 0)\nexit"
+        whole = verify(assemble(text), type=XDP).log(1)
+        monkeypatch.setattr(log, "_MOST_LINES", 20)
+        cut = verify(assemble(text), type=XDP).log(1)
+        assert whole.endswith(cut[cut.index("\n") + 1 :])
+        assert 20 <= cut.count("\n") <= 43
+
+
+def plain(log: str) -> list[str]:
+    """Return a log without what ours does not have: the kernel's looking back, names of maps, equal identifiers.
+
+    What the kernel tells on a line of its own because it told of looking back before, is put behind its instruction.
+    """
+    lines: list[str] = []
+    for line in log.splitlines():
+        if re.match(r"mark_precise|\(\d+\) (frame|live)|frame \d+: propagating|R\d+ offset is outside", line):
+            continue
+        line = re.sub(r"r(\d) = (0xffff[0-9a-f]{12}|map\[\w+\])", r"r\1 = map", line)
+        line = re.sub(r"\bid=\d+", "id=N", line.replace("map=flows,", "").replace("=P", "="))
+        line = re.sub(r" +; ", " ; ", line).rstrip()
+        if lines and re.match(r"\d+: (frame\d: )?R", line) and re.match(r"\d+: \(", lines[-1]) and ";" not in lines[-1]:
+            lines[-1] += " ; " + line.partition(" ")[2]
+            continue
+        lines.append(line)
+    return lines
+
+
+def kernel_log(program: Program, level: int, maps: list[linux.KernelMap]) -> str:
+    try:
+        with linux.KernelProgram.load(program, type=XDP, license="GPL", maps=maps, log_level=level) as loaded:
+            return loaded.log
+    except LoadError as error:
+        return error.log
+
+
+@pytest.mark.skipif(not linux.available(), reason="bpf(2) is not allowed here")
+class TestKernel:
+    @pytest.mark.parametrize("level", [1, 2])
+    @pytest.mark.parametrize("text", [CALLS, SPILLS, NUMBERS], ids=["calls", "spills", "numbers"])
+    def test_the_kernel_writes_the_same(self, text: str, level: int) -> None:
+        program = assemble(text, type=XDP)
+        ours = plain(verify(program, maps=[FLOWS]).log(level))
+        with linux.KernelMap(MapType.HASH, key_size=4, value_size=8, max_entries=2, name="flows") as flows:
+            theirs = plain(kernel_log(program, level, [flows]))
+        # A way that ends where another was: the kernel does not say what the last instruction before did.
+        shorter = [line.partition(" ; ")[0] for line in ours], [line.partition(" ; ")[0] for line in theirs]
+        assert shorter[0] == shorter[1]
+        assert sum(a != b for a, b in zip(ours, theirs, strict=True)) <= 3
+
+    def test_straight_programs_of_numbers(self) -> None:
+        rng = random.Random(5)
+        for _ in range(40):
+            lines = ["r0 = *(u32 *)(r1 + 12)", "r2 = *(u32 *)(r1 + 16)", "r3 = r2"]
+            for _ in range(rng.randrange(3, 12)):
+                letter = rng.choice("rw")
+                op = rng.choice(["+=", "-=", "*=", "&=", "|=", "^=", "<<=", ">>=", "s>>="])
+                right = str(rng.choice([1, 3, 7, 31])) if "<" in op or ">" in op or rng.random() < 0.5 else f"{letter}2"
+                lines.append(f"{letter}{rng.choice([0, 2, 3])} {op} {right}")
+            program = assemble("\n".join([*lines, "exit"]), type=XDP)
+            assert plain(verify(program).log(2)) == plain(kernel_log(program, 2, []))

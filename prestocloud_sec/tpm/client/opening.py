@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prestocloud_sec.tpm.client.asynchronous import AsyncClient
 from prestocloud_sec.tpm.client.blocking import Client
-from prestocloud_sec.tpm.transport.aio import open_async_transport
 from prestocloud_sec.tpm.transport.uris import open_transport
 
 if TYPE_CHECKING:
+    from prestocloud_sec.tpm.client.asynchronous import AsyncClient
     from prestocloud_sec.tpm.client.protection import Protection
     from prestocloud_sec.tpm.transport.retry import RetryPolicy
     from prestocloud_sec.tpm.transport.timeouts import Timeouts
@@ -80,6 +79,10 @@ async def connect_async(
     retry: RetryPolicy | None = None,
 ) -> AsyncClient:
     """Return a client of a TPM for asyncio; parameters and errors as of `connect`."""
+    # Imported here: asyncio is a third of what the rest takes to import.
+    from prestocloud_sec.tpm.client.asynchronous import AsyncClient
+    from prestocloud_sec.tpm.transport.aio import open_async_transport
+
     transport = await open_async_transport(uri, timeouts=timeouts)
     try:
         return AsyncClient(transport, protect=protect, startup=startup, retry=retry)

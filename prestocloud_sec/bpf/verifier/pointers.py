@@ -103,8 +103,8 @@ def _fixed(op: AluOp, pointer: Register, scalar: Scalar) -> Register | None:
     offset = pointer.offset + by
     if not -(1 << 31) <= offset < 1 << 31:
         return None
-    # What was found to be at the packet's end or beyond is not any more when it is moved back. (Linux 6.18 forgets that:
-    # it takes programs that read where they compared another pointer.)
+    # What was found to be at the packet's end or beyond is not any more when it is moved back. (Linux 6.18 forgets
+    # that: it takes programs that go on where it thinks that they cannot.)
     back = by < 0 and pointer.range < 0
     return pointer.but(offset=offset, range=0) if back else pointer.but(offset=offset)
 

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``prestocloud-sec bpf verify`` and ``verify-corpus``: what they print, for people and machines, and exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from prestocloud_sec.bpf import linux
+from tests.bpf.verifier.test_corpus import BAD, GOOD, document, entry
+from tests.test_cli import answer, call, refused
+
+BEYOND = "r2 = *(u32 *)(r1 + 0); r0 = *(u8 *)(r2 + 1); exit"
+COUNT = (
+    "*(u32 *)(r10 - 4) = 0; r1 = map[seen] ll; r2 = r10; r2 += -4; call 1; "
+    "if r0 == 0 goto +1; r1 = *(u64 *)(r0 + 0); r0 = 2; exit"
+)
+
+
+class TestVerify:
+    def test_accepted(self) -> None:
+        done = call("bpf", "verify", "r0 = 0; exit")
+        assert (done.exit_code, done.stderr) == (0, "")
+        assert done.stdout.startswith("accepted: 2 instructions")
+
+    def test_refused(self) -> None:
+        done = call("bpf", "verify", BEYOND, "--type", "xdp")
+        assert (done.exit_code, done.stderr) == (1, "")
+        assert "refused [EACCES]: instruction 1" in done.stdout
+        assert "to mend it" in done.stdout
+        assert "R2=pkt(r=0)" in done.stdout
+
+    def test_for_machines(self) -> None:
+        told = answer("bpf", "verify", "r0 = 0; exit", "--type", "xdp", "--log", "2")
+        assert (told["accepted"], told["type"], told["rule"], told["path"]) == (True, "xdp", None, [])
+        assert "0: (b7) r0 = 0" in told["log"]
+        done = call("bpf", "verify", BEYOND, "--type", "xdp", "--json")
+        assert done.exit_code == 1
+        told = json.loads(done.stdout)
+        assert (told["accepted"], told["rule"], told["errno"], told["slot"]) == (False, "PACKET", "EACCES", 1)
+
+    def test_a_log_as_the_kernel_writes_it(self) -> None:
+        lines = call("bpf", "verify", BEYOND, "--type", "xdp", "--log", "1").stdout.splitlines()
+        assert lines[0] == "0: R1=ctx() R10=fp0"
+        assert lines[2] == "1: (71) r0 = *(u8 *)(r2 +1)"
+        assert lines[4].startswith("processed 2 insns (limit 1000000)")
+
+    def test_options(self) -> None:
+        assert call("bpf", "verify", COUNT, "--map", "seen=hash,4,8,2").exit_code == 0
+        assert call("bpf", "verify", COUNT, "--map", "seen=hash,4,4,2").exit_code == 1
+        assert call("bpf", "verify", COUNT).exit_code == 1
+        loop = "r0 = 3; r0 += -1; if r0 != 0 goto -2; exit"
+        assert call("bpf", "verify", loop).exit_code == 0
+        assert "back-edge" in call("bpf", "verify", loop, "--profile", "linux-4.11").stdout
+        assert call("bpf", "verify", "r0 = r10; exit").exit_code == 0
+        assert call("bpf", "verify", "r0 = r10; exit", "--unprivileged").exit_code == 1
+        assert call("bpf", "verify", "r0 = 3; exit", "--type", "cgroup_skb").exit_code == 1
+        assert call("bpf", "verify", "r0 = 3; exit", "--type", "cgroup_skb", "--attach", "1").exit_code == 0
+        assert call("bpf", "verify", "--classic", "ldh [12]; ret a").exit_code == 0
+
+    def test_a_witness(self) -> None:
+        told = json.loads(call("bpf", "verify", BEYOND, "--type", "xdp", "--witness", "--json").stdout)
+        assert told["witness"]["instruction"] == 1
+
+    @pytest.mark.skipif(not linux.available(), reason="bpf(2) is not allowed here")
+    def test_beside_the_kernel(self) -> None:
+        assert "the running kernel: accepts it (as here)" in call("bpf", "verify", "r0 = 0; exit", "--kernel").stdout
+        told = json.loads(call("bpf", "verify", BEYOND, "--type", "xdp", "--kernel", "--json").stdout)
+        assert (told["kernel"]["agrees"], told["kernel"]["errno"]) == (True, "EACCES")
+
+    def test_misused(self) -> None:
+        refused(2, "bpf", "verify", "r0 = 0; exit", "--type", "raw")
+        refused(2, "bpf", "verify", "r0 = 0; exit", "--log", "3")
+        refused(2, "bpf", "verify", "r0 = 0; exit", "--profile", "linux-2.6")
+        refused(2, "bpf", "verify")
+        refused(1, "bpf", "verify", "nonsense")
+        refused(1, "bpf", "verify", "ff" * 8)
+
+
+class TestCorpus:
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> str:
+        tests = [
+            entry("good", GOOD, "ACCEPT"),
+            entry("bad", BAD, "REJECT", "EACCES"),
+            entry("too good", GOOD, "REJECT", "EPERM"),
+            entry("too bad", BAD, "ACCEPT"),
+            entry("skipped", BAD, "SKIP"),
+        ]
+        path = tmp_path / "corpus.json"
+        path.write_text(json.dumps(document(*tests)))
+        return str(path)
+
+    def test_for_machines(self, file: str) -> None:
+        assert answer("bpf", "verify-corpus", file) == {
+            "compared": 4,
+            "agree": 2,
+            "false_accept": [{"name": "too good", "errno": "EPERM"}],
+            "false_reject": [{"name": "too bad"}],
+            "witness": {"unsafe": 0, "confirmed": 0},
+        }
+        assert answer("bpf", "verify-corpus", file, "--witness")["witness"] == {"unsafe": 1, "confirmed": 1}
+
+    def test_for_people(self, file: str) -> None:
+        done = call("bpf", "verify-corpus", file, "--witness", "--progress")
+        assert done.exit_code == 0
+        rows = [line.split("  ") for line in done.stdout.splitlines()]
+        assert [(row[0], row[-1].strip()) for row in rows] == [
+            ("compared", "4"),
+            ("agree", "2"),
+            ("accepted, the kernel refuses", "too good [EPERM]"),
+            ("refused, the kernel accepts", "too bad"),
+            ("witnesses", "1 confirmed of 1"),
+        ]
+        assert "4/4" in done.stderr
+
+    def test_broken(self, tmp_path: Path) -> None:
+        broken = tmp_path / "broken.json"
+        broken.write_text('{"tests": [5]}')
+        assert "test 0" in refused(1, "bpf", "verify-corpus", str(broken))
+        refused(1, "bpf", "verify-corpus", str(tmp_path / "none.json"))
+        refused(1, "bpf", "verify-corpus", str(tmp_path))
+        refused(2, "bpf", "verify-corpus")

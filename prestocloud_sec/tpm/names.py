@@ -7,7 +7,7 @@ front of it. Whatever has no public area is called by its handle. A Qualified Na
 
 from __future__ import annotations
 
-from prestocloud_sec.tpm.codec.admit import octets
+from prestocloud_sec.tpm._given import octets
 from prestocloud_sec.tpm.errors import TpmMisuseError
 from prestocloud_sec.tpm.hashes import hash_of
 from prestocloud_sec.tpm.spec.constants import TPM_ALG_ID, TPM_HT

@@ -11,23 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from prestocloud_sec.errors import MisuseError
+from prestocloud_sec.tpm._given import octets
 from prestocloud_sec.tpm.codec.fields import Array, Blob, Box, Choice, Digest, Field, Kind, Nested, Scalar, layout_of
 from prestocloud_sec.tpm.errors import TpmMisuseError
 from prestocloud_sec.tpm.spec.declare import Declared
-from prestocloud_sec.wire import items_of, shown, view_of, whole
+from prestocloud_sec.wire import items_of, shown, whole
 
-__all__ = ["admit", "admit_all", "octets"]
-
-
-def octets(data: Any, where: str) -> bytes:
-    """Return `data` as bytes; TpmMisuseError unless it is bytes-like."""
-    if type(data) is bytes:
-        return data
-    try:
-        return bytes(view_of(data, name=where))
-    except MisuseError as error:
-        raise TpmMisuseError(error.what, where=error.where, expected=error.expected, hint=error.hint) from error
+__all__ = ["admit", "admit_all"]
 
 
 def admit_all(cls: type[Declared], values: Mapping[str, Any]) -> list[Any]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from prestocloud_sec.tpm.codec.admit import octets
+from prestocloud_sec.tpm._given import octets
 from prestocloud_sec.tpm.codec.fields import layout_of
 from prestocloud_sec.tpm.codec.walk import Cursor, build, decode_fields
 from prestocloud_sec.tpm.errors import Tpm12Error, TpmFormatError, TpmMisuseError, TpmTruncatedError

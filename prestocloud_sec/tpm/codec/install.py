@@ -12,7 +12,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from prestocloud_sec.tpm.codec.admit import admit, octets
+from prestocloud_sec.tpm._given import octets
+from prestocloud_sec.tpm.codec.admit import admit
 from prestocloud_sec.tpm.codec.fields import Blob, Box, layout_of
 from prestocloud_sec.tpm.codec.generate.decoder import write_decoder
 from prestocloud_sec.tpm.codec.generate.encoder import write_encoder

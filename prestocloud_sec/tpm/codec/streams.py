@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from prestocloud_sec.tpm.codec.admit import octets
+from prestocloud_sec.tpm._given import octets
 from prestocloud_sec.tpm.codec.pcap import conversations, is_capture
 from prestocloud_sec.tpm.codec.tree import Decoded, decode_command, decode_response
 from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError, TpmTruncatedError

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
+from prestocloud_sec.tpm._given import octets
 from prestocloud_sec.tpm._secrets import flag
-from prestocloud_sec.tpm.codec.admit import octets
 from prestocloud_sec.tpm.codec.fields import Blob, Field, Layout, Scalar, layout_of
 from prestocloud_sec.tpm.codec.frame import CommandFrame, ResponseFrame
 from prestocloud_sec.tpm.codec.nodes import Node, group, inside, node_of, number_text, plain

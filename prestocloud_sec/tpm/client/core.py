@@ -22,57 +22,37 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from prestocloud_sec.tpm.client.calls import Call, Exchanging, Passwords, SingleCall
 from prestocloud_sec.tpm.client.changes import CHANGES, Done
 from prestocloud_sec.tpm.client.entities import Entity, Registry
 from prestocloud_sec.tpm.client.frames import code_of, plain, refusal, split
-from prestocloud_sec.tpm.client.handles import AsyncSessionHandle, SessionHandle, Transient
-from prestocloud_sec.tpm.client.plan import OK, PLANS, Plan, plan_of
+from prestocloud_sec.tpm.client.handles import Transient
+from prestocloud_sec.tpm.client.plan import OK, PLANS, Plan, kinds_given, plan_of
 from prestocloud_sec.tpm.client.remedies import reconcile, remedied
 from prestocloud_sec.tpm.client.residence import Residence, Steps, asked
+from prestocloud_sec.tpm.client.uses import SessionLike, Sessions, listed, uses_of
 from prestocloud_sec.tpm.errors import InitializeError, TpmFormatError, TpmMisuseError, TpmResponseError
 from prestocloud_sec.tpm.session import (
-    MOST_SESSIONS,
-    PASSWORD,
-    PasswordAuthorization,
     Session,
     SessionState,
     Use,
     authorize,
 )
 from prestocloud_sec.tpm.spec.commands import FlushContext, NV_ReadPublic, NV_ReadPublic2, ReadPublic, Startup
-from prestocloud_sec.tpm.spec.constants import TPM_CC, TPM_HT, TPM_RH, TPM_SE, TPM_SU
-from prestocloud_sec.wire import items_of
+from prestocloud_sec.tpm.spec.constants import TPM_CC, TPM_HT, TPM_RH, TPM_SU
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm._secrets import Random
     from prestocloud_sec.tpm.client.protection import Protection
     from prestocloud_sec.tpm.session import SessionStart
 
-    SessionLike: TypeAlias = Transient[Any] | Session | Use | PasswordAuthorization
-
 __all__ = ["Answered", "Core", "Sessions", "listed"]
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-
-Sessions: TypeAlias = "Sequence[SessionLike] | None"
-"""The sessions of a command, in order: the first ones authorize its handles, further ones encrypt or audit. None lets
-the client choose; handles for which no session is left are authorized by password."""
-
-
-def listed(sessions: Sessions) -> Sessions:
-    """Return the caller's sessions as a sequence that can be gone through again.
-
-    A command may have to be put together more than once. An iterator would be empty by then, and the command go with a
-    password in the place of the session.
-    """
-    if sessions is None or type(sessions) is tuple or type(sessions) is list:
-        return sessions
-    return tuple(items_of(sessions, "sessions", "sessions", error=TpmMisuseError))
 
 
 class Answered(Protocol[R_co]):
@@ -200,7 +180,7 @@ class Core:
                 return call
         entities = tuple([self.registry.of(number) for number in plan.handles(command)])
         if sessions is not None:
-            uses = self._given(plan, sessions)
+            uses = uses_of(plan, sessions)
         elif self.protection is not None and plan.takes_sessions:
             chosen = self.protection.choose(plan, entities)
             if chosen is None:
@@ -300,7 +280,7 @@ class Core:
             return plan.nothing
         entities = tuple([self.registry.of(number) for number in numbers])
         if sessions is not None:
-            uses = self._given(plan, sessions)
+            uses = uses_of(plan, sessions)
         elif self.protection is not None and plan.takes_sessions:
             uses = yield from self.protection.prepare(self, plan, entities)
         else:
@@ -329,28 +309,6 @@ class Core:
         values = [entity.auth for entity in entities[:auths]]
         return authorize(plan.code, known, parameters, uses, values, encryptable=plan.encryptable)
 
-    def _given(self, plan: Plan, sessions: Sequence[SessionLike]) -> tuple[Use, ...]:
-        """Return what the caller gave as sessions, with a password for each handle that none is left for."""
-        uses = []
-        for given in sessions:
-            if isinstance(given, Use):
-                uses.append(given)
-                continue
-            found = given.session if isinstance(given, SessionHandle | AsyncSessionHandle) else given
-            if not isinstance(found, Session | PasswordAuthorization):
-                raise TpmMisuseError(
-                    f"a {type(given).__name__}", where="sessions", expected="sessions, PASSWORD, or what use() makes"
-                )
-            uses.append(found.default)
-        if len(uses) < plan.auths:
-            uses += [PASSWORD.default] * (plan.auths - len(uses))
-        if uses and not plan.takes_sessions:
-            name = plan.command.__name__
-            raise TpmMisuseError(f"{name} takes no sessions", where="sessions", expected="none")
-        if len(uses) > MOST_SESSIONS:
-            raise TpmMisuseError(f"{len(uses)} sessions", where="sessions", expected=f"at most {MOST_SESSIONS}")
-        return tuple(uses)
-
     def _sessions_of(self, uses: tuple[Use, ...]) -> tuple[Entity, ...]:
         """Return those sessions that are in the registry; of others the caller has to see that they are loaded."""
         found = []
@@ -369,7 +327,7 @@ class Core:
         hierarchy, say, and of its authorization value.
         """
         plan = call.plan
-        kinds = _GIVEN.get(plan.code, _OBJECTS)(call.command)
+        kinds = kinds_given(call.command)
         if handle >> 24 not in kinds:
             where, expected = f"response to {plan.command.__name__}", " or ".join(f"{kind:02x}xxxxxx" for kind in kinds)
             raise TpmFormatError(f"0x{handle:08x}", where=where, offset=10, expected=expected)
@@ -490,17 +448,6 @@ _FLUSH = int(TPM_CC.FlushContext)
 
 _PUBLIC: dict[int, Any] = {TPM_HT.TRANSIENT: ReadPublic, TPM_HT.PERSISTENT: ReadPublic, TPM_HT.NV_INDEX: NV_ReadPublic}
 """Which command reads the public area of what has one, by the type of its handle."""
-
-_Kinds: TypeAlias = Callable[[Any], tuple[int, ...]]
-_OBJECTS: _Kinds = lambda _: (TPM_HT.TRANSIENT,)  # noqa: E731
-
-_GIVEN: Mapping[int, _Kinds] = {
-    TPM_CC.ContextLoad: lambda _: (TPM_HT.TRANSIENT, TPM_HT.HMAC_SESSION, TPM_HT.POLICY_SESSION),
-    TPM_CC.StartAuthSession: lambda command: (
-        TPM_HT.HMAC_SESSION if command.sessionType == TPM_SE.HMAC else TPM_HT.POLICY_SESSION,
-    ),
-}
-"""The types of the handles that commands give out, where they are not those of objects."""
 
 _ABSENT = frozenset({0x084, 0x08B, *range(0x910, 0x917)})
 """Base codes that say that there is nothing to flush: VALUE, HANDLE, REFERENCE_H0 to H6."""

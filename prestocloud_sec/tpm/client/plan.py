@@ -7,7 +7,7 @@ which a command is put together and a response taken apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from struct import Struct
 from typing import Any
@@ -15,10 +15,11 @@ from typing import Any
 from prestocloud_sec.tpm.client.changes import is_tracked
 from prestocloud_sec.tpm.errors import TpmMisuseError
 from prestocloud_sec.tpm.session.changes import AFTER
+from prestocloud_sec.tpm.spec.constants import TPM_CC, TPM_HT, TPM_SE
 from prestocloud_sec.tpm.spec.declare import Command, SessionUse
 from prestocloud_sec.wire import shown
 
-__all__ = ["HEAD", "NO_SESSIONS", "OK", "SESSIONS", "Plan", "plan_of"]
+__all__ = ["HEAD", "NO_SESSIONS", "OK", "SESSIONS", "Plan", "kinds_given", "plan_of"]
 
 HEAD = Struct(">HII")
 """Tag, size and code: the beginning of every command and every response (Part 1, clause 18)."""
@@ -155,3 +156,18 @@ def plan_of(command: object) -> Plan:
         kind = type(command)
         plan = PLANS[kind] = Plan(kind, tracked=is_tracked(kind))
     return plan
+
+
+_GIVEN: Mapping[int, Callable[[Any], tuple[int, ...]]] = {
+    TPM_CC.ContextLoad: lambda _: (TPM_HT.TRANSIENT, TPM_HT.HMAC_SESSION, TPM_HT.POLICY_SESSION),
+    TPM_CC.StartAuthSession: lambda command: (
+        TPM_HT.HMAC_SESSION if command.sessionType == TPM_SE.HMAC else TPM_HT.POLICY_SESSION,
+    ),
+}
+"""The types of the handles that commands give out, where they are not those of objects."""
+
+
+def kinds_given(command: Any) -> tuple[int, ...]:
+    """Return the types (TPM_HT) that the handle in the response to a command can have."""
+    given = _GIVEN.get(command.code)
+    return (TPM_HT.TRANSIENT,) if given is None else given(command)

@@ -17,31 +17,30 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.padding import calculate_max_pss_salt_length
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PSS, PKCS1v15, calculate_max_pss_salt_length
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from prestocloud_sec.tpm._given import instance, octets
 from prestocloud_sec.tpm._secrets import KeepsSecrets
 from prestocloud_sec.tpm.client.handles import Handle, Object, PersistentObject
 from prestocloud_sec.tpm.errors import TpmMisuseError
-from prestocloud_sec.tpm.hashes import HASHES, HashAlgorithm
+from prestocloud_sec.tpm.hashes import HashAlgorithm
 from prestocloud_sec.tpm.names import name_of
 from prestocloud_sec.tpm.policy.policy import Policy
 from prestocloud_sec.tpm.public_keys import public_key_of
 from prestocloud_sec.tpm.signatures import signature_to_plain
 from prestocloud_sec.tpm.spec.attributes import TPMA_OBJECT
 from prestocloud_sec.tpm.spec.constants import TPM_ALG_ID, TPM_RH, TPM_ST
-from prestocloud_sec.tpm.spec.structures.basic import TPMS_EMPTY, TPMT_TK_HASHCHECK
+from prestocloud_sec.tpm.spec.structures.basic import TPMT_TK_HASHCHECK
 from prestocloud_sec.tpm.spec.structures.objects import TPMT_PUBLIC
 from prestocloud_sec.tpm.spec.structures.schemes import (
     TPMS_ECC_POINT,
     TPMS_SCHEME_HASH,
-    TPMT_RSA_DECRYPT,
     TPMT_SIG_SCHEME,
 )
 from prestocloud_sec.tpm.use._doing import client_of, handle_of, secret_session
+from prestocloud_sec.tpm.use._paddings import check_mgf, decryption_of, plain_hash, row_of
 from prestocloud_sec.tpm.use.crypto import hash_data
 from prestocloud_sec.tpm.use.objects import persist, srk
 from prestocloud_sec.tpm.use.policies import Signer, policy_session
@@ -54,9 +53,6 @@ if TYPE_CHECKING:
 __all__ = ["EccKey", "RsaKey", "TpmKey"]
 
 ALG = TPM_ALG_ID
-
-_HASHES: dict[str, HashAlgorithm] = {row.name.replace("_", "-"): row for row in HASHES}
-"""Hash algorithms by what pyca/cryptography calls them."""
 
 _NO_TICKET = TPMT_TK_HASHCHECK(TPM_ST.HASHCHECK, TPM_RH.NULL, b"")
 
@@ -163,12 +159,12 @@ class TpmKey(KeepsSecrets):
     def _digest(self, data: Any, algorithm: Any) -> tuple[HashAlgorithm, bytes, TPMT_TK_HASHCHECK]:
         if isinstance(algorithm, Prehashed):
             inner = algorithm._algorithm  # there is no other way to it
-            row = _row(inner)
+            row = row_of(inner)
             if self._is_restricted:
                 expected = "the data, which the TPM has to hash itself"
                 raise TpmMisuseError("a digest, and the key is restricted", where="data", expected=expected)
             return row, octets(data, "data", row.size), _NO_TICKET
-        row, raw = _row(algorithm), octets(data, "data")
+        row, raw = row_of(algorithm), octets(data, "data")
         if self._is_restricted:
             digest, ticket = hash_data(self.client, raw, row)
             return row, digest, ticket
@@ -205,6 +201,8 @@ class TpmKey(KeepsSecrets):
 class RsaKey(TpmKey, rsa.RSAPrivateKey):
     """An RSA key of a TPM.
 
+    >>> from cryptography.hazmat.primitives import hashes
+    >>> from cryptography.hazmat.primitives.asymmetric import padding
     >>> from prestocloud_sec.tpm import connect, create_key
     >>> with connect("embedded:") as client, create_key(client, "rsa") as key:
     ...     signature = key.sign(b"a message", padding.PKCS1v15(), hashes.SHA256())
@@ -241,13 +239,13 @@ class RsaKey(TpmKey, rsa.RSAPrivateKey):
         TpmResponseError
             If the TPM refuses.
         """
-        if isinstance(padding, _pkcs1v15):
+        if isinstance(padding, PKCS1v15):
             return self._sign(data, algorithm, ALG.RSASSA)
-        if not isinstance(padding, _pss):
+        if not isinstance(padding, PSS):
             raise TpmMisuseError(shown(padding), where="padding", expected="PKCS1v15 or PSS")
-        _check_mgf(padding, _row(_plain_hash(algorithm)))
+        check_mgf(padding, row_of(plain_hash(algorithm)))
         made = self._sign(data, algorithm, ALG.RSAPSS)
-        if padding._salt_length is not _pss.AUTO:
+        if padding._salt_length is not PSS.AUTO:
             self._check_salt(made, data, padding, algorithm)
         return made
 
@@ -255,14 +253,14 @@ class RsaKey(TpmKey, rsa.RSAPrivateKey):
         """Refuse a salt of another length than was wanted: whoever verifies may insist on it."""
         from cryptography.exceptions import InvalidSignature
 
-        plain = _plain_hash(algorithm)
+        plain = plain_hash(algorithm)
         wanted: Any = padding._salt_length
-        if wanted is _pss.DIGEST_LENGTH:
+        if wanted is PSS.DIGEST_LENGTH:
             wanted = plain.digest_size
-        elif wanted is _pss.MAX_LENGTH:  # which OpenSSL takes for any length, where it verifies
+        elif wanted is PSS.MAX_LENGTH:  # which OpenSSL takes for any length, where it verifies
             wanted = calculate_max_pss_salt_length(self.public_key(), plain)
         try:
-            self.public_key().verify(signature, data, _pss(padding._mgf, wanted), algorithm)
+            self.public_key().verify(signature, data, PSS(padding._mgf, wanted), algorithm)
         except InvalidSignature:
             hint = "give PSS.AUTO to take what it chooses"
             raise TpmMisuseError("the TPM's salt has another length", where="padding", hint=hint) from None
@@ -284,7 +282,7 @@ class RsaKey(TpmKey, rsa.RSAPrivateKey):
         TpmResponseError
             If the TPM refuses; it does where the padding is wrong.
         """
-        scheme, label = _decryption_of(padding)
+        scheme, label = decryption_of(padding)
         raw = octets(ciphertext, "ciphertext", self.key_size // 8)
         with self._secretly() as sessions:
             return self.client.rsa_decrypt(self.handle, raw, scheme, label, sessions=sessions)
@@ -293,6 +291,8 @@ class RsaKey(TpmKey, rsa.RSAPrivateKey):
 class EccKey(TpmKey, ec.EllipticCurvePrivateKey):
     """An ECC key of a TPM.
 
+    >>> from cryptography.hazmat.primitives import hashes
+    >>> from cryptography.hazmat.primitives.asymmetric import ec
     >>> from prestocloud_sec.tpm import connect, create_key
     >>> with connect("embedded:") as client, create_key(client) as key:
     ...     signature = key.sign(b"a message", ec.ECDSA(hashes.SHA256()))
@@ -371,37 +371,5 @@ class EccKey(TpmKey, ec.EllipticCurvePrivateKey):
         return agreed.rjust(size, b"\0")
 
 
-_pkcs1v15, _pss, _oaep = padding.PKCS1v15, padding.PSS, padding.OAEP
-
-
 def _held(choices: Iterable[int | str]) -> tuple[int | str, ...]:
     return tuple(items_of(choices, "choices", "numbers or labels", error=TpmMisuseError))
-
-
-def _plain_hash(algorithm: Any) -> Any:
-    return algorithm._algorithm if isinstance(algorithm, Prehashed) else algorithm
-
-
-def _row(algorithm: Any) -> HashAlgorithm:
-    row = _HASHES.get(algorithm.name) if isinstance(algorithm, hashes.HashAlgorithm) else None
-    if row is None:
-        raise TpmMisuseError(shown(algorithm), where="algorithm", expected=f"one of {', '.join(_HASHES)}")
-    return row
-
-
-def _check_mgf(padding: Any, row: HashAlgorithm) -> None:
-    if _row(padding._mgf._algorithm) is not row:
-        raise TpmMisuseError("MGF1 with another hash", where="padding", expected=f"{row.name}, as a TPM has it")
-
-
-def _decryption_of(padding: Any) -> tuple[TPMT_RSA_DECRYPT, bytes]:
-    if isinstance(padding, _pkcs1v15):
-        return TPMT_RSA_DECRYPT(ALG.RSAES, TPMS_EMPTY()), b""
-    if not isinstance(padding, _oaep):
-        raise TpmMisuseError(shown(padding), where="padding", expected="OAEP or PKCS1v15")
-    row = _row(padding._algorithm)
-    _check_mgf(padding, row)
-    label = padding._label or b""
-    if label and label[-1]:
-        raise TpmMisuseError("a label", where="padding", expected="one that ends with a zero byte, or none")
-    return TPMT_RSA_DECRYPT(ALG.OAEP, TPMS_SCHEME_HASH(ALG(row.id))), label

@@ -6,10 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from prestocloud_sec.tpm._given import octets
-from prestocloud_sec.tpm.errors import (
-    NvUninitializedError,
-    TpmMisuseError,
-)
+from prestocloud_sec.tpm.errors import NvUninitializedError, TpmMisuseError
 from prestocloud_sec.tpm.hashes import HashName, hash_of
 from prestocloud_sec.tpm.policy import Policy, Step
 from prestocloud_sec.tpm.spec.constants import TPM_NT
@@ -24,17 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["NvBits", "NvCounter", "NvExtend"]
 
 
-class NvCounter(NvSpace):
-    """A number that only counts up, whatever is restored or defined anew.
-
-    >>> from prestocloud_sec.tpm import connect
-    >>> with connect("embedded:") as client:
-    ...     counter = NvCounter.define(client, 0x01500001)
-    ...     counter.value, counter.increment(), counter.increment()
-    (None, 1, 2)
-    """
-
-    _TYPE = TPM_NT.COUNTER
+class _NvWord(NvSpace):
+    """An index that holds one big-endian number of eight bytes."""
 
     @classmethod
     def define(
@@ -52,6 +40,19 @@ class NvCounter(NvSpace):
         """Define an index; parameters and errors as of `NvData.define`."""
         attributes = usual_attributes(password, policy, lock, owner=owner)
         return cls._define(client, index, WORD, attributes, password, policy, hash, options)
+
+
+class NvCounter(_NvWord):
+    """A number that only counts up, whatever is restored or defined anew.
+
+    >>> from prestocloud_sec.tpm import connect
+    >>> with connect("embedded:") as client:
+    ...     counter = NvCounter.define(client, 0x01500001)
+    ...     counter.value, counter.increment(), counter.increment()
+    (None, 1, 2)
+    """
+
+    _TYPE = TPM_NT.COUNTER
 
     @property
     def value(self) -> int | None:
@@ -65,7 +66,7 @@ class NvCounter(NvSpace):
         return int.from_bytes(self._read(), "big")
 
 
-class NvBits(NvSpace):
+class NvBits(_NvWord):
     """64 bits that can be set, and never cleared: what is over and done with.
 
     >>> from prestocloud_sec.tpm import connect
@@ -76,23 +77,6 @@ class NvBits(NvSpace):
     """
 
     _TYPE = TPM_NT.BITS
-
-    @classmethod
-    def define(
-        cls,
-        client: Client,
-        index: int,
-        *,
-        password: AuthValueLike = b"",
-        policy: Policy | Step | None = None,
-        owner: bool = False,
-        lock: str | None = None,
-        hash: HashName = "sha256",
-        **options: Any,
-    ) -> Self:
-        """Define an index; parameters and errors as of `NvData.define`."""
-        attributes = usual_attributes(password, policy, lock, owner=owner)
-        return cls._define(client, index, WORD, attributes, password, policy, hash, options)
 
     @property
     def value(self) -> int | None:

@@ -102,7 +102,7 @@ class TestExplain:
     def test_what_is_at_fault_has_a_name(self) -> None:
         told = answer("tpm", "explain", "0x1d5", "--command", "TPM2_Create")
         assert (told["parameter"], told["culprit"]) == (1, "inSensitive")
-        assert "inSensitive" in call("tpm", "explain", "0x1d5", "--command", "Create").stdout
+        assert "inSensitive" in call("tpm", "explain", "0x1d5", "--command", "create").stdout
 
     @pytest.mark.parametrize("text", ["", "x", "4294967296", "1e3", "98e", "\x1b[31m"])
     def test_what_is_no_code(self, text: str) -> None:

@@ -90,9 +90,11 @@ def explain(rc: str, command: str | None, as_json: bool) -> None:
     from prestocloud_sec.tpm.spec.commands import COMMANDS_BY_NAME
 
     if command is not None:
-        command = command.removeprefix("TPM2_").removeprefix("TPM_CC_")
-        if command not in COMMANDS_BY_NAME:
+        wanted = command.upper().removeprefix("TPM2_").removeprefix("TPM_CC_")
+        found_name = next((name for name in COMMANDS_BY_NAME if name.upper() == wanted), None)
+        if found_name is None:
             raise InputError(f"no command {shown(command)}", where="--command", expected="a name such as Unseal")
+        command = found_name
     found = explained(_code_of(rc), command)
     if as_json:
         print(json.dumps(_fields_of(found)))

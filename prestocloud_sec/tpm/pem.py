@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
 from prestocloud_sec.tpm._given import octets
 from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError, TpmUnavailableError
@@ -77,6 +77,9 @@ def key_from(key: KeyLike, where: str = "key") -> tuple[PublicKey, TPMT_PUBLIC |
         return key, None
     if isinstance(key, TPMT_PUBLIC):
         return public_key_of(key), key
+    if isinstance(key, RSAPrivateKey | EllipticCurvePrivateKey):
+        expected = "a public area, a public key of RSA or ECC, or PEM"
+        raise TpmMisuseError(type(key).__name__, where=where, expected=expected, hint="give its public_key()")
     raw = key.encode("utf-8", "replace") if isinstance(key, str) else octets(key, where)
     if isinstance(key, str) or raw.lstrip().startswith(_PEM_MARK):
         return _from_pem(raw, where), None

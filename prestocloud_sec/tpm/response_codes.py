@@ -240,13 +240,13 @@ class ResponseCode:
         return f"TPM_RC_SUCCESS: {self.words}" if self.kind == "success" else str(self.error())
 
 
-def explain(rc: int, command: type[Command] | int | str | None = None) -> ResponseCode:
+def explain(rc: int | str, command: type[Command] | int | str | None = None) -> ResponseCode:
     """Take a response code apart.
 
     Parameters
     ----------
-    rc : int
-        The code.
+    rc : int or str
+        The code, or its name: ``"BAD_AUTH"``, ``"TPM_RC_BAD_AUTH"``.
     command : type, int or str, optional
         The command that it answers: its declaration, its code or its name. With it the parameter or handle at fault has
         a name.
@@ -254,9 +254,9 @@ def explain(rc: int, command: type[Command] | int | str | None = None) -> Respon
     Raises
     ------
     TpmMisuseError
-        If `rc` is not an integer of 32 bits, or `command` none of these.
+        If `rc` is neither an integer of 32 bits nor such a name, or `command` none of these.
     """
-    number = whole(rc, "rc", 0, 0xFFFFFFFF, error=TpmMisuseError)
+    number = _named(rc) if isinstance(rc, str) else whole(rc, "rc", 0, 0xFFFFFFFF, error=TpmMisuseError)
     known, title = _command(command)
     layer, code = number >> 16 & 0xFF, number & 0xFFFF
     if code & 0x80:
@@ -321,6 +321,13 @@ def _format_1(number: int, code: int, layer: int, known: type[Command] | None, t
     return ResponseCode(
         number, _base(base), name, words, "error", title, parameter, handle, session, culprit, layer, hint
     )
+
+
+def _named(text: str) -> int:
+    name = text.upper().removeprefix("TPM_RC_")
+    if name not in TPM_RC.__members__:
+        raise TpmMisuseError(shown(text), where="rc", expected="a number of 32 bits, or a name such as BAD_AUTH")
+    return int(TPM_RC[name])
 
 
 def _command(command: object) -> tuple[type[Command] | None, str | None]:

@@ -5,11 +5,12 @@ On the wire a selection is a list; each element names a bank and has a bit map, 
 ``n / 8``. The order of the list matters: values are hashed in that order, and by ascending number within a bank.
 
 Sources: TPM 2.0 Library, Part 2, 10.5.1, 10.6.2 and 10.9.7 (TPML_PCR_SELECTION); Part 3, 18.4 (the digest of a quote).
-The text is that of tpm2-tools: ``sha1:0,1,2+sha256:all``.
+The text is that of tpm2-tools, ``sha1:0,1,2+sha256:all``, and ranges besides: ``sha256:0-7,16``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -34,6 +35,7 @@ _PCRS = 24
 _LEAST_BYTES = 3
 _MOST_BYTES = 32  # of a bit map; TPM 2.0 Library has 4
 _MOST_ROWS = 64
+_RANGE = re.compile(r"([0-9]{1,2})(?:-([0-9]{1,2}))?")
 
 
 def __getattr__(name: str) -> object:
@@ -80,7 +82,8 @@ class PcrSelection:
         Parameters
         ----------
         selection : PcrSelection, str, mapping, or iterable of TPMS_PCR_SELECTION
-            Text as tpm2-tools take it, or a mapping from banks to PCR numbers, or the list of the specification.
+            Text as tpm2-tools take it, also with ranges (``"sha256:0-7"``), or a mapping from banks to PCR numbers,
+            or the list of the specification.
 
         Raises
         ------
@@ -238,6 +241,12 @@ def _parsed(part: str) -> tuple[int, bytes]:
         return bank, _bitmap(range(_PCRS), "selection")
     if words in (["none"], [""]):
         return bank, bytes(_LEAST_BYTES)
-    if not all(word.isascii() and word.isdigit() and len(word) <= 2 for word in words):
-        raise TpmMisuseError(shown(part), where="selection", expected=f"numbers from 0 to {_PCRS - 1}, or all")
-    return bank, _bitmap(map(int, words), "selection")
+    pcrs: list[int] = []
+    for word in words:
+        found = _RANGE.fullmatch(word)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if last < first:
+            expected = f"numbers from 0 to {_PCRS - 1}, ranges such as 0-7, or all"
+            raise TpmMisuseError(shown(part), where="selection", expected=expected)
+        pcrs += range(first, last + 1)
+    return bank, _bitmap(pcrs, "selection")

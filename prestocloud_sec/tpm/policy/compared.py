@@ -143,7 +143,12 @@ class PCR(Step):
     def __post_init__(self) -> None:
         Step.__post_init__(self)
         if (self.values is None) == (self.digest is None):
-            raise TpmMisuseError("not exactly one of values and digest", where="PCR", expected="one of them")
+            raise TpmMisuseError(
+                "not exactly one of values and digest",
+                where="PCR",
+                expected="one of them",
+                hint="use.read_pcrs(client, selection) gives the values of now",
+            )
         if self.values is not None:
             wanted = set(self.selection)
             rows = [(bank, tuple(row for row in pcrs if (bank, row[0]) in wanted)) for bank, pcrs in self.values]

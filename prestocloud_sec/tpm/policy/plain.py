@@ -32,7 +32,7 @@ from prestocloud_sec.tpm.spec.commands.policies import (
 )
 from prestocloud_sec.tpm.spec.constants import TPM_CC
 from prestocloud_sec.tpm.spec.structures.objects import TPMT_PUBLIC
-from prestocloud_sec.wire import items_of, whole
+from prestocloud_sec.wire import items_of, shown, whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm.policy.run import Course
@@ -86,19 +86,36 @@ class PhysicalPresence(Step):
         yield from course.command(PolicyPhysicalPresence(course.handle))
 
 
+class _CommandKind(Whole):
+    """A command code; a caller may give the name, JSON has the number."""
+
+    def admit(self, value: Any, where: str) -> int:
+        """Return the code."""
+        if isinstance(value, str):
+            name = value.removeprefix("TPM2_").removeprefix("TPM_CC_")
+            if name not in TPM_CC.__members__:
+                raise TpmMisuseError(shown(value), where=where, expected="a command code, or a name such as Unseal")
+            return TPM_CC[name]
+        code = super().admit(value, where)
+        return TPM_CC(code) if code in set(TPM_CC) else code
+
+
 @dataclass(frozen=True, slots=True)
 class CommandCode(Step):
     """The object is used in one command only.
 
     Attributes
     ----------
-    command : TPM_CC or int
-        The command.
+    command : TPM_CC, int or str
+        The command, its code or its name; held as the TPM_CC, where it is one.
+
+    >>> CommandCode("Unseal")
+    CommandCode(command=<TPM_CC.Unseal: 350>)
     """
 
     command: int
 
-    kinds: ClassVar[Mapping[str, Kind]] = {"command": Whole(0, 0xFFFFFFFF)}
+    kinds: ClassVar[Mapping[str, Kind]] = {"command": _CommandKind(0, 0xFFFFFFFF)}
 
     def extend(self, digest: bytes, algorithm: HashAlgorithm) -> bytes:
         """Return the policy's digest after this step."""

@@ -7,8 +7,10 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from prestocloud_sec.tpm._secrets import KeepsSecrets
 from prestocloud_sec.tpm.client.handles import Handle
 from prestocloud_sec.tpm.client.methods import Methods
+from prestocloud_sec.tpm.client.standing import Standing
 from prestocloud_sec.tpm.errors import TpmMisuseError
 from prestocloud_sec.tpm.session import ParameterCipher
 from prestocloud_sec.wire import shown
@@ -22,7 +24,7 @@ __all__ = ["client_of", "handle_of", "secret_session"]
 def client_of(client: object) -> Client:
     """Return a client; TpmMisuseError if it is none."""
     if not isinstance(client, Methods) or not hasattr(client, "start_session"):
-        hint = "what awaits its commands is not driven by these calls" if hasattr(client, "core") else None
+        hint = "what awaits its commands is not driven by these calls" if isinstance(client, Standing) else None
         raise TpmMisuseError(shown(client), where="client", expected="a Client, as connect() returns it", hint=hint)
     return client  # type: ignore[return-value]
 
@@ -30,7 +32,9 @@ def client_of(client: object) -> Client:
 def handle_of(handle: object, where: str) -> Handle:
     """Return a handle object; TpmMisuseError if it is none, or what it stands for is gone."""
     if not isinstance(handle, Handle):
-        raise TpmMisuseError(shown(handle), where=where, expected="a handle object of the client")
+        keeps = isinstance(handle, KeepsSecrets) and isinstance(getattr(handle, "handle", None), Handle)
+        hint = "give its .handle" if keeps else None
+        raise TpmMisuseError(shown(handle), where=where, expected="a handle object of the client", hint=hint)
     handle._entity.check()
     return handle
 

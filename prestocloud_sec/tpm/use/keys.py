@@ -38,7 +38,7 @@ def create_key(
     *,
     use: str = "sign",
     bits: int = 2048,
-    curve: int = 0x0003,
+    curve: int | str = "P-256",
     scheme: str | None = None,
     hash: HashName = "sha256",
     parent: Handle | None = None,

@@ -220,5 +220,6 @@ def foretell_log(log: EventLog, changes: Mapping[int, Mapping[HashName, BytesLik
 
 def _digests(digests: Any, where: str) -> dict[int, bytes]:
     if not isinstance(digests, Mapping) or not digests:
-        raise TpmMisuseError(shown(digests), where=where, expected="a digest for each bank")
+        hint = "client.pcr_event() takes data" if isinstance(digests, bytes | bytearray) else None
+        raise TpmMisuseError(shown(digests), where=where, expected="a mapping with a digest for each bank", hint=hint)
     return {bank_id(bank, where): octets(value, where, hash_of(bank, where).size) for bank, value in digests.items()}

@@ -69,6 +69,7 @@ _RSA_BYTES, _ECC_BYTES = 256, 32
 
 _USES = {"sign": BIT.sign_encrypt, "decrypt": BIT.decrypt, "both": BIT.sign_encrypt | BIT.decrypt}
 _SCHEMES = {"rsassa": ALG.RSASSA, "rsapss": ALG.RSAPSS, "ecdsa": ALG.ECDSA}
+_CURVES = {curve.name.removeprefix("NIST_").replace("_", ""): curve for curve in TPM_ECC_CURVE if curve}
 _USUAL_SCHEME = {"rsa": "rsassa", "ecc": "ecdsa"}
 
 
@@ -164,7 +165,7 @@ def key_template(
     *,
     use: str = "sign",
     bits: int = 2048,
-    curve: int = TPM_ECC_CURVE.NIST_P256,
+    curve: int | str = TPM_ECC_CURVE.NIST_P256,
     scheme: str | None = None,
     hash: HashName = "sha256",
     no_da: bool = True,
@@ -181,8 +182,8 @@ def key_template(
         ``"sign"``; ``"decrypt"``, which for ECC means key agreement; or ``"both"``, where there is need.
     bits : int
         Size of an RSA modulus.
-    curve : int
-        The TPM_ECC_CURVE of an ECC key.
+    curve : int or str
+        The TPM_ECC_CURVE of an ECC key, or its name: ``"NIST_P384"``, ``"P-384"``.
     scheme : str, optional
         ``"ecdsa"``, ``"rsassa"`` or ``"rsapss"``: the only one that the key may sign with, with `hash`. By default the
         caller chooses each time.
@@ -206,7 +207,8 @@ def key_template(
         attributes |= BIT.userWithAuth  # the policy is there for duplication, not instead of the password
     if scheme is not None and use != "sign":
         raise TpmMisuseError(shown(scheme), where="scheme", expected='none but for use="sign"')
-    return _asymmetric(kind, attributes, policy, scheme, hash, bits, curve)
+    hash_of(hash)  # a word that is none is told, also where nothing depends on it
+    return _asymmetric(kind, attributes, policy, scheme, hash, bits, _curve_of(curve))
 
 
 def sealed_template(*, no_da: bool = True, policy: PolicyLike = b"", with_auth: bool = True) -> TPMT_PUBLIC:
@@ -305,6 +307,18 @@ def _unique_of(label: BytesLike | str) -> bytes:
     return hash_of("sha256").digest(raw) if raw else b""
 
 
+def _curve_of(curve: int | str) -> int:
+    expected = "a TPM_ECC_CURVE or the name of one, such as P-256"
+    if isinstance(curve, str):
+        name = curve.upper().replace("_", "").replace("-", "").removeprefix("NIST")
+        if name not in _CURVES:
+            raise TpmMisuseError(shown(curve), where="curve", expected=expected)
+        return _CURVES[name]
+    if whole(curve, "curve", 0, 0xFFFF, error=TpmMisuseError) not in set(TPM_ECC_CURVE):
+        raise TpmMisuseError(f"0x{curve:04x}", where="curve", expected=expected)
+    return curve
+
+
 def _asymmetric(
     kind: str,
     attributes: TPMA_OBJECT,
@@ -326,7 +340,5 @@ def _asymmetric(
             raise TpmMisuseError(f"{size} bits", where="bits", expected="a multiple of 1024")
         rsa = TPMS_RSA_PARMS(_NO_SYMMETRIC, TPMT_RSA_SCHEME(number, details), size, 0)
         return TPMT_PUBLIC(ALG.RSA, *head, rsa, b"")
-    if whole(curve, "curve", 0, 0xFFFF, error=TpmMisuseError) not in set(TPM_ECC_CURVE):
-        raise TpmMisuseError(f"0x{curve:04x}", where="curve", expected="a TPM_ECC_CURVE")
     ecc = TPMS_ECC_PARMS(_NO_SYMMETRIC, TPMT_ECC_SCHEME(number, details), TPM_ECC_CURVE(curve), _NO_KDF)
     return TPMT_PUBLIC(ALG.ECC, *head, ecc, TPMS_ECC_POINT(b"", b""))

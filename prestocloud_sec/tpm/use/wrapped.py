@@ -163,7 +163,8 @@ class WrappedObject:
 
     def __repr__(self) -> str:
         kind = getattr(self.public.type, "name", shown(self.public.type))
-        return f"<WrappedObject {kind}, name={self.name.hex()[:16]}..., {len(self.private)} bytes wrapped>"
+        steps = "" if self.policy is None else f", policy {' >> '.join(type(s).__name__ for s in self.policy.steps)}"
+        return f"<WrappedObject {kind}, name={self.name.hex()[:16]}..., {len(self.private)} bytes wrapped{steps}>"
 
 
 def _unsized(data: BytesLike, where: str) -> bytes:

@@ -323,7 +323,7 @@ def test_what_is_no_text() -> None:
     ("make", "arguments"),
     [
         (CommandCode, [-1]),
-        (CommandCode, ["Unseal"]),
+        (CommandCode, ["Unsael"]),
         (CommandCode, [1 << 32]),
         (Locality, [256]),
         (Locality, [None]),

@@ -20,7 +20,7 @@ from prestocloud_sec.tpm.names import name_of
 from prestocloud_sec.tpm.policy import Policy, Step
 from prestocloud_sec.tpm.session import auth_value
 from prestocloud_sec.tpm.spec.attributes import TPMA_NV
-from prestocloud_sec.tpm.spec.constants import TPM_ALG_ID, TPM_NT, TPM_PT, TPM_RH
+from prestocloud_sec.tpm.spec.constants import TPM_ALG_ID, TPM_HT, TPM_NT, TPM_PT, TPM_RH
 from prestocloud_sec.tpm.spec.structures.nv import TPMS_NV_PUBLIC
 from prestocloud_sec.tpm.use._doing import client_of, secret_session
 from prestocloud_sec.tpm.use.objects import srk
@@ -121,7 +121,9 @@ class NvSpace(KeepsSecrets):
         held = Policy(policy) if isinstance(policy, Step) else policy
         algorithm = hash_of(hash)
         digest = b"" if held is None else instance(held, Policy, "policy").digest(algorithm)
-        number = whole(index, "index", 0x01000000, 0x01FFFFFF, error=TpmMisuseError)
+        number = whole(index, "index", error=TpmMisuseError)
+        if number >> 24 != TPM_HT.NV_INDEX:
+            raise TpmMisuseError(shown(number), where="index", expected="0x01000000 to 0x01ffffff")
         kind = NV(cls._TYPE << 4)
         public = TPMS_NV_PUBLIC(number, TPM_ALG_ID(algorithm.id), attributes | kind, digest, size)
         if value.is_empty:

@@ -50,25 +50,45 @@ def _is_declaration(cls: type[Declared]) -> bool:
 
 @cache
 def derive(cls: type[Declared]) -> tuple[str, dict[str, Any]]:
-    """Return the text for a declared class, and the objects that it speaks of."""
-    layout = layout_of(cls)
+    """Return the text for a declared class, and the objects that it speaks of.
+
+    Three functions: the constructor, then the class method that decodes and the method that encodes, whose names, other
+    for a structure than for a command or response, are ``methods``.
+    """
     text = Text(draft_of)
-    own = text.of(cls)
-    arguments = "".join(f", {field.name}" for field in layout.all)
+    names = ("decode", "encode") if issubclass(cls, Structure) else ("decode_parameters", "encode_parameters")
+    _write_constructor(text, cls)
+    _write_decoding(text, cls, names[0])
+    _write_encoding(text, cls, names[1])
+    text.names |= {
+        "octets": octets,
+        "admit": admit,
+        "walk_decode": walk_decode,
+        "walk_parameters": walk_parameters,
+        "keep": Declared.__dict__["_wire"].__set__,
+        "methods": names,
+    }
+    return str(text), text.names
+
+
+def _write_constructor(text: Text, cls: type[Declared]) -> None:
+    arguments = "".join(f", {field.name}" for field in layout_of(cls).all)
     text.add(f"def __new__(cls{arguments}):")
     text.depth = 1
     write_maker(text, cls)
     text.depth = 0
+
+
+def _write_decoding(text: Text, cls: type[Declared], name: str) -> None:
+    """Write the quick way, and behind it the plain walk for whatever the quick way does not take."""
+    layout, own = layout_of(cls), text.of(cls)
     is_structure = issubclass(cls, Structure)
+    options = "" if is_structure else "handles=(), "
+    again = f"walk_decode({own}, d" if is_structure else f"walk_parameters({own}, d, h"
     text.add("")
     text.add("")
     text.add("@classmethod")
-    if is_structure:
-        text.add("def decode(cls, data, *, lenient=False):")
-        again, name = f"walk_decode({own}, d", "decode"
-    else:
-        text.add("def decode_parameters(cls, data, *, handles=(), lenient=False):")
-        again, name = f"walk_parameters({own}, d, h", "decode_parameters"
+    text.add(f"def {name}(cls, data, *, {options}lenient=False):")
     text.depth = 1
     text.add(f"d = data if type(data) is bytes else octets(data, {layout.name!r})")
     if not is_structure:
@@ -81,19 +101,18 @@ def derive(cls: type[Declared]) -> tuple[str, dict[str, Any]]:
     text.add("except Exception:  # whatever it is, the walk has the words for it")
     text.add(f"    return {again})")
     text.depth = 0
+
+
+def _write_encoding(text: Text, cls: type[Declared], name: str) -> None:
     text.add("")
     text.add("")
-    text.add(f"def {'encode' if is_structure else 'encode_parameters'}(self):")
+    text.add(f"def {name}(self):")
     text.depth = 1
     text.add("w = self._wire")
     text.add("if w is not None: return w")
     write_encoder(text, cls, "self")
     text.add("keep(self, w)")
     text.add("return w")
-    text.names |= {"octets": octets, "admit": admit, "walk_decode": walk_decode, "walk_parameters": walk_parameters}
-    text.names["keep"] = Declared.__dict__["_wire"].__set__
-    text.names["methods"] = (name, "encode" if is_structure else "encode_parameters")
-    return str(text), text.names
 
 
 def source_of(cls: type[Declared]) -> str:

@@ -19,8 +19,8 @@ from prestocloud_sec.tpm.hashes import HashAlgorithm, hash_of
 from prestocloud_sec.tpm.names import name_of
 from prestocloud_sec.tpm.policy.kinds import DIGEST, INDEX, KEY, Encoded, Kind, Maybe, Octets, shown_bytes
 from prestocloud_sec.tpm.policy.policy import APPROVED, Policy
+from prestocloud_sec.tpm.policy.signed import check_signature
 from prestocloud_sec.tpm.policy.step import Step, policy_update, sized
-from prestocloud_sec.tpm.signatures import verify_signature
 from prestocloud_sec.tpm.spec.commands.policies import PolicyAuthorize, PolicyAuthorizeNV, PolicyOR
 from prestocloud_sec.tpm.spec.commands.signing import VerifySignature
 from prestocloud_sec.tpm.spec.structures.nv import TPMS_NV_PUBLIC
@@ -208,10 +208,7 @@ class Authorize(Step):
             If there is none, or the key is known by its Name alone.
         """
         found = self.signature if signature is None else signature
-        if found is None or isinstance(self.key, bytes):
-            what = "no signature" if found is None else "only the Name of the key is known"
-            raise TpmMisuseError(what, where="Authorize.check", expected="a signature and a public area")
-        verify_signature(self.key, found, self.to_sign(approved_policy))
+        check_signature(self.key, found, self.to_sign(approved_policy), "Authorize.check")
 
     def extend(self, digest: bytes, algorithm: HashAlgorithm) -> bytes:  # noqa: ARG002  (it begins anew)
         """Return the policy's digest after this step, which does not depend on what was approved."""

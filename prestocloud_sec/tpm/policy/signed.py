@@ -33,11 +33,40 @@ if TYPE_CHECKING:
     from prestocloud_sec.tpm.policy.run import Course
     from prestocloud_sec.wire import BytesLike
 
-__all__ = ["Secret", "Signed", "Ticket"]
+__all__ = ["Secret", "Signed", "Ticket", "check_signature"]
 
 _REF = Octets(64)
 _SECONDS = Whole(-(1 << 31), (1 << 31) - 1)
 _LIMITS = {"policy_ref": _REF, "expiration": _SECONDS, "cp_hash": DIGEST, "with_nonce": FLAG}
+
+
+def check_signature(
+    key: TPMT_PUBLIC | bytes, signature: TPMT_SIGNATURE | BytesLike | None, message: bytes, where: str
+) -> None:
+    """Check a signature that a step needs.
+
+    Parameters
+    ----------
+    key : TPMT_PUBLIC or bytes
+        The key of the step; its Name does not do.
+    signature : TPMT_SIGNATURE, bytes-like or None
+        The signature.
+    message : bytes
+        What is signed.
+    where : str
+        What errors call the place.
+
+    Raises
+    ------
+    VerificationError
+        If it is not one of this key over `message`.
+    TpmMisuseError
+        If there is none, or the key is known by its Name alone.
+    """
+    if signature is None or isinstance(key, bytes):
+        what = "no signature" if signature is None else "only the Name of the key is known"
+        raise TpmMisuseError(what, where=where, expected="a signature and a public area")
+    verify_signature(key, signature, message)
 
 
 def _limited(step: Secret | Signed) -> str:
@@ -165,11 +194,9 @@ class Signed(Step):
         TpmMisuseError
             If there is none, or the key is known by its Name alone.
         """
-        found = self.signature if signature is None else signature
-        if found is None or isinstance(self.key, bytes):
-            what = "no signature" if found is None else "only the Name of the key is known"
-            raise TpmMisuseError(what, where="Signed.check", expected="a signature and a public area")
-        verify_signature(self.key, found, self.to_sign(nonce_tpm))
+        check_signature(
+            self.key, self.signature if signature is None else signature, self.to_sign(nonce_tpm), "Signed.check"
+        )
 
     def extend(self, digest: bytes, algorithm: HashAlgorithm) -> bytes:
         """Return the policy's digest after this step."""

@@ -16,7 +16,7 @@ from types import NoneType, UnionType
 from typing import Any, TypeAlias, get_args
 
 from prestocloud_sec.tpm.errors import TpmMisuseError
-from prestocloud_sec.tpm.spec.constants import TPM_RH
+from prestocloud_sec.tpm.spec.constants import TPM_RC, TPM_RH
 from prestocloud_sec.tpm.spec.declare import (
     CONSTANTS,
     NULL,
@@ -317,7 +317,7 @@ def _kind(hint: Any, selector: str | None = None) -> Kind:
     if number is None:
         raise TpmMisuseError(f"{bare!r}", where="declaration", expected="a type of the specification")
     reserved = number.reserved
-    return Scalar(number.code, bare, rc=0x0A1 if reserved else number.rc, reserved=reserved)
+    return Scalar(number.code, bare, rc=int(TPM_RC.RESERVED_BITS) if reserved else number.rc, reserved=reserved)
 
 
 def _number_text(number: int, scalar: Scalar) -> str:

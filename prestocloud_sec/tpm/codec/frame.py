@@ -22,7 +22,7 @@ from prestocloud_sec.tpm.codec.fields import layout_of
 from prestocloud_sec.tpm.codec.walk import Cursor, build, decode_fields
 from prestocloud_sec.tpm.errors import Tpm12Error, TpmFormatError, TpmMisuseError, TpmTruncatedError
 from prestocloud_sec.tpm.spec.commands import COMMANDS
-from prestocloud_sec.tpm.spec.constants import TPM_ST
+from prestocloud_sec.tpm.spec.constants import TPM_RC, TPM_ST
 from prestocloud_sec.tpm.spec.structures.attestation import TPMS_AUTH_COMMAND, TPMS_AUTH_RESPONSE
 from prestocloud_sec.wire import items_of, whole
 
@@ -36,10 +36,10 @@ _U32 = Struct(">I")
 MOST_SESSIONS = 3
 """Sessions of one command (Part 1, 18.6.1)."""
 
-RC_BAD_TAG = 0x01E
-RC_COMMAND_SIZE = 0x142
-RC_COMMAND_CODE = 0x143
-RC_AUTHSIZE = 0x144
+RC_BAD_TAG = int(TPM_RC.BAD_TAG)
+RC_COMMAND_SIZE = int(TPM_RC.COMMAND_SIZE)
+RC_COMMAND_CODE = int(TPM_RC.COMMAND_CODE)
+RC_AUTHSIZE = int(TPM_RC.AUTHSIZE)
 
 
 def _count_of(code: int, handles: int | None, *, response: bool) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 from prestocloud_sec.tpm.codec.fields import Array, Blob, Box, Choice, Digest, Kind, Layout, Nested, Scalar, layout_of
 from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError, TpmTrailingBytesError, TpmTruncatedError
+from prestocloud_sec.tpm.spec.constants import TPM_RC
 from prestocloud_sec.tpm.spec.declare import Declared
 from prestocloud_sec.wire import shown, whole
 
@@ -28,9 +29,10 @@ __all__ = [
     "walk_parameters",
 ]
 
-RC_SIZE = 0x095
-RC_SELECTOR = 0x098
-RC_INSUFFICIENT = 0x09A
+RC_SIZE = int(TPM_RC.SIZE)
+RC_SELECTOR = int(TPM_RC.SELECTOR)
+RC_INSUFFICIENT = int(TPM_RC.INSUFFICIENT)
+"""What a TPM answers (Part 2, 6.6.3): to a size or count that is wrong, an unknown selector, too few bytes."""
 
 
 class Cursor:
@@ -103,6 +105,11 @@ def decode_kind(kind: Kind, cursor: Cursor, values: Mapping[str, Any], *, asked:
         The fields before it, by name: a union looks for its selector there.
     asked : bool
         Whether the structure around it may be NULL.
+
+    Raises
+    ------
+    TpmFormatError
+        If what is there is not such a value: with the path to the field, its offset, and what a TPM would answer.
     """
     start = cursor.at
     match kind:

@@ -43,9 +43,13 @@ __all__ = [
 _KIB = 1024
 _CERTIFICATES = Listing("certificates", 8, Blob("certificate", 16 * _KIB))
 MOST_VALUES = 256
+"""Values of PCRs in one message: more than all 24 PCRs of ten banks."""
 MOST_CLAUSES = 64
+"""Clauses of a decision."""
 MOST_WORDS = 2000
+"""Bytes of UTF-8 that say why a clause holds or fails; longer words are cut."""
 MOST_LOG = 32 * _KIB * _KIB
+"""Bytes of one log."""
 
 message_type = type_of
 

@@ -322,12 +322,24 @@ class Attributes(IntFlag):
         )
 
     def field(self, name: str) -> int:
-        """Return the number that a field of several bits holds (of a single bit: 0 or 1)."""
+        """Return the number that a field of several bits holds (of a single bit: 0 or 1).
+
+        Raises
+        ------
+        TpmMisuseError
+            If there is no such field.
+        """
         mask = self._mask(name)
         return (self.value & mask) // (mask & -mask)
 
     def with_field(self, name: str, number: int) -> Self:
-        """Return the attributes with another number in a field."""
+        """Return the attributes with another number in a field.
+
+        Raises
+        ------
+        TpmMisuseError
+            If there is no such field, or it cannot hold the number.
+        """
         mask = self._mask(name)
         if not isinstance(number, int) or not 0 <= number <= mask // (mask & -mask):
             raise TpmMisuseError(

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from prestocloud_sec.tpm.client.entities import SESSIONS
+from prestocloud_sec.tpm.client.entities import SESSIONS, number_of
 from prestocloud_sec.tpm.client.residence import Steps, asked
-from prestocloud_sec.tpm.errors import TpmFormatError
+from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError
 from prestocloud_sec.tpm.spec.commands import GetCapability
 from prestocloud_sec.tpm.spec.constants import TPM_CAP
+from prestocloud_sec.wire import whole
 
 __all__ = ["everything"]
 
@@ -69,8 +70,11 @@ def everything(capability: TPM_CAP, first: int = 0) -> Steps[tuple[Any, ...]]:
         If the TPM answers with another list than was asked for, or with one that does not end.
     TpmResponseError
         If it refuses.
+    TpmMisuseError
+        If an argument is no such number.
     """
-    order = _ORDERS.get(capability)
+    first = number_of(first, "first")
+    order = _ORDERS.get(whole(capability, "capability", 0, 0xFFFFFFFF, error=TpmMisuseError))
     if capability == TPM_CAP.HANDLES and first >> 24 in SESSIONS:
         order = Order(lambda each: first & ~0xFFFFFF | each & 0xFFFFFF, 1 << 24)  # both kinds are listed together
     found: list[Any] = []

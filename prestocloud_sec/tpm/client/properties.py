@@ -11,8 +11,11 @@ from datetime import date, timedelta
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from prestocloud_sec.tpm._given import instance
+from prestocloud_sec.tpm.errors import TpmMisuseError
 from prestocloud_sec.tpm.spec.attributes import TPMA_MEMORY, TPMA_MODES, TPMA_PERMANENT, TPMA_STARTUP_CLEAR
 from prestocloud_sec.tpm.spec.constants import TPM_ALG_ID, TPM_PS, TPM_PT
+from prestocloud_sec.wire import items_of
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm.spec.structures import TPMS_TAGGED_PROPERTY
@@ -73,7 +76,12 @@ class Properties(Mapping[TPM_PT, int]):
     __slots__ = ("_values",)
 
     def __init__(self, listed: Iterable[TPMS_TAGGED_PROPERTY]) -> None:
-        self._values = {int(each.property): each.value for each in listed}
+        from prestocloud_sec.tpm.spec.structures import TPMS_TAGGED_PROPERTY
+
+        self._values: dict[int, int] = {}
+        for each in items_of(listed, "listed", "tagged properties", error=TpmMisuseError):
+            told = instance(each, TPMS_TAGGED_PROPERTY, "listed")
+            self._values[int(told.property)] = told.value
 
     def __getitem__(self, key: int) -> int:
         return self._values[key]

@@ -241,6 +241,15 @@ def response_of(response: bytes, where: str, limit: int = LIMIT_BYTES) -> bytes:
     return response
 
 
+def _has(thing: object, name: str) -> bool:
+    """Tell whether something has an attribute; one that raises, whatever it is, it does not have."""
+    try:
+        getattr(thing, name)
+    except Exception:
+        return False
+    return True
+
+
 class Wrapper:
     """A transport that does something to what passes to and from another one, and closes it when it is closed."""
 
@@ -248,7 +257,7 @@ class Wrapper:
 
     def __init__(self, inner: Transport) -> None:
         for needed in ("transceive", "close", "name", "closed"):
-            if not hasattr(inner, needed):
+            if not _has(inner, needed):
                 raise TpmMisuseError(
                     f"{shown(inner)} has no {needed}", where=type(self).__name__, expected="a transport"
                 )

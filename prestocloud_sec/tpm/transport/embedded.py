@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from prestocloud_sec.tpm._given import instance, octets, text
+from prestocloud_sec.tpm._secrets import flag
 from prestocloud_sec.tpm.errors import TransportRefusedError
 from prestocloud_sec.tpm.transport.base import HEADER_BYTES, LIMIT_BYTES, SIZE_AND_CODE, command_of
 from prestocloud_sec.tpm.transport.control import locality_of
@@ -92,6 +93,7 @@ class EmbeddedTransport(BaseTransport):
         library: str | None = None,
     ) -> None:
         path = find() if library is None else text(library, "library")
+        flag(startup, "startup")
         storage: Storage = MemoryStorage() if directory is None else DirectoryStorage(directory)
         try:
             copy = borrow(path)

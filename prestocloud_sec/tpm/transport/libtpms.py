@@ -136,7 +136,7 @@ def _load_copy(path: str) -> ctypes.CDLL:
                 return ctypes.CDLL(str(copy))
             except OSError:  # a file system that nothing may be run from; the loader says so in various words
                 return _load_from_memory(path)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise TpmUnavailableError(f"libtpms cannot be loaded: {words_of(error)}", where=path) from error
 
 

@@ -85,7 +85,8 @@ class DirectoryStorage:
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         try:
             self.directory = Path(directory)
-        except TypeError as error:
+            os.fsencode(self.directory)
+        except (TypeError, ValueError) as error:  # also text that no file system takes
             raise TpmMisuseError(f"{shown(directory)} is no path", where="dir", expected="a str or a path") from error
         if "\0" in str(self.directory) or not str(directory):
             raise TpmMisuseError(f"{shown(directory)} is no path", where="dir", expected="a str or a path")

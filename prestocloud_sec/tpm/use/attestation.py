@@ -32,7 +32,7 @@ from prestocloud_sec.tpm.use.nv import NvSpace
 from prestocloud_sec.tpm.use.pcrs import Values, read_pcrs
 from prestocloud_sec.tpm.use.private_keys import TpmKey
 from prestocloud_sec.tpm.use.wrapped import Creation, WrappedObject, from_hex, json_object
-from prestocloud_sec.wire import shown
+from prestocloud_sec.wire import shown, whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm.client import Client
@@ -268,10 +268,11 @@ def certify_nv(
     """
     tpm, held = client_of(client), instance(key, TpmKey, "key")
     index, challenge = instance(space, NvSpace, "space"), octets(nonce, "nonce")
-    count = index.size - offset if size is None else size
+    start = whole(offset, "offset", 0, 0xFFFF, error=TpmMisuseError)
+    count = max(index.size - start, 0) if size is None else whole(size, "size", 0, 0xFFFF, error=TpmMisuseError)
     with held.authorized() as sessions, index._reading() as (who, its):
         both = None if sessions is None and its is None else [*_one(sessions), *_one(its)]
-        made = tpm.nv_certify(held.handle, who, index.handle, challenge, _KEYS_OWN_SCHEME, count, offset, sessions=both)
+        made = tpm.nv_certify(held.handle, who, index.handle, challenge, _KEYS_OWN_SCHEME, count, start, sessions=both)
     return Attestation(made.certifyInfo, made.signature)
 
 

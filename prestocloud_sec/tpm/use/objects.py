@@ -111,7 +111,7 @@ def srk(client: Client, kind: str | None = None, *, label: BytesLike | str = b""
     (True, False)
     """
     template = srk_template("ecc" if kind is None else kind, label=label)
-    if not label:
+    if not (label if isinstance(label, str) else octets(label, "label")):
         try:
             kept = client_of(client).persistent(SRK_HANDLE)
         except HandleError:

@@ -116,7 +116,7 @@ def _counted(handles: dict[str, list[str]]) -> str:
 @tpm_option
 @json_option
 def pcr(selection: str, uri: str | None, as_json: bool) -> None:
-    """Print the values of PCRs: SELECTION is as tpm2-tools take it, sha256:0,7 or sha1:all; all there are without.
+    """Print the values of PCRs: SELECTION is sha256:0,7, sha256:0-7 or sha1:all; all there are without.
 
     All values are of one moment. What --json prints is what verify-quote takes with --pcrs.
     """

@@ -129,6 +129,8 @@ class Replay:
     ...                       b"\x04\0\0\0" + bytes(4))
     >>> replay(log)["sha1"][0].hex()
     'b2a83b0ebf2f8374299a5b2bdfc31ea955ad7236'
+    >>> print(replay(log))
+    sha1:0 b2a83b0ebf2f8374299a5b2bdfc31ea955ad7236
     """
 
     values: Mapping[int, Mapping[int, bytes]]
@@ -151,6 +153,13 @@ class Replay:
             banks = ", ".join(map(bank_name, self.values)) or "none at all"
             raise TpmMisuseError(f"no bank {bank_name(number)}", where="Replay", expected=banks)
         return self.values[number]
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{bank_name(bank)}:{pcr} {value.hex()}"
+            for bank, pcrs in self.values.items()
+            for pcr, value in pcrs.items()
+        )
 
     def _repr_html_(self) -> str:
         rows = "".join(

@@ -183,7 +183,9 @@ def parse_uri(uri: str) -> TransportUri:
     kind = KINDS.get(name)
     if kind is None or len(given) > _LONGEST:
         raise TransportUriError(
-            f"{shown(given)} names no way to a TPM", expected=", ".join(f"{each}:" for each in KINDS)
+            f"{shown(given)} names no way to a TPM",
+            expected=", ".join(f"{each}:" for each in KINDS),
+            hint=f"a device is device:{given}" if given.startswith("/dev/") and len(given) <= 40 else None,
         )
     if kind.rest:
         options = {kind.rest: kind.options[kind.rest](rest, name)} if rest else {}

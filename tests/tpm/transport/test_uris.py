@@ -60,7 +60,7 @@ def test_what_is_understood(text: str, kind: str, options: dict[str, Any]) -> No
     [
         ("", "'' names no way to a TPM; expected embedded:, spawn:, swtpm:, mssim:, device:, replay:"),
         ("tabrmd:", "names no way to a TPM"),
-        ("/dev/tpm0", "names no way to a TPM"),
+        ("/dev/tpm0", "replay: (a device is device:/dev/tpm0)"),
         ("Embedded:", "names no way to a TPM"),
         (" embedded:", "names no way to a TPM"),
         ("device:" + "x" * 10000, "names no way to a TPM"),

@@ -66,6 +66,12 @@ def test_the_order_of_certificates_and_strange_ones_do_not_matter():
     assert walk(ROOT.certificate, [], [ROOT.certificate], NOW).certificates == (ROOT.certificate,)
 
 
+@pytest.mark.parametrize("crls", [5, [GOOD], [b""], [None]], ids=repr)
+def test_what_are_no_revocation_lists_is_refused(crls: object) -> None:
+    with pytest.raises(TpmMisuseError, match="crls"):
+        walk(GOOD, BETWEEN, [ROOT.certificate], NOW, crls)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("others", "roots", "words"),
     [

@@ -22,7 +22,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
-from prestocloud_sec.tpm._given import octets
+from prestocloud_sec.tpm._given import instance, octets
 from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError, VerificationError
 from prestocloud_sec.wire import items_of, shown
 
@@ -31,7 +31,17 @@ if TYPE_CHECKING:
 
     CertificateLike: TypeAlias = x509.Certificate | str | BytesLike
 
-__all__ = ["Chain", "certificate_from", "certificate_list", "der_of", "extension_of", "is_current", "name_text", "walk"]
+__all__ = [
+    "Chain",
+    "certificate_from",
+    "certificate_list",
+    "crl_list",
+    "der_of",
+    "extension_of",
+    "is_current",
+    "name_text",
+    "walk",
+]
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
@@ -93,6 +103,12 @@ def certificate_list(certificates: Iterable[CertificateLike], where: str) -> tup
     return tuple(certificate_from(certificate, where) for certificate in found)
 
 
+def crl_list(crls: Iterable[x509.CertificateRevocationList]) -> tuple[x509.CertificateRevocationList, ...]:
+    """Return lists of revoked certificates given one by one; TpmMisuseError if one is something else."""
+    found = items_of(crls, "crls", "an iterable of lists", error=TpmMisuseError)
+    return tuple(instance(crl, x509.CertificateRevocationList, "crls") for crl in found)
+
+
 def der_of(certificate: x509.Certificate) -> bytes:
     """Return the DER of a certificate."""
     return certificate.public_bytes(Encoding.DER)
@@ -151,10 +167,12 @@ def walk(
     ------
     VerificationError
         If there is none: says what was wrong where the walk came furthest.
+    TpmMisuseError
+        If `crls` holds something else.
     """
     trusted = {der_of(root): root for root in roots}
     between = {der_of(other): other for other in others if der_of(other) not in trusted}
-    lists = tuple(crls)
+    lists = crl_list(crls)
     if der_of(first) in trusted:
         _check(first, now)
         return Chain((first,))

@@ -16,16 +16,14 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from prestocloud_sec.tpm._given import instance
 from prestocloud_sec.tpm.attest.verdict import Findings, Verdict
 from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError, TpmUnavailableError, VerificationError
 from prestocloud_sec.tpm.pem import key_from
-from prestocloud_sec.tpm.protocol.certificates import certificate_from, certificate_list, name_text, walk
+from prestocloud_sec.tpm.protocol.certificates import certificate_from, certificate_list, crl_list, name_text, walk
 from prestocloud_sec.tpm.protocol.challenger import Challenger, Pending, signed_by_pseudonym
 from prestocloud_sec.tpm.protocol.messages import Challenge, Enrol, EnrolKind, Evidence, WantedLogs
 from prestocloud_sec.tpm.protocol.pseudonyms import is_pseudonym
 from prestocloud_sec.tpm.signatures import verify_signature
-from prestocloud_sec.wire import items_of
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm._secrets import Random
@@ -71,10 +69,7 @@ class RelyingParty(Challenger):
             random=random,
         )
         self._issuers = certificate_list(issuers, "issuers")
-        self._crls = tuple(
-            instance(crl, x509.CertificateRevocationList, "crls")
-            for crl in items_of(crls, "crls", "an iterable of lists", error=TpmMisuseError)
-        )
+        self._crls = crl_list(crls)
 
     def _subject(self) -> str:
         return "a pseudonym"

@@ -41,7 +41,7 @@ from prestocloud_sec.tpm.eventlog.ima import ImaLog
 from prestocloud_sec.tpm.eventlog.log import EventLog
 from prestocloud_sec.tpm.names import name_of
 from prestocloud_sec.tpm.pcr.selection import PcrSelection
-from prestocloud_sec.tpm.protocol.certificates import certificate_from, certificate_list
+from prestocloud_sec.tpm.protocol.certificates import certificate_from, certificate_list, crl_list
 from prestocloud_sec.tpm.protocol.challenger import PROOF_LABEL, QUOTE_LABEL, Challenger, Pending
 from prestocloud_sec.tpm.protocol.ek import check_ak, check_ek
 from prestocloud_sec.tpm.protocol.messages import Challenge, Enrol, EnrolKind, Evidence, WantedLogs
@@ -159,10 +159,7 @@ class Verifier(Challenger):
             raise TpmMisuseError("no PCR", where="selection", expected="at least one")
         self._policy = None if policy is None else instance(policy, ReferencePolicy, "policy")
         self._logs = _logs_for(self._policy) if logs is None else instance(logs, WantedLogs, "logs")
-        self._crls = tuple(
-            instance(crl, x509.CertificateRevocationList, "crls")
-            for crl in items_of(crls, "crls", "an iterable of lists", error=TpmMisuseError)
-        )
+        self._crls = crl_list(crls)
         if makers is not None:
             if isinstance(makers, str):
                 raise TpmMisuseError(shown(makers), where="makers", expected="a collection of names")

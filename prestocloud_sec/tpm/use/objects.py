@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from prestocloud_sec.tpm._given import instance, octets
 from prestocloud_sec.tpm.client.handles import Handle, Object, PersistentObject
-from prestocloud_sec.tpm.errors import HandleError, TpmMisuseError
+from prestocloud_sec.tpm.errors import HandleError, TpmFormatError, TpmMisuseError
 from prestocloud_sec.tpm.hashes import hash_of
 from prestocloud_sec.tpm.pcr.selection import PcrSelection
 from prestocloud_sec.tpm.policy.policy import Policy
@@ -218,6 +218,15 @@ def create(
     -------
     WrappedObject
         The object; with its `Creation`.
+
+    Raises
+    ------
+    TpmResponseError
+        If the TPM refuses.
+    TpmFormatError
+        If it returns no public area.
+    TpmMisuseError
+        If an argument has the wrong type.
     """
     tpm, public = client_of(client), instance(template, TPMT_PUBLIC, "template")
     held = Policy(policy) if isinstance(policy, Step) else policy
@@ -228,7 +237,7 @@ def create(
         made = tpm.create(above, sensitive, public, octets(outside_info, "outside_info"), pcrs, sessions=[session])
     creation = Creation(made.creationData, made.creationHash, made.creationTicket)
     if made.outPublic is None:
-        raise TpmMisuseError("the TPM returned no public area", where="Create")
+        raise TpmFormatError("no public area", where="response to Create", expected="that of the new object")
     return WrappedObject(made.outPublic, made.outPrivate, above.name, held, creation)
 
 

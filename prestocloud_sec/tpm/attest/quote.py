@@ -113,17 +113,22 @@ def verify_quote(
     except TpmMisuseError as error:  # more, or larger, than any TPM selects
         findings.note("selection", False, str(error))
         return findings.verdict()
-    if asked is None:
-        findings.note("selection", None, f"{quoted or 'nothing'} was quoted; what should be was not given")
-    else:
-        fits = set(asked) == set(quoted)
-        findings.note("selection", fits, f"{quoted or 'nothing'} was quoted" + ("" if fits else f"; expected {asked}"))
+    _check_selection(findings, quoted, asked)
     values = _check_digest(findings, quoted, given, info.pcrDigest, opened.hash, held)
     trusted = values if findings.holds("signature") and findings.holds("pcr digest") else None
     _check_logs(findings, trusted, held)
     if policy is not None:
         policy.evaluate(findings, trusted, held if findings.holds("log") else ())
     return findings.verdict()
+
+
+def _check_selection(findings: Findings, quoted: PcrSelection, asked: PcrSelection | None) -> None:
+    words = f"{quoted or 'nothing'} was quoted"
+    if asked is None:
+        findings.note("selection", None, f"{words}; what should be was not given")
+    else:
+        fits = set(asked) == set(quoted)
+        findings.note("selection", fits, words if fits else f"{words}; expected {asked}")
 
 
 def _values(pcrs: Any) -> Values:

@@ -265,7 +265,7 @@ class Client(Methods, Standing):
             return done.value  # type: ignore[no-any-return]
 
     def _refused(self, command: Any, response: bytes) -> Steps[Any]:
-        """Go on with a command that `_quickly` has sent, and that was refused."""
+        """Go on with a command that `execute` has sent by the quick way, and that was refused."""
         core = self.core
         while (call := core.begin(command)) is None:
             yield from core.powered(lambda: core.make_ready(command, None))

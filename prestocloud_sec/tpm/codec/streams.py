@@ -46,8 +46,11 @@ def split_messages(data: BytesLike) -> list[bytes]:
     TpmMisuseError
         If `data` is not bytes-like.
     """
-    raw = octets(data, "data")
-    messages, at = [], 0
+    return list(_split(octets(data, "data")))
+
+
+def _split(raw: bytes) -> Iterator[bytes]:
+    at = 0
     while at < len(raw):
         if len(raw) - at < 10:
             raise TpmTruncatedError(f"{len(raw) - at} bytes", where="message", offset=at, expected="10 or more")
@@ -58,9 +61,8 @@ def split_messages(data: BytesLike) -> list[bytes]:
             raise TpmTruncatedError(
                 f"a size of {size}", where="message.size", offset=at + 2, expected=f"10 to {len(raw) - at}"
             )
-        messages.append(raw[at : at + size])
+        yield raw[at : at + size]
         at += size
-    return messages
 
 
 def messages_in(data: BytesLike | str, form: Form | None = None) -> list[bytes]:
@@ -80,6 +82,11 @@ def messages_in(data: BytesLike | str, form: Form | None = None) -> list[bytes]:
     TpmMisuseError
         If `data` is neither bytes-like nor text, or `form` names none.
     """
+    return list(_found(data, form))
+
+
+def _found(data: BytesLike | str, form: Form | None) -> Iterator[bytes]:
+    """Yield the messages one by one, so that those before a broken one are not lost."""
     if form is not None and (not isinstance(form, str) or form not in FORMS):
         raise TpmMisuseError(shown(form), where="form", expected=", ".join(FORMS))
     raw = data.encode("utf-8", "replace") if isinstance(data, str) else octets(data, "data")
@@ -91,13 +98,14 @@ def messages_in(data: BytesLike | str, form: Form | None = None) -> list[bytes]:
     if found == "pcap":
         if not is_capture(raw):
             raise TpmFormatError("no packet capture", where="data", offset=0, expected="pcap or pcapng")
-        return [message for conversation in conversations(raw) for message in _split_network(conversation)]
-    if found == "swtpm":
-        messages = list(_from_log(raw))
-        if not messages:
+        for conversation in conversations(raw):
+            yield from _split_network(conversation)
+    elif found == "swtpm":
+        if not _LOG_HEAD.search(raw):
             raise TpmFormatError("no message", where="log", expected="lines with SWTPM_IO_Read and SWTPM_IO_Write")
-        return messages
-    return split_messages(_from_hex(_words_of(raw)) if found == "hex" else raw)
+        yield from _from_log(raw)
+    else:
+        yield from _split(_from_hex(_words_of(raw)) if found == "hex" else raw)
 
 
 def _form_of(raw: bytes) -> Form:
@@ -118,6 +126,7 @@ def decode_stream(
     """Decode every message that `messages_in` finds.
 
     A message that cannot be decoded is in the list as the error that says why; the others are decoded all the same.
+    Where what follows a message is none, as at the end of a capture that was cut off, the error ends the list.
 
     Parameters
     ----------
@@ -131,14 +140,24 @@ def decode_stream(
     Raises
     ------
     TpmFormatError
-        If no messages can be told apart in `data`.
+        If there is no message at the beginning of `data`.
     TpmMisuseError
         If `data` is neither bytes-like nor text.
     """
     decoded: list[Decoded | TpmFormatError] = []
     pending: int | Decoded | None = None
     answers = False
-    for message in messages_in(data, form):
+    messages = _found(data, form)
+    while True:
+        try:
+            message = next(messages, None)
+        except TpmFormatError as error:
+            if not decoded:
+                raise
+            decoded.append(error)
+            break
+        if message is None:
+            break
         code = int.from_bytes(message[6:10], "big")
         is_response = answers or not _looks_like_command(message, code)
         try:

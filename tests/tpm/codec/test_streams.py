@@ -319,3 +319,16 @@ def test_what_cannot_be_a_command() -> None:
         decode_response(ANSWER, "GetRandom")  # type: ignore[arg-type]
     with pytest.raises(TpmFormatError):
         decode_command(ANSWER)
+
+
+def test_what_comes_before_a_message_that_was_cut_off_is_decoded() -> None:
+    whole, cut = b"".join(FOUR), b"".join(FOUR)[:-1]
+    for data in (cut, cut.hex()):
+        *told, broken = decode_stream(data)
+        assert list(map(repr, told)) == list(map(repr, decode_stream(whole)[:3]))
+        assert isinstance(broken, TpmFormatError)
+        assert broken.offset == len(b"".join(FOUR[:3]))
+    with pytest.raises(TpmFormatError):
+        decode_stream(FOUR[0][:-1])
+    with pytest.raises(TpmFormatError):
+        messages_in(cut)

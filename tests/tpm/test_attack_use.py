@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import pickle
+import random
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from prestocloud_sec.errors import PrestoCloudError
-from prestocloud_sec.tpm import policy, protect
+from prestocloud_sec.tpm import decode_command, policy, protect
 from prestocloud_sec.tpm.client import Client, Properties, connect
 from prestocloud_sec.tpm.session import SessionKind
 from prestocloud_sec.tpm.spec import GetRandom
@@ -69,6 +74,7 @@ from prestocloud_sec.tpm.use import (
     unseal,
 )
 from prestocloud_sec.wire import shown
+from tests.tpm.client.fakes import Listening
 from tests.tpm.test_attack_machines import WRONG
 
 pytestmark = pytest.mark.skipif(not libtpms.available(), reason="libtpms is not here: apt-get install libtpms0")
@@ -86,7 +92,10 @@ def client() -> Iterator[Client]:
 @pytest.fixture(scope="module")
 def calls(client: Client) -> Calls:
     """Return what is called, and with what."""
-    c = client
+    return calls_of(client)
+
+
+def calls_of(c: Client) -> Calls:
     software = ec.generate_private_key(ec.SECP256R1())
     parent = protect.SoftwareParent(software)
     k, ak = create_key(c), create_ak(c)
@@ -376,3 +385,88 @@ def test_no_argument_gets_through_as_something_else(name: str, client: Client, c
 
 def test_every_name_is_tried(calls: Calls) -> None:
     assert list(calls) == NAMES
+
+
+# --- a TPM that answers something else --------------------------------------------------------------------------------
+
+THROUGH = (
+    *("seal", "unseal", "reseal", "create", "load_key", "create_ak", "srk", "ek", "ek_certificate", "quote", "certify"),
+    *("certify_nv", "attest_commands", "duplicate", "import_secret", "hash_data", "read_pcrs", "pcr_banks", "read_nv"),
+)
+CHANGES = 6
+
+
+def changed(response: bytes, rng: random.Random) -> bytes:
+    """Return a response with a bit flipped, a size that is another, or without its end; its own size is right."""
+    raw = bytearray(response)
+    match rng.randrange(3):
+        case 0:
+            raw[rng.randrange(min(10, len(raw) - 1), len(raw))] ^= 1 << rng.randrange(8)
+        case 1 if len(raw) > 12:
+            at = rng.randrange(10, len(raw) - 1)
+            raw[at : at + 2] = rng.choice([b"\xff\xff", b"\0\0"])
+        case _:
+            raw = raw[: rng.randrange(len(raw))]
+    if len(raw) >= 6:
+        raw[2:6] = len(raw).to_bytes(4, "big")
+    return bytes(raw)
+
+
+@pytest.mark.parametrize("name", THROUGH)
+def test_a_hostile_tpm_does_no_more_than_be_refused(name: str) -> None:
+    """Whichever of the responses to a call is another: it is done, or refused by an error of ours; and it ends."""
+    rng = random.Random(name)
+    listening = Listening(EmbeddedTransport())
+    with Client(listening) as client:
+        function, arguments = calls_of(client)[name]
+        listening.passed.clear()
+        function(**arguments)
+        usual = len(listening.passed)
+        for _ in range(CHANGES):
+            left = [rng.randrange(usual)]
+
+            def after(response: bytes, left: list[int] = left) -> bytes:
+                left[0] -= 1
+                return changed(response, rng) if left[0] == -1 else response
+
+            listening.after = after
+            listening.passed.clear()
+            with contextlib.suppress(PrestoCloudError):
+                function(**arguments)
+            assert len(listening.passed) < 10 * usual + 50
+        listening.after = lambda response: response
+        assert len(client.get_random(8)) == 8
+
+
+def test_secrets_are_in_no_text_of_the_client() -> None:
+    password, data = b"correct horse battery", b"what nobody is to see"
+    listening = Listening(EmbeddedTransport())
+    with Client(listening, protect=True) as client:
+        sealed = seal(client, data, password=password)
+        key = create_key(client, password=password)
+        handle = load(client, sealed, password=password)
+        shown_of = [client, client.core, client.core.registry, client.protection, sealed, key, handle, handle._entity]
+        errors: list[BaseException] = []
+        for fails in (
+            lambda: unseal(client, sealed, password=password + b"!"),
+            lambda: seal(client, data * 10, password=password),
+            lambda: handle.set_auth(password * 4000),
+            lambda: handle.set_auth([password]),  # type: ignore[arg-type]
+            lambda: client.hierarchy_change_auth(client.owner, [password]),  # type: ignore[arg-type]
+            lambda: copy.copy(client),
+            lambda: pickle.dumps(client),
+        ):
+            with pytest.raises(PrestoCloudError) as caught:
+                fails()
+            errors.append(caught.value)
+        texts = [f"{thing!r} {thing} {vars(thing) if hasattr(thing, '__dict__') else ''}" for thing in shown_of]
+        texts += ["".join(traceback.format_exception(error)) + repr(vars(error)) for error in errors]
+        for exchange in listening.passed:
+            command = decode_command(exchange[0])
+            texts += [command.text(), command.to_json(), repr(command), repr(command.frame)]
+        for secret in (password, data, bytes(client.core.protection.sessions[0].session._key)):  # type: ignore[union-attr]
+            assert secret not in listening.all_bytes
+            for text in texts:
+                assert secret.decode("latin-1") not in text
+                assert secret.hex() not in text
+                assert repr(secret)[2:-1] not in text

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from prestocloud_sec.tpm.client.core import Core
 from prestocloud_sec.tpm.client.entities import number_of
 from prestocloud_sec.tpm.client.handles import Hierarchy, Pcr
@@ -66,6 +68,10 @@ class Standing:
             If it is not from 0 to 31.
         """
         return Pcr(self, self.core.registry.of(whole(index, "index", 0, 31, error=TpmMisuseError)))
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse: nonces of sessions must roll for one holder only, and a way to a TPM is in no pickle."""
+        raise TpmMisuseError("a client can be neither copied nor pickled", where=repr(self), hint="connect again")
 
     @property
     def protection(self) -> Protection | None:

@@ -90,10 +90,7 @@ def verify(
         console = new_console()
         if log_level is not None:
             console.print("\n".join(map(printable, verdict.log(log_level).splitlines())))
-        text = verdict.explain()
-        if verdict.kernel is not None and verdict.accepted:
-            text += f"\nthe running kernel: {verdict.kernel}"
-        console.print("\n".join(map(printable, text.splitlines())))
+        console.print("\n".join(map(printable, verdict.explain().splitlines())))
     if not verdict.accepted:
         ctx.exit(ExitCode.FAILED)
 

@@ -96,19 +96,26 @@ def live_before(
     """
     count = len(instructions)
     sets = [_use_and_define(i, helper) for i in instructions]
+    goes_on = [not isinstance(i, Exit | Jump) for i in instructions]
+    jumps = [t if isinstance(i, Jump | Branch | MayGoto) else None for i, t in zip(instructions, targets, strict=True)]
+    sources: dict[int, list[int]] = {}
+    for index, target in enumerate(jumps):
+        if target is not None:
+            sources.setdefault(target, []).append(index)
     live = [0] * (count + 1)
-    changed = True
-    while changed:
-        changed = False
-        for index in range(count - 1, -1, -1):
-            i = instructions[index]
-            target = targets[index]
-            after = 0 if isinstance(i, Exit | Jump) else live[index + 1]
-            if isinstance(i, Jump | Branch | MayGoto) and target is not None:
-                after |= live[target]
-            use, define = sets[index]
-            now = use | (after & ~define)
-            if now != live[index]:
-                live[index] = now
-                changed = True
+    # Backwards once, then again only what comes before a change: a register becomes live at an instruction once.
+    waiting = list(range(count))
+    while waiting:
+        index = waiting.pop()
+        target = jumps[index]
+        after = live[index + 1] if goes_on[index] else 0
+        if target is not None:
+            after |= live[target]
+        use, define = sets[index]
+        now = use | (after & ~define)
+        if now != live[index]:
+            live[index] = now
+            waiting += sources.get(index, ())
+            if index and goes_on[index - 1]:
+                waiting.append(index - 1)
     return live[:count]

@@ -253,7 +253,8 @@ class Verdict:
     def explain(self) -> str:
         """Return the verdict as text for people: what is wrong, how the program gets there, what would mend it."""
         if self.accepted:
-            return f"accepted: {self._measure()}"
+            lines = [f"accepted: {self._measure()}"]
+            return "\n".join(lines if self.kernel is None else [*lines, f"the running kernel: {self.kernel}"])
         where = f"instruction {self.slot}: " if self.instruction is not None else ""
         lines = [f"refused [{self.errno}]: {where}{self.message}", f"the rule: {self.reason}"]
         if self.hint:

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import pickle
 import resource
 import time
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +16,18 @@ import numpy as np
 import pytest
 
 from prestocloud_sec.arena import PacketArena
-from prestocloud_sec.bpf import ArrayMap, FaultKind, HashMap, Machine, ProgArray, Program, Result, RingBuffer, assemble
+from prestocloud_sec.bpf import (
+    ArrayMap,
+    ArrayOfMaps,
+    FaultKind,
+    HashMap,
+    Machine,
+    ProgArray,
+    Program,
+    Result,
+    RingBuffer,
+    assemble,
+)
 from prestocloud_sec.bpf.errors import BpfMisuseError, ProgramError
 from prestocloud_sec.bpf.vm import maptable
 
@@ -176,3 +191,62 @@ def test_more_maps_than_a_machine_has_numbers_for() -> None:
     program: Program = assemble(f"{text}\nexit")
     with pytest.raises(ProgramError, match="64 maps"):
         program.run(maps={f"m{number}": ArrayMap("u4", 1) for number in range(65)})
+
+
+LOOKUP = """
+    *(u32 *)(r10 - 4) = 0
+    r1 = map[outer]
+    r2 = r10
+    r2 += -4
+    call 1
+    if r0 == 0 goto none
+    r1 = r0
+    r2 = r10
+    r2 += -4
+    call 1
+    if r0 == 0 goto none
+    r0 = *(u32 *)(r0 + 0)
+    exit
+none:
+    r0 = -1
+    exit
+"""
+
+
+@ENGINES
+def test_maps_in_a_map_may_be_replaced_for_ever(engine: str) -> None:
+    outer = ArrayOfMaps(ArrayMap("u4", 1), 1)
+    program = assemble(LOOKUP)
+    for number in range(150):
+        inner = ArrayMap("u4", 1)
+        inner[0] = number
+        outer[0] = inner
+        assert program.run(maps={"outer": outer}, engine=engine).value == number
+
+
+@pytest.mark.parametrize("engine", ["reference", "interpreter"])
+def test_programs_in_an_array_may_be_replaced_for_ever(engine: str) -> None:
+    stages = ProgArray(1)
+    program = assemble("r2 = map[stages]\nr3 = 0\ncall 12\nr0 = -1\nexit")
+    alive = []
+    for number in range(1000):
+        stages[0] = following = assemble(f"r0 = {number}\nexit")
+        alive.append(weakref.ref(following))
+        assert program.run(maps={"stages": stages}, engine=engine).value == number
+    del following
+    gc.collect()
+    assert sum(reference() is not None for reference in alive) < 600
+
+
+def test_a_machine_takes_time_in_proportion_to_the_maps_that_a_program_loads() -> None:
+    program = assemble("r1 = map[m]\n" * 20_000 + "exit")
+    start = time.process_time()
+    assert program.run(maps={"m": ArrayMap("u4", 1)}, engine="reference").fault is None
+    assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize("made", [ArrayMap("u4", 1), RingBuffer(4096), Machine(assemble("exit"))])
+def test_what_has_addresses_is_not_copied(made: object) -> None:
+    for call in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(BpfMisuseError, match="neither copied nor pickled"):
+            call(made)

@@ -41,11 +41,14 @@ class Symbols:
     maps : mapping of int to str
         Index of a 64-bit load, and the name of the map it refers to. The load's number is then a placeholder: the
         position of the name among the program's map names.
+    map_names : tuple of str
+        The names of the maps, each once, in the order of their first use; found out, not given.
     """
 
     labels: Mapping[str, int] = field(default_factory=dict)
     functions: Mapping[str, int] = field(default_factory=dict)
     maps: Mapping[int, str] = field(default_factory=dict)
+    map_names: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, key, value in (("labels", str, int), ("functions", str, int), ("maps", int, str)):
@@ -55,11 +58,8 @@ class Symbols:
             raise BpfMisuseError(
                 f"{shown(min(twice))} is a label and a function", where="symbols", expected="one of the two"
             )
+        names = tuple(dict.fromkeys(self.maps[index] for index in sorted(self.maps)))
+        object.__setattr__(self, "map_names", names)
 
     def __reduce__(self) -> tuple[object, ...]:
         return (Symbols, (dict(self.labels), dict(self.functions), dict(self.maps)))
-
-    @property
-    def map_names(self) -> tuple[str, ...]:
-        """The names of the maps, each once, in the order of their first use."""
-        return tuple(dict.fromkeys(self.maps[index] for index in sorted(self.maps)))

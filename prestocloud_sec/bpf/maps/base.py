@@ -208,6 +208,13 @@ class Map(Stored):
     def __bool__(self) -> bool:
         return True
 
+    def __reduce__(self) -> tuple[object, ...]:
+        raise BpfMisuseError(
+            "a map can be neither copied nor pickled",
+            where=self._title(),
+            hint="its memory is where compiled code expects it; to_numpy() or items() copy what it holds",
+        )
+
     # --- Typed values and errors.
 
     def _key(self, key: Any) -> bytes:

@@ -169,6 +169,11 @@ class Machine(ProgramTable):
         """Return another machine for the same program, maps and options: what runs on one, the other does not see."""
         return Machine(self.program, **self._arguments)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        raise BpfMisuseError(
+            "a machine can be neither copied nor pickled", where="Machine", hint="make another for the same program"
+        )
+
     def __repr__(self) -> str:
         return f"<Machine of {self.program!r}, {len(self.maps)} maps>"
 

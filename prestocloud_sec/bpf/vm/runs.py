@@ -21,6 +21,7 @@ from prestocloud_sec.arena import PacketArena
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.vm.arguments import given_maps, pairs_of
+from prestocloud_sec.bpf.vm.layout import MAX_MAPS
 from prestocloud_sec.bpf.vm.machine import Machine
 from prestocloud_sec.bpf.vm.result import BatchResult, Result
 from prestocloud_sec.bpf.vm.trace import Trace
@@ -42,6 +43,10 @@ HOT = 64
 LARGE = 256
 """Packets of a batch for which ``auto`` compiles at once."""
 _MOST_KEPT = 4
+_SPARE_MAPS = 16
+"""Numbers of maps that are free when a run begins, for what it finds in maps of maps."""
+_MOST_MET = 256
+"""Programs that a kept machine may have met in program arrays."""
 _MOST_WORKERS = 1 << 16
 _OPTIONS = frozenset({"helpers", "limit", "time_limit", "seed", "now", "cpu"})
 """Arguments of `Machine` that are options of a run."""
@@ -52,13 +57,23 @@ Execute = Callable[[Machine], None]
 class _Kept:
     """A machine that is kept, how often it ran, and whether it runs now."""
 
-    __slots__ = ("key", "lock", "machine", "runs")
+    __slots__ = ("_maps", "_programs", "key", "lock", "machine", "runs")
 
     def __init__(self, key: tuple[Any, ...], machine: Machine) -> None:
         self.key = key
         self.machine = machine
         self.runs = 0
         self.lock = threading.Lock()
+        self._maps, self._programs = len(machine.maps), len(machine.programs)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether runs have met so many maps and programs, of which some may be gone, that a new machine is due.
+
+        A machine keeps the numbers of all that it ever met, out of maps of maps and program arrays.
+        """
+        maps, programs = len(self.machine.maps), len(self.machine.programs)
+        return maps > max(self._maps, MAX_MAPS - _SPARE_MAPS) or programs > self._programs + _MOST_MET
 
 
 _LOADED: dict[str, Execute] = {}
@@ -80,15 +95,21 @@ def _machine(program: Program, maps: Any, options: dict[str, Any]) -> Iterator[_
 def _kept(program: Program, maps: Any, options: dict[str, Any]) -> _Kept:
     key = _key(maps, options)
     kept: list[_Kept] = program._machines
-    for candidate in kept:
+    runs = 0
+    for candidate in tuple(kept):
         if candidate.key == key:
-            return candidate
+            if not candidate.crowded:
+                return candidate
+            runs = candidate.runs
+            with contextlib.suppress(ValueError):  # another thread was first
+                kept.remove(candidate)
     unknown = options.keys() - _OPTIONS
     if unknown:
         raise BpfMisuseError(
             f"there is no option {shown(min(unknown))}", where="run", expected=", ".join(sorted(_OPTIONS))
         )
     made = _Kept(key, Machine(program, maps=maps, **options))
+    made.runs = runs
     kept.insert(0, made)
     del kept[_MOST_KEPT:]
     return made

@@ -27,7 +27,7 @@ from prestocloud_sec.bpf import (
 )
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.helpers.prototypes import Argument, Prototype, Returns
-from prestocloud_sec.bpf.isa import Alu, AluOp, CallHelper, CallLocal, Exit, Imm, ImmKind, Jump, LoadImm64
+from prestocloud_sec.bpf.isa import Alu, AluOp, CallHelper, CallLocal, Exit, Imm, ImmKind, Instruction, Jump, LoadImm64
 from prestocloud_sec.bpf.verifier.contexts import Access, Field, Layout, Pointer
 from prestocloud_sec.bpf.verifier.maps import MapSpec
 from prestocloud_sec.bpf.verifier.proofs import proved
@@ -569,7 +569,12 @@ class TestMisuse:
     def test_a_long_chain_of_ways_back(self) -> None:
         """What is read at its end is live through all of it: in time that grows with the program, not its square."""
         links = 20_000
-        chain = [Alu(AluOp.MOV, 64, 6, Imm(1)), Jump(2 * links, wide=True), Alu(AluOp.MOV, 64, 0, 6), Exit()]
+        chain: list[Instruction] = [
+            Alu(AluOp.MOV, 64, 6, Imm(1)),
+            Jump(2 * links, wide=True),
+            Alu(AluOp.MOV, 64, 0, 6),
+            Exit(),
+        ]
         chain += [Alu(AluOp.MOV, 64, 7, Imm(0)), Jump(-4, wide=True)] * links
         verdict = verify(Program(chain, type=XDP))
         assert verdict

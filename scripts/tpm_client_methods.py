@@ -107,7 +107,7 @@ def method(command: Declaration, *, asynchronous: bool) -> list[str]:
     """Return the text of a method."""
     returned, words, last = result(command, "Async" if asynchronous else "")
     parameters = "".join(f"{field.name}: {field.type}, " for field in command.fields)
-    arguments = ", ".join(f"live({f.name})" if f.is_handle else f.name for f in command.fields)
+    arguments = ", ".join(f"live(self, {f.name})" if f.is_handle else f.name for f in command.fields)
     define, wait = ("async def", "await ") if asynchronous else ("def", "")
     lines = [f"{define} {snake(command.name)}(self, {parameters}*, sessions: Sessions = None) -> {returned}:"]
     if asynchronous:

@@ -405,3 +405,24 @@ def test_threads_share_a_client_and_one_of_them_closes_it() -> None:
     assert not wrong
     with pytest.raises((TransportClosedError, TpmMisuseError)):
         client.execute(SelfTest(False))
+
+
+@live
+def test_a_handle_of_another_client_is_not_taken_for_something_else() -> None:
+    """Both TPMs have something at the same number."""
+    with Client(EmbeddedTransport()) as one, Client(EmbeddedTransport()) as two:
+        mine, other = (client.hash_sequence_start(b"", 11) for client in (one, two))
+        assert int(mine) == int(other)
+        sent = Listening(two.transport)
+        for wrong in (
+            lambda: two.sequence_update(mine, b"x"),
+            lambda: two.start_session(bind=mine),
+            lambda: two.start_session(salt_key=mine),
+        ):
+            with pytest.raises(TpmMisuseError, match="another client's"):
+                wrong()
+        assert not sent.passed
+        two.sequence_update(other, b"y")
+        assert two.sequence_complete(other, b"", 0x40000007).result != b""
+        assert two.hierarchy(one.owner) == one.owner
+        two.set_primary_policy(one.owner, b"", 0x10)

@@ -19,6 +19,7 @@ from prestocloud_sec.tpm.client import queries
 from prestocloud_sec.tpm.client.async_methods import AsyncMethods
 from prestocloud_sec.tpm.client.capabilities import everything
 from prestocloud_sec.tpm.client.core import Answered, Core, Sessions, listed
+from prestocloud_sec.tpm.client.executor import live
 from prestocloud_sec.tpm.client.handles import AsyncObject, AsyncSessionHandle, NvIndex, PersistentObject
 from prestocloud_sec.tpm.client.lockout import Lockout, read_lockout
 from prestocloud_sec.tpm.client.properties import Properties
@@ -150,7 +151,13 @@ class AsyncClient(AsyncMethods, Standing):
         """Start a session (see `Client.start_session`)."""
         entity, response = await self._ask(
             lambda: start_session(
-                self.core, kind, hash=hash, cipher=cipher, salt_key=salt_key, bind=bind, nonce_size=nonce_size
+                self.core,
+                kind,
+                hash=hash,
+                cipher=cipher,
+                salt_key=None if salt_key is None else live(self, salt_key),
+                bind=None if bind is None else live(self, bind),
+                nonce_size=nonce_size,
             )
         )
         return AsyncSessionHandle(self, entity, response)

@@ -18,6 +18,7 @@ from prestocloud_sec.tpm._given import octets
 from prestocloud_sec.tpm.client import queries
 from prestocloud_sec.tpm.client.capabilities import everything
 from prestocloud_sec.tpm.client.core import Answered, Core, Sessions, listed
+from prestocloud_sec.tpm.client.executor import live
 from prestocloud_sec.tpm.client.frames import split
 from prestocloud_sec.tpm.client.handles import NvIndex, Object, PersistentObject, SessionHandle
 from prestocloud_sec.tpm.client.lockout import Lockout, read_lockout
@@ -392,7 +393,13 @@ class Client(Methods, Standing):
         """
         entity, response = self._ask(
             lambda: start_session(
-                self.core, kind, hash=hash, cipher=cipher, salt_key=salt_key, bind=bind, nonce_size=nonce_size
+                self.core,
+                kind,
+                hash=hash,
+                cipher=cipher,
+                salt_key=None if salt_key is None else live(self, salt_key),
+                bind=None if bind is None else live(self, bind),
+                nonce_size=nonce_size,
             )
         )
         return SessionHandle(self, entity, response)

@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, TypeVar
 
 from prestocloud_sec.tpm.client.core import Answered, Core, Sessions
-from prestocloud_sec.tpm.client.handles import AsyncObject, AsyncSessionHandle, Handle, Object, SessionHandle
+from prestocloud_sec.tpm.client.handles import AsyncObject, AsyncSessionHandle, Handle, Object, SessionHandle, Transient
+from prestocloud_sec.tpm.errors import TpmMisuseError
 from prestocloud_sec.tpm.spec.constants import TPM_HT
 
 if TYPE_CHECKING:
@@ -22,10 +23,29 @@ __all__ = ["AsyncExecutor", "Executor", "live"]
 R = TypeVar("R")
 
 
-def live(handle: int) -> int:
-    """Return a handle as a plain number, as commands hold it; TpmMisuseError if it was closed."""
+def live(client: object, handle: int) -> int:
+    """Return a handle as a plain number, as commands hold it.
+
+    Parameters
+    ----------
+    client : Client or AsyncClient
+        The client that is to use it.
+    handle : int or Handle
+        The handle.
+
+    Raises
+    ------
+    TpmMisuseError
+        If it was closed; or if it stands for what is in the TPM by another client, whose number is here that of nothing
+        or, worse, of something else.
+    """
     if isinstance(handle, Handle):
         handle._entity.check()
+        if isinstance(handle, Transient) and handle._owner is not client:
+            hint = "int() it, if both are on the same TPM and nothing between moves what is in it"
+            raise TpmMisuseError(
+                f"{handle!r} is another client's", where="handle", expected=f"one of {client!r}", hint=hint
+            )
         return handle._entity.number
     return handle
 

@@ -51,7 +51,7 @@ class AsyncAsymmetricMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> TPM2B_PUBLIC_KEY_RSA:
         """Encrypt by an RSA key (Part 3, 14.1)."""
-        response = await self.execute(RSA_Encrypt(live(keyHandle), message, inScheme, label), sessions)
+        response = await self.execute(RSA_Encrypt(live(self, keyHandle), message, inScheme, label), sessions)
         return response.outData
 
     async def rsa_decrypt(
@@ -64,18 +64,18 @@ class AsyncAsymmetricMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> Secret[TPM2B_PUBLIC_KEY_RSA]:
         """Decrypt by an RSA key (Part 3, 14.2)."""
-        response = await self.execute(RSA_Decrypt(live(keyHandle), cipherText, inScheme, label), sessions)
+        response = await self.execute(RSA_Decrypt(live(self, keyHandle), cipherText, inScheme, label), sessions)
         return response.message
 
     async def ecdh_key_gen(self, keyHandle: TPMI_DH_OBJECT, *, sessions: Sessions = None) -> ECDH_KeyGen.Response:
         """Make an ephemeral key, and agree on a secret with a static one (Part 3, 14.3)."""
-        return await self.execute(ECDH_KeyGen(live(keyHandle)), sessions)
+        return await self.execute(ECDH_KeyGen(live(self, keyHandle)), sessions)
 
     async def ecdh_zgen(
         self, keyHandle: TPMI_DH_OBJECT, inPoint: TPM2B_ECC_POINT, *, sessions: Sessions = None
     ) -> Secret[TPM2B_ECC_POINT]:
         """Agree on a secret with the holder of another key (Part 3, 14.4)."""
-        response = await self.execute(ECDH_ZGen(live(keyHandle), inPoint), sessions)
+        response = await self.execute(ECDH_ZGen(live(self, keyHandle), inPoint), sessions)
         return response.outPoint
 
     async def ecc_parameters(self, curveID: TPMI_ECC_CURVE, *, sessions: Sessions = None) -> TPMS_ALGORITHM_DETAIL_ECC:
@@ -94,7 +94,7 @@ class AsyncAsymmetricMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> ZGen_2Phase.Response:
         """Agree on secrets by a static and an ephemeral key of each side (Part 3, 14.6)."""
-        return await self.execute(ZGen_2Phase(live(keyA), inQsB, inQeB, inScheme, counter), sessions)
+        return await self.execute(ZGen_2Phase(live(self, keyA), inQsB, inQeB, inScheme, counter), sessions)
 
     async def ecc_encrypt(
         self,
@@ -105,7 +105,7 @@ class AsyncAsymmetricMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> ECC_Encrypt.Response:
         """Encrypt by an ECC key (Part 3, 14.7)."""
-        return await self.execute(ECC_Encrypt(live(keyHandle), plainText, inScheme), sessions)
+        return await self.execute(ECC_Encrypt(live(self, keyHandle), plainText, inScheme), sessions)
 
     async def ecc_decrypt(
         self,
@@ -118,7 +118,7 @@ class AsyncAsymmetricMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> Secret[TPM2B_MAX_BUFFER]:
         """Decrypt by an ECC key (Part 3, 14.8)."""
-        response = await self.execute(ECC_Decrypt(live(keyHandle), C1, C2, C3, inScheme), sessions)
+        response = await self.execute(ECC_Decrypt(live(self, keyHandle), C1, C2, C3, inScheme), sessions)
         return response.plainText
 
     async def commit(
@@ -131,7 +131,7 @@ class AsyncAsymmetricMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> Commit.Response:
         """Make the commitment that an anonymous signature starts with (Part 3, 19.2)."""
-        return await self.execute(Commit(live(signHandle), P1, s2, y2), sessions)
+        return await self.execute(Commit(live(self, signHandle), P1, s2, y2), sessions)
 
     async def ec_ephemeral(self, curveID: TPMI_ECC_CURVE, *, sessions: Sessions = None) -> EC_Ephemeral.Response:
         """Make an ephemeral key for ZGen_2Phase (Part 3, 19.3)."""

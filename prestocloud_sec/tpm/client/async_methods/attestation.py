@@ -37,7 +37,9 @@ class AsyncAttestationMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> Certify.Response:
         """Attest that an object is loaded in the TPM (Part 3, 18.2)."""
-        return await self.execute(Certify(live(objectHandle), live(signHandle), qualifyingData, inScheme), sessions)
+        return await self.execute(
+            Certify(live(self, objectHandle), live(self, signHandle), qualifyingData, inScheme), sessions
+        )
 
     async def certify_creation(
         self,
@@ -53,7 +55,7 @@ class AsyncAttestationMethods(AsyncExecutor):
         """Attest how an object was created (Part 3, 18.3)."""
         return await self.execute(
             CertifyCreation(
-                live(signHandle), live(objectHandle), qualifyingData, creationHash, inScheme, creationTicket
+                live(self, signHandle), live(self, objectHandle), qualifyingData, creationHash, inScheme, creationTicket
             ),
             sessions,
         )
@@ -68,7 +70,7 @@ class AsyncAttestationMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> Quote.Response:
         """Attest the values of PCRs (Part 3, 18.4)."""
-        return await self.execute(Quote(live(signHandle), qualifyingData, inScheme, PCRselect), sessions)
+        return await self.execute(Quote(live(self, signHandle), qualifyingData, inScheme, PCRselect), sessions)
 
     async def get_session_audit_digest(
         self,
@@ -83,7 +85,11 @@ class AsyncAttestationMethods(AsyncExecutor):
         """Attest the audit digest of a session (Part 3, 18.5)."""
         return await self.execute(
             GetSessionAuditDigest(
-                live(privacyAdminHandle), live(signHandle), live(sessionHandle), qualifyingData, inScheme
+                live(self, privacyAdminHandle),
+                live(self, signHandle),
+                live(self, sessionHandle),
+                qualifyingData,
+                inScheme,
             ),
             sessions,
         )
@@ -99,7 +105,7 @@ class AsyncAttestationMethods(AsyncExecutor):
     ) -> GetCommandAuditDigest.Response:
         """Attest the digest of audited commands, and start it anew (Part 3, 18.6)."""
         return await self.execute(
-            GetCommandAuditDigest(live(privacyHandle), live(signHandle), qualifyingData, inScheme), sessions
+            GetCommandAuditDigest(live(self, privacyHandle), live(self, signHandle), qualifyingData, inScheme), sessions
         )
 
     async def get_time(
@@ -113,7 +119,7 @@ class AsyncAttestationMethods(AsyncExecutor):
     ) -> GetTime.Response:
         """Attest time and clock (Part 3, 18.7)."""
         return await self.execute(
-            GetTime(live(privacyAdminHandle), live(signHandle), qualifyingData, inScheme), sessions
+            GetTime(live(self, privacyAdminHandle), live(self, signHandle), qualifyingData, inScheme), sessions
         )
 
     async def certify_x509(
@@ -128,5 +134,6 @@ class AsyncAttestationMethods(AsyncExecutor):
     ) -> CertifyX509.Response:
         """Sign a certificate over an object, completed by the TPM (Part 3, 18.8)."""
         return await self.execute(
-            CertifyX509(live(objectHandle), live(signHandle), reserved, inScheme, partialCertificate), sessions
+            CertifyX509(live(self, objectHandle), live(self, signHandle), reserved, inScheme, partialCertificate),
+            sessions,
         )

@@ -30,7 +30,7 @@ class AsyncComponentsMethods(AsyncExecutor):
         self, ac: TPMI_RH_AC, capability: TPM_AT, count: UINT32, *, sessions: Sessions = None
     ) -> AC_GetCapability.Response:
         """Return what an attached component is and has (Part 3, 32.2)."""
-        return await self.execute(AC_GetCapability(live(ac), capability, count), sessions)
+        return await self.execute(AC_GetCapability(live(self, ac), capability, count), sessions)
 
     async def ac_send(
         self,
@@ -42,7 +42,9 @@ class AsyncComponentsMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> TPMS_AC_OUTPUT:
         """Send an object to an attached component (Part 3, 32.3)."""
-        response = await self.execute(AC_Send(live(sendObject), live(authHandle), live(ac), acDataIn), sessions)
+        response = await self.execute(
+            AC_Send(live(self, sendObject), live(self, authHandle), live(self, ac), acDataIn), sessions
+        )
         return response.acDataOut
 
     async def policy_ac_send_select(
@@ -57,9 +59,9 @@ class AsyncComponentsMethods(AsyncExecutor):
     ) -> None:
         """Limit a policy to sending to one attached component (Part 3, 32.4)."""
         await self.execute(
-            Policy_AC_SendSelect(live(policySession), objectName, authHandleName, acName, includeObject), sessions
+            Policy_AC_SendSelect(live(self, policySession), objectName, authHandleName, acName, includeObject), sessions
         )
 
     async def act_set_timeout(self, actHandle: TPMI_RH_ACT, startTimeout: UINT32, *, sessions: Sessions = None) -> None:
         """Start or stop a countdown timer (Part 3, 33.2)."""
-        await self.execute(ACT_SetTimeout(live(actHandle), startTimeout), sessions)
+        await self.execute(ACT_SetTimeout(live(self, actHandle), startTimeout), sessions)

@@ -30,7 +30,7 @@ class AsyncDuplicationMethods(AsyncExecutor):
     ) -> Duplicate.Response:
         """Encrypt an object for another parent (Part 3, 13.1)."""
         return await self.execute(
-            Duplicate(live(objectHandle), live(newParentHandle), encryptionKeyIn, symmetricAlg), sessions
+            Duplicate(live(self, objectHandle), live(self, newParentHandle), encryptionKeyIn, symmetricAlg), sessions
         )
 
     async def rewrap(
@@ -44,7 +44,9 @@ class AsyncDuplicationMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> Rewrap.Response:
         """Encrypt a duplicate for another parent (Part 3, 13.2)."""
-        return await self.execute(Rewrap(live(oldParent), live(newParent), inDuplicate, name, inSymSeed), sessions)
+        return await self.execute(
+            Rewrap(live(self, oldParent), live(self, newParent), inDuplicate, name, inSymSeed), sessions
+        )
 
     async def import_(
         self,
@@ -59,6 +61,6 @@ class AsyncDuplicationMethods(AsyncExecutor):
     ) -> TPM2B_PRIVATE:
         """Make an object of a duplicate, below a parent (Part 3, 13.3)."""
         response = await self.execute(
-            Import(live(parentHandle), encryptionKey, objectPublic, duplicate, inSymSeed, symmetricAlg), sessions
+            Import(live(self, parentHandle), encryptionKey, objectPublic, duplicate, inSymSeed, symmetricAlg), sessions
         )
         return response.outPrivate

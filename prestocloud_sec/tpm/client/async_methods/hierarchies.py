@@ -43,7 +43,7 @@ class AsyncHierarchiesMethods(AsyncExecutor):
         self, authHandle: TPMI_RH_HIERARCHY, enable: TPMI_RH_ENABLES, state: TPMI_YES_NO, *, sessions: Sessions = None
     ) -> None:
         """Enable or disable a hierarchy (Part 3, 24.2)."""
-        await self.execute(HierarchyControl(live(authHandle), enable, state), sessions)
+        await self.execute(HierarchyControl(live(self, authHandle), enable, state), sessions)
 
     async def set_primary_policy(
         self,
@@ -54,33 +54,33 @@ class AsyncHierarchiesMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> None:
         """Set the policy of a hierarchy (Part 3, 24.3)."""
-        await self.execute(SetPrimaryPolicy(live(authHandle), authPolicy, hashAlg), sessions)
+        await self.execute(SetPrimaryPolicy(live(self, authHandle), authPolicy, hashAlg), sessions)
 
     async def change_pps(self, authHandle: TPMI_RH_PLATFORM, *, sessions: Sessions = None) -> None:
         """Replace the platform seed: objects of the platform end (Part 3, 24.4)."""
-        await self.execute(ChangePPS(live(authHandle)), sessions)
+        await self.execute(ChangePPS(live(self, authHandle)), sessions)
 
     async def change_eps(self, authHandle: TPMI_RH_PLATFORM, *, sessions: Sessions = None) -> None:
         """Replace the endorsement seed: objects of the endorsement hierarchy end (Part 3, 24.5)."""
-        await self.execute(ChangeEPS(live(authHandle)), sessions)
+        await self.execute(ChangeEPS(live(self, authHandle)), sessions)
 
     async def clear(self, authHandle: TPMI_RH_CLEAR, *, sessions: Sessions = None) -> None:
         """Remove the owner: storage seed, authValues and objects of owner and endorsement end (Part 3, 24.6)."""
-        await self.execute(Clear(live(authHandle)), sessions)
+        await self.execute(Clear(live(self, authHandle)), sessions)
 
     async def clear_control(self, auth: TPMI_RH_CLEAR, disable: TPMI_YES_NO, *, sessions: Sessions = None) -> None:
         """Allow or forbid Clear (Part 3, 24.7)."""
-        await self.execute(ClearControl(live(auth), disable), sessions)
+        await self.execute(ClearControl(live(self, auth), disable), sessions)
 
     async def hierarchy_change_auth(
         self, authHandle: TPMI_RH_HIERARCHY_AUTH, newAuth: TPM2B_AUTH, *, sessions: Sessions = None
     ) -> None:
         """Set the authValue of a hierarchy (Part 3, 24.8)."""
-        await self.execute(HierarchyChangeAuth(live(authHandle), newAuth), sessions)
+        await self.execute(HierarchyChangeAuth(live(self, authHandle), newAuth), sessions)
 
     async def dictionary_attack_lock_reset(self, lockHandle: TPMI_RH_LOCKOUT, *, sessions: Sessions = None) -> None:
         """Forget the wrong authorizations counted (Part 3, 25.2)."""
-        await self.execute(DictionaryAttackLockReset(live(lockHandle)), sessions)
+        await self.execute(DictionaryAttackLockReset(live(self, lockHandle)), sessions)
 
     async def dictionary_attack_parameters(
         self,
@@ -93,11 +93,11 @@ class AsyncHierarchiesMethods(AsyncExecutor):
     ) -> None:
         """Set how many wrong authorizations lead to lockout, and how long it lasts (Part 3, 25.3)."""
         await self.execute(
-            DictionaryAttackParameters(live(lockHandle), newMaxTries, newRecoveryTime, lockoutRecovery), sessions
+            DictionaryAttackParameters(live(self, lockHandle), newMaxTries, newRecoveryTime, lockoutRecovery), sessions
         )
 
     async def read_only_control(
         self, authHandle: TPMI_RH_PLATFORM, state: TPMI_YES_NO, *, sessions: Sessions = None
     ) -> None:
         """Put the TPM into read-only mode, or out of it (revision 1.83, TPM2_ReadOnlyControl)."""
-        await self.execute(ReadOnlyControl(live(authHandle), state), sessions)
+        await self.execute(ReadOnlyControl(live(self, authHandle), state), sessions)

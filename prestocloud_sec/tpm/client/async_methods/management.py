@@ -52,13 +52,13 @@ class AsyncManagementMethods(AsyncExecutor):
         self, auth: TPMI_RH_PLATFORM, setList: TPML_CC, clearList: TPML_CC, *, sessions: Sessions = None
     ) -> None:
         """Choose the commands that need physical presence (Part 3, 26.2)."""
-        await self.execute(PP_Commands(live(auth), setList, clearList), sessions)
+        await self.execute(PP_Commands(live(self, auth), setList, clearList), sessions)
 
     async def set_algorithm_set(
         self, authHandle: TPMI_RH_PLATFORM, algorithmSet: UINT32, *, sessions: Sessions = None
     ) -> None:
         """Choose a set of algorithms, in a manner of the vendor (Part 3, 26.3)."""
-        await self.execute(SetAlgorithmSet(live(authHandle), algorithmSet), sessions)
+        await self.execute(SetAlgorithmSet(live(self, authHandle), algorithmSet), sessions)
 
     async def field_upgrade_start(
         self,
@@ -71,7 +71,7 @@ class AsyncManagementMethods(AsyncExecutor):
     ) -> None:
         """Start an upgrade of the firmware (Part 3, 27.2)."""
         await self.execute(
-            FieldUpgradeStart(live(authorization), live(keyHandle), fuDigest, manifestSignature), sessions
+            FieldUpgradeStart(live(self, authorization), live(self, keyHandle), fuDigest, manifestSignature), sessions
         )
 
     async def field_upgrade_data(
@@ -87,7 +87,7 @@ class AsyncManagementMethods(AsyncExecutor):
 
     async def context_save(self, saveHandle: TPMI_DH_CONTEXT, *, sessions: Sessions = None) -> TPMS_CONTEXT:
         """Save a session or an object outside of the TPM (Part 3, 28.2)."""
-        response = await self.execute(ContextSave(live(saveHandle)), sessions)
+        response = await self.execute(ContextSave(live(self, saveHandle)), sessions)
         return response.context
 
     async def context_load(
@@ -110,7 +110,7 @@ class AsyncManagementMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> None:
         """Make an object persistent, or remove a persistent one (Part 3, 28.5)."""
-        await self.execute(EvictControl(live(auth), live(objectHandle), persistentHandle), sessions)
+        await self.execute(EvictControl(live(self, auth), live(self, objectHandle), persistentHandle), sessions)
 
     async def read_clock(self, *, sessions: Sessions = None) -> TPMS_TIME_INFO:
         """Return time and clock (Part 3, 29.1)."""
@@ -119,13 +119,13 @@ class AsyncManagementMethods(AsyncExecutor):
 
     async def clock_set(self, auth: TPMI_RH_PROVISION, newTime: UINT64, *, sessions: Sessions = None) -> None:
         """Set the clock forward (Part 3, 29.2)."""
-        await self.execute(ClockSet(live(auth), newTime), sessions)
+        await self.execute(ClockSet(live(self, auth), newTime), sessions)
 
     async def clock_rate_adjust(
         self, auth: TPMI_RH_PROVISION, rateAdjust: TPM_CLOCK_ADJUST, *, sessions: Sessions = None
     ) -> None:
         """Change the rate of the clock (Part 3, 29.3)."""
-        await self.execute(ClockRateAdjust(live(auth), rateAdjust), sessions)
+        await self.execute(ClockRateAdjust(live(self, auth), rateAdjust), sessions)
 
     async def get_capability(
         self, capability: TPM_CAP, property: UINT32, propertyCount: UINT32, *, sessions: Sessions = None
@@ -141,4 +141,4 @@ class AsyncManagementMethods(AsyncExecutor):
         self, authHandle: TPMI_RH_HIERARCHY, setCapabilityData: TPM2B_SET_CAPABILITY_DATA, *, sessions: Sessions = None
     ) -> None:
         """Set a capability (revision 1.83, TPM2_SetCapability)."""
-        await self.execute(SetCapability(live(authHandle), setCapabilityData), sessions)
+        await self.execute(SetCapability(live(self, authHandle), setCapabilityData), sessions)

@@ -48,23 +48,23 @@ class AsyncNvMethods(AsyncExecutor):
         self, authHandle: TPMI_RH_PROVISION, auth: TPM2B_AUTH, publicInfo: TPM2B_NV_PUBLIC, *, sessions: Sessions = None
     ) -> None:
         """Define an NV index (Part 3, 31.3)."""
-        await self.execute(NV_DefineSpace(live(authHandle), auth, publicInfo), sessions)
+        await self.execute(NV_DefineSpace(live(self, authHandle), auth, publicInfo), sessions)
 
     async def nv_undefine_space(
         self, authHandle: TPMI_RH_PROVISION, nvIndex: TPMI_RH_NV_INDEX, *, sessions: Sessions = None
     ) -> None:
         """Remove an NV index (Part 3, 31.4)."""
-        await self.execute(NV_UndefineSpace(live(authHandle), live(nvIndex)), sessions)
+        await self.execute(NV_UndefineSpace(live(self, authHandle), live(self, nvIndex)), sessions)
 
     async def nv_undefine_space_special(
         self, nvIndex: TPMI_RH_NV_INDEX, platform: TPMI_RH_PLATFORM, *, sessions: Sessions = None
     ) -> None:
         """Remove an NV index that only its policy can remove (Part 3, 31.5)."""
-        await self.execute(NV_UndefineSpaceSpecial(live(nvIndex), live(platform)), sessions)
+        await self.execute(NV_UndefineSpaceSpecial(live(self, nvIndex), live(self, platform)), sessions)
 
     async def nv_read_public(self, nvIndex: TPMI_RH_NV_INDEX, *, sessions: Sessions = None) -> NV_ReadPublic.Response:
         """Return the public area and the Name of an NV index (Part 3, 31.6)."""
-        return await self.execute(NV_ReadPublic(live(nvIndex)), sessions)
+        return await self.execute(NV_ReadPublic(live(self, nvIndex)), sessions)
 
     async def nv_write(
         self,
@@ -76,13 +76,13 @@ class AsyncNvMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> None:
         """Write to an NV index (Part 3, 31.7)."""
-        await self.execute(NV_Write(live(authHandle), live(nvIndex), data, offset), sessions)
+        await self.execute(NV_Write(live(self, authHandle), live(self, nvIndex), data, offset), sessions)
 
     async def nv_increment(
         self, authHandle: TPMI_RH_NV_AUTH, nvIndex: TPMI_RH_NV_INDEX, *, sessions: Sessions = None
     ) -> None:
         """Count an NV counter up (Part 3, 31.8)."""
-        await self.execute(NV_Increment(live(authHandle), live(nvIndex)), sessions)
+        await self.execute(NV_Increment(live(self, authHandle), live(self, nvIndex)), sessions)
 
     async def nv_extend(
         self,
@@ -93,23 +93,23 @@ class AsyncNvMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> None:
         """Extend an NV index with data (Part 3, 31.9)."""
-        await self.execute(NV_Extend(live(authHandle), live(nvIndex), data), sessions)
+        await self.execute(NV_Extend(live(self, authHandle), live(self, nvIndex), data), sessions)
 
     async def nv_set_bits(
         self, authHandle: TPMI_RH_NV_AUTH, nvIndex: TPMI_RH_NV_INDEX, bits: UINT64, *, sessions: Sessions = None
     ) -> None:
         """Set bits of an NV index (Part 3, 31.10)."""
-        await self.execute(NV_SetBits(live(authHandle), live(nvIndex), bits), sessions)
+        await self.execute(NV_SetBits(live(self, authHandle), live(self, nvIndex), bits), sessions)
 
     async def nv_write_lock(
         self, authHandle: TPMI_RH_NV_AUTH, nvIndex: TPMI_RH_NV_INDEX, *, sessions: Sessions = None
     ) -> None:
         """Lock an NV index against writing (Part 3, 31.11)."""
-        await self.execute(NV_WriteLock(live(authHandle), live(nvIndex)), sessions)
+        await self.execute(NV_WriteLock(live(self, authHandle), live(self, nvIndex)), sessions)
 
     async def nv_global_write_lock(self, authHandle: TPMI_RH_PROVISION, *, sessions: Sessions = None) -> None:
         """Lock all NV indices with GLOBALLOCK against writing (Part 3, 31.12)."""
-        await self.execute(NV_GlobalWriteLock(live(authHandle)), sessions)
+        await self.execute(NV_GlobalWriteLock(live(self, authHandle)), sessions)
 
     async def nv_read(
         self,
@@ -121,20 +121,20 @@ class AsyncNvMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> TPM2B_MAX_NV_BUFFER:
         """Read from an NV index (Part 3, 31.13)."""
-        response = await self.execute(NV_Read(live(authHandle), live(nvIndex), size, offset), sessions)
+        response = await self.execute(NV_Read(live(self, authHandle), live(self, nvIndex), size, offset), sessions)
         return response.data
 
     async def nv_read_lock(
         self, authHandle: TPMI_RH_NV_AUTH, nvIndex: TPMI_RH_NV_INDEX, *, sessions: Sessions = None
     ) -> None:
         """Lock an NV index against reading (Part 3, 31.14)."""
-        await self.execute(NV_ReadLock(live(authHandle), live(nvIndex)), sessions)
+        await self.execute(NV_ReadLock(live(self, authHandle), live(self, nvIndex)), sessions)
 
     async def nv_change_auth(
         self, nvIndex: TPMI_RH_NV_INDEX, newAuth: TPM2B_AUTH, *, sessions: Sessions = None
     ) -> None:
         """Set the authValue of an NV index (Part 3, 31.15)."""
-        await self.execute(NV_ChangeAuth(live(nvIndex), newAuth), sessions)
+        await self.execute(NV_ChangeAuth(live(self, nvIndex), newAuth), sessions)
 
     async def nv_certify(
         self,
@@ -150,7 +150,15 @@ class AsyncNvMethods(AsyncExecutor):
     ) -> NV_Certify.Response:
         """Attest the contents of an NV index (Part 3, 31.16)."""
         return await self.execute(
-            NV_Certify(live(signHandle), live(authHandle), live(nvIndex), qualifyingData, inScheme, size, offset),
+            NV_Certify(
+                live(self, signHandle),
+                live(self, authHandle),
+                live(self, nvIndex),
+                qualifyingData,
+                inScheme,
+                size,
+                offset,
+            ),
             sessions,
         )
 
@@ -163,8 +171,8 @@ class AsyncNvMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> None:
         """Define an NV index of any kind (revision 1.83, TPM2_NV_DefineSpace2)."""
-        await self.execute(NV_DefineSpace2(live(authHandle), auth, publicInfo), sessions)
+        await self.execute(NV_DefineSpace2(live(self, authHandle), auth, publicInfo), sessions)
 
     async def nv_read_public2(self, nvIndex: TPMI_RH_NV_INDEX, *, sessions: Sessions = None) -> NV_ReadPublic2.Response:
         """Return the public area and the Name of an NV index of any kind (revision 1.83, TPM2_NV_ReadPublic2)."""
-        return await self.execute(NV_ReadPublic2(live(nvIndex)), sessions)
+        return await self.execute(NV_ReadPublic2(live(self, nvIndex)), sessions)

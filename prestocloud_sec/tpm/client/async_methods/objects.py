@@ -52,7 +52,9 @@ class AsyncObjectsMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> Create.Response:
         """Create an object below a loaded parent (Part 3, 12.1)."""
-        return await self.execute(Create(live(parentHandle), inSensitive, inPublic, outsideInfo, creationPCR), sessions)
+        return await self.execute(
+            Create(live(self, parentHandle), inSensitive, inPublic, outsideInfo, creationPCR), sessions
+        )
 
     async def load(
         self,
@@ -63,7 +65,7 @@ class AsyncObjectsMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> AsyncObject[Load.Response]:
         """Load an object that its parent created or imported (Part 3, 12.2)."""
-        response = await self.execute(Load(live(parentHandle), inPrivate, inPublic), sessions)
+        response = await self.execute(Load(live(self, parentHandle), inPrivate, inPublic), sessions)
         return self._object(response.objectHandle, response)
 
     async def load_external(
@@ -80,7 +82,7 @@ class AsyncObjectsMethods(AsyncExecutor):
 
     async def read_public(self, objectHandle: TPMI_DH_OBJECT, *, sessions: Sessions = None) -> ReadPublic.Response:
         """Return the public area and the Names of a loaded object (Part 3, 12.4)."""
-        return await self.execute(ReadPublic(live(objectHandle)), sessions)
+        return await self.execute(ReadPublic(live(self, objectHandle)), sessions)
 
     async def activate_credential(
         self,
@@ -93,7 +95,7 @@ class AsyncObjectsMethods(AsyncExecutor):
     ) -> Secret[TPM2B_DIGEST]:
         """Return a credential, if it was made for this object in this TPM (Part 3, 12.5)."""
         response = await self.execute(
-            ActivateCredential(live(activateHandle), live(keyHandle), credentialBlob, secret), sessions
+            ActivateCredential(live(self, activateHandle), live(self, keyHandle), credentialBlob, secret), sessions
         )
         return response.certInfo
 
@@ -106,11 +108,11 @@ class AsyncObjectsMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> MakeCredential.Response:
         """Encrypt a credential for a key and the Name of an object (Part 3, 12.6)."""
-        return await self.execute(MakeCredential(live(handle), credential, objectName), sessions)
+        return await self.execute(MakeCredential(live(self, handle), credential, objectName), sessions)
 
     async def unseal(self, itemHandle: TPMI_DH_OBJECT, *, sessions: Sessions = None) -> TPM2B_SENSITIVE_DATA:
         """Return sealed data (Part 3, 12.7)."""
-        response = await self.execute(Unseal(live(itemHandle)), sessions)
+        response = await self.execute(Unseal(live(self, itemHandle)), sessions)
         return response.outData
 
     async def object_change_auth(
@@ -122,7 +124,9 @@ class AsyncObjectsMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> TPM2B_PRIVATE:
         """Make a secret part with another authValue; the loaded object keeps its own (Part 3, 12.8)."""
-        response = await self.execute(ObjectChangeAuth(live(objectHandle), live(parentHandle), newAuth), sessions)
+        response = await self.execute(
+            ObjectChangeAuth(live(self, objectHandle), live(self, parentHandle), newAuth), sessions
+        )
         return response.outPrivate
 
     async def create_loaded(
@@ -134,7 +138,7 @@ class AsyncObjectsMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> AsyncObject[CreateLoaded.Response]:
         """Create and load an object: primary, ordinary or derived, by its parent (Part 3, 12.9)."""
-        response = await self.execute(CreateLoaded(live(parentHandle), inSensitive, inPublic), sessions)
+        response = await self.execute(CreateLoaded(live(self, parentHandle), inSensitive, inPublic), sessions)
         return self._object(response.objectHandle, response)
 
     async def create_primary(
@@ -149,6 +153,6 @@ class AsyncObjectsMethods(AsyncExecutor):
     ) -> AsyncObject[CreatePrimary.Response]:
         """Create and load an object below a hierarchy (Part 3, 24.1)."""
         response = await self.execute(
-            CreatePrimary(live(primaryHandle), inSensitive, inPublic, outsideInfo, creationPCR), sessions
+            CreatePrimary(live(self, primaryHandle), inSensitive, inPublic, outsideInfo, creationPCR), sessions
         )
         return self._object(response.objectHandle, response)

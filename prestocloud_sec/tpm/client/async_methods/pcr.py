@@ -30,13 +30,13 @@ class AsyncPcrMethods(AsyncExecutor):
         self, pcrHandle: OrNull[TPMI_DH_PCR], digests: TPML_DIGEST_VALUES, *, sessions: Sessions = None
     ) -> None:
         """Extend a PCR with digests (Part 3, 22.2)."""
-        await self.execute(PCR_Extend(live(pcrHandle), digests), sessions)
+        await self.execute(PCR_Extend(live(self, pcrHandle), digests), sessions)
 
     async def pcr_event(
         self, pcrHandle: OrNull[TPMI_DH_PCR], eventData: TPM2B_EVENT, *, sessions: Sessions = None
     ) -> TPML_DIGEST_VALUES:
         """Hash an event, and extend a PCR with its digests (Part 3, 22.3)."""
-        response = await self.execute(PCR_Event(live(pcrHandle), eventData), sessions)
+        response = await self.execute(PCR_Event(live(self, pcrHandle), eventData), sessions)
         return response.digests
 
     async def pcr_read(self, pcrSelectionIn: TPML_PCR_SELECTION, *, sessions: Sessions = None) -> PCR_Read.Response:
@@ -47,7 +47,7 @@ class AsyncPcrMethods(AsyncExecutor):
         self, authHandle: TPMI_RH_PLATFORM, pcrAllocation: TPML_PCR_SELECTION, *, sessions: Sessions = None
     ) -> PCR_Allocate.Response:
         """Choose the PCRs that each bank has, from the next start on (Part 3, 22.5)."""
-        return await self.execute(PCR_Allocate(live(authHandle), pcrAllocation), sessions)
+        return await self.execute(PCR_Allocate(live(self, authHandle), pcrAllocation), sessions)
 
     async def pcr_set_auth_policy(
         self,
@@ -59,14 +59,14 @@ class AsyncPcrMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> None:
         """Set the policy of a PCR (Part 3, 22.6)."""
-        await self.execute(PCR_SetAuthPolicy(live(authHandle), authPolicy, hashAlg, pcrNum), sessions)
+        await self.execute(PCR_SetAuthPolicy(live(self, authHandle), authPolicy, hashAlg, pcrNum), sessions)
 
     async def pcr_set_auth_value(
         self, pcrHandle: TPMI_DH_PCR, auth: Secret[TPM2B_DIGEST], *, sessions: Sessions = None
     ) -> None:
         """Set the authValue of a PCR (Part 3, 22.7)."""
-        await self.execute(PCR_SetAuthValue(live(pcrHandle), auth), sessions)
+        await self.execute(PCR_SetAuthValue(live(self, pcrHandle), auth), sessions)
 
     async def pcr_reset(self, pcrHandle: TPMI_DH_PCR, *, sessions: Sessions = None) -> None:
         """Set a PCR to its start value (Part 3, 22.8)."""
-        await self.execute(PCR_Reset(live(pcrHandle)), sessions)
+        await self.execute(PCR_Reset(live(self, pcrHandle)), sessions)

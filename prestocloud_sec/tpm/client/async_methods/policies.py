@@ -77,7 +77,9 @@ class AsyncPoliciesMethods(AsyncExecutor):
     ) -> PolicySigned.Response:
         """Continue a policy by an authorization that a key signed (Part 3, 23.3)."""
         return await self.execute(
-            PolicySigned(live(authObject), live(policySession), nonceTPM, cpHashA, policyRef, expiration, auth),
+            PolicySigned(
+                live(self, authObject), live(self, policySession), nonceTPM, cpHashA, policyRef, expiration, auth
+            ),
             sessions,
         )
 
@@ -94,7 +96,8 @@ class AsyncPoliciesMethods(AsyncExecutor):
     ) -> PolicySecret.Response:
         """Continue a policy by the authValue of an entity (Part 3, 23.4)."""
         return await self.execute(
-            PolicySecret(live(authHandle), live(policySession), nonceTPM, cpHashA, policyRef, expiration), sessions
+            PolicySecret(live(self, authHandle), live(self, policySession), nonceTPM, cpHashA, policyRef, expiration),
+            sessions,
         )
 
     async def policy_ticket(
@@ -109,13 +112,15 @@ class AsyncPoliciesMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> None:
         """Continue a policy by a ticket of PolicySigned or PolicySecret (Part 3, 23.5)."""
-        await self.execute(PolicyTicket(live(policySession), timeout, cpHashA, policyRef, authName, ticket), sessions)
+        await self.execute(
+            PolicyTicket(live(self, policySession), timeout, cpHashA, policyRef, authName, ticket), sessions
+        )
 
     async def policy_or(
         self, policySession: TPMI_SH_POLICY, pHashList: Annotated[TPML_DIGEST, AtLeast(2)], *, sessions: Sessions = None
     ) -> None:
         """Continue a policy if it satisfied one of several branches (Part 3, 23.6)."""
-        await self.execute(PolicyOR(live(policySession), pHashList), sessions)
+        await self.execute(PolicyOR(live(self, policySession), pHashList), sessions)
 
     async def policy_pcr(
         self,
@@ -126,13 +131,13 @@ class AsyncPoliciesMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> None:
         """Continue a policy if PCRs have given values (Part 3, 23.7)."""
-        await self.execute(PolicyPCR(live(policySession), pcrDigest, pcrs), sessions)
+        await self.execute(PolicyPCR(live(self, policySession), pcrDigest, pcrs), sessions)
 
     async def policy_locality(
         self, policySession: TPMI_SH_POLICY, locality: TPMA_LOCALITY, *, sessions: Sessions = None
     ) -> None:
         """Limit a policy to localities (Part 3, 23.8)."""
-        await self.execute(PolicyLocality(live(policySession), locality), sessions)
+        await self.execute(PolicyLocality(live(self, policySession), locality), sessions)
 
     async def policy_nv(
         self,
@@ -147,7 +152,10 @@ class AsyncPoliciesMethods(AsyncExecutor):
     ) -> None:
         """Continue a policy by the contents of an NV index (Part 3, 23.9)."""
         await self.execute(
-            PolicyNV(live(authHandle), live(nvIndex), live(policySession), operandB, offset, operation), sessions
+            PolicyNV(
+                live(self, authHandle), live(self, nvIndex), live(self, policySession), operandB, offset, operation
+            ),
+            sessions,
         )
 
     async def policy_counter_timer(
@@ -160,29 +168,29 @@ class AsyncPoliciesMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> None:
         """Continue a policy by time, clock or their counters (Part 3, 23.10)."""
-        await self.execute(PolicyCounterTimer(live(policySession), operandB, offset, operation), sessions)
+        await self.execute(PolicyCounterTimer(live(self, policySession), operandB, offset, operation), sessions)
 
     async def policy_command_code(
         self, policySession: TPMI_SH_POLICY, code_: TPM_CC, *, sessions: Sessions = None
     ) -> None:
         """Limit a policy to one command (Part 3, 23.11)."""
-        await self.execute(PolicyCommandCode(live(policySession), code_), sessions)
+        await self.execute(PolicyCommandCode(live(self, policySession), code_), sessions)
 
     async def policy_physical_presence(self, policySession: TPMI_SH_POLICY, *, sessions: Sessions = None) -> None:
         """Limit a policy to physical presence (Part 3, 23.12)."""
-        await self.execute(PolicyPhysicalPresence(live(policySession)), sessions)
+        await self.execute(PolicyPhysicalPresence(live(self, policySession)), sessions)
 
     async def policy_cp_hash(
         self, policySession: TPMI_SH_POLICY, cpHashA: TPM2B_DIGEST, *, sessions: Sessions = None
     ) -> None:
         """Limit a policy to one command with its parameters (Part 3, 23.13)."""
-        await self.execute(PolicyCpHash(live(policySession), cpHashA), sessions)
+        await self.execute(PolicyCpHash(live(self, policySession), cpHashA), sessions)
 
     async def policy_name_hash(
         self, policySession: TPMI_SH_POLICY, nameHash: TPM2B_DIGEST, *, sessions: Sessions = None
     ) -> None:
         """Limit a policy to the entities of a command (Part 3, 23.14)."""
-        await self.execute(PolicyNameHash(live(policySession), nameHash), sessions)
+        await self.execute(PolicyNameHash(live(self, policySession), nameHash), sessions)
 
     async def policy_duplication_select(
         self,
@@ -195,7 +203,7 @@ class AsyncPoliciesMethods(AsyncExecutor):
     ) -> None:
         """Limit a policy to duplication to one parent (Part 3, 23.15)."""
         await self.execute(
-            PolicyDuplicationSelect(live(policySession), objectName, newParentName, includeObject), sessions
+            PolicyDuplicationSelect(live(self, policySession), objectName, newParentName, includeObject), sessions
         )
 
     async def policy_authorize(
@@ -210,33 +218,33 @@ class AsyncPoliciesMethods(AsyncExecutor):
     ) -> None:
         """Replace a policy that a key approved by that approval (Part 3, 23.16)."""
         await self.execute(
-            PolicyAuthorize(live(policySession), approvedPolicy, policyRef, keySign, checkTicket), sessions
+            PolicyAuthorize(live(self, policySession), approvedPolicy, policyRef, keySign, checkTicket), sessions
         )
 
     async def policy_auth_value(self, policySession: TPMI_SH_POLICY, *, sessions: Sessions = None) -> None:
         """Add the authValue of the entity to the HMAC of the policy session (Part 3, 23.17)."""
-        await self.execute(PolicyAuthValue(live(policySession)), sessions)
+        await self.execute(PolicyAuthValue(live(self, policySession)), sessions)
 
     async def policy_password(self, policySession: TPMI_SH_POLICY, *, sessions: Sessions = None) -> None:
         """Add the authValue of the entity, in clear, to the policy session (Part 3, 23.18)."""
-        await self.execute(PolicyPassword(live(policySession)), sessions)
+        await self.execute(PolicyPassword(live(self, policySession)), sessions)
 
     async def policy_get_digest(self, policySession: TPMI_SH_POLICY, *, sessions: Sessions = None) -> TPM2B_DIGEST:
         """Return the policy digest of a session (Part 3, 23.19)."""
-        response = await self.execute(PolicyGetDigest(live(policySession)), sessions)
+        response = await self.execute(PolicyGetDigest(live(self, policySession)), sessions)
         return response.policyDigest
 
     async def policy_nv_written(
         self, policySession: TPMI_SH_POLICY, writtenSet: TPMI_YES_NO, *, sessions: Sessions = None
     ) -> None:
         """Continue a policy by whether an NV index was written (Part 3, 23.20)."""
-        await self.execute(PolicyNvWritten(live(policySession), writtenSet), sessions)
+        await self.execute(PolicyNvWritten(live(self, policySession), writtenSet), sessions)
 
     async def policy_template(
         self, policySession: TPMI_SH_POLICY, templateHash: TPM2B_DIGEST, *, sessions: Sessions = None
     ) -> None:
         """Limit a policy to the creation of one kind of object (Part 3, 23.21)."""
-        await self.execute(PolicyTemplate(live(policySession), templateHash), sessions)
+        await self.execute(PolicyTemplate(live(self, policySession), templateHash), sessions)
 
     async def policy_authorize_nv(
         self,
@@ -247,7 +255,9 @@ class AsyncPoliciesMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> None:
         """Replace a policy that an NV index holds by that index (Part 3, 23.22)."""
-        await self.execute(PolicyAuthorizeNV(live(authHandle), live(nvIndex), live(policySession)), sessions)
+        await self.execute(
+            PolicyAuthorizeNV(live(self, authHandle), live(self, nvIndex), live(self, policySession)), sessions
+        )
 
     async def policy_capability(
         self,
@@ -262,14 +272,14 @@ class AsyncPoliciesMethods(AsyncExecutor):
     ) -> None:
         """Continue a policy by a capability of the TPM (revision 1.83, TPM2_PolicyCapability)."""
         await self.execute(
-            PolicyCapability(live(policySession), operandB, offset, operation, capability, property), sessions
+            PolicyCapability(live(self, policySession), operandB, offset, operation, capability, property), sessions
         )
 
     async def policy_parameters(
         self, policySession: TPMI_SH_POLICY, pHash: TPM2B_DIGEST, *, sessions: Sessions = None
     ) -> None:
         """Limit a policy to a command with parameters, whatever its entities (revision 1.83, TPM2_PolicyParameters)."""
-        await self.execute(PolicyParameters(live(policySession), pHash), sessions)
+        await self.execute(PolicyParameters(live(self, policySession), pHash), sessions)
 
     async def policy_transport_spdm(
         self,
@@ -280,4 +290,4 @@ class AsyncPoliciesMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> None:
         """Limit a policy to commands from a secure channel (revision 1.83, TPM2_PolicyTransportSPDM)."""
-        await self.execute(PolicyTransportSPDM(live(policySession), reqKeyName, tpmKeyName), sessions)
+        await self.execute(PolicyTransportSPDM(live(self, policySession), reqKeyName, tpmKeyName), sessions)

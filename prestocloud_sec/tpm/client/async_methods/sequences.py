@@ -36,7 +36,7 @@ class AsyncSequencesMethods(AsyncExecutor):
         self, handle: TPMI_DH_OBJECT, auth: TPM2B_AUTH, hashAlg: OrNull[TPMI_ALG_HASH], *, sessions: Sessions = None
     ) -> AsyncObject[HMAC_Start.Response]:
         """Start an HMAC sequence; a TPM since revision 1.46 takes it for MAC_Start (Part 3, 17.2)."""
-        response = await self.execute(HMAC_Start(live(handle), auth, hashAlg), sessions)
+        response = await self.execute(HMAC_Start(live(self, handle), auth, hashAlg), sessions)
         return self._object(response.sequenceHandle, response)
 
     async def mac_start(
@@ -48,7 +48,7 @@ class AsyncSequencesMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> AsyncObject[MAC_Start.Response]:
         """Start a sequence that computes a MAC (Part 3, 17.3)."""
-        response = await self.execute(MAC_Start(live(handle), auth, inScheme), sessions)
+        response = await self.execute(MAC_Start(live(self, handle), auth, inScheme), sessions)
         return self._object(response.sequenceHandle, response)
 
     async def hash_sequence_start(
@@ -62,7 +62,7 @@ class AsyncSequencesMethods(AsyncExecutor):
         self, sequenceHandle: TPMI_DH_OBJECT, buffer: TPM2B_MAX_BUFFER, *, sessions: Sessions = None
     ) -> None:
         """Add data to a sequence (Part 3, 17.5)."""
-        await self.execute(SequenceUpdate(live(sequenceHandle), buffer), sessions)
+        await self.execute(SequenceUpdate(live(self, sequenceHandle), buffer), sessions)
 
     async def sequence_complete(
         self,
@@ -73,7 +73,7 @@ class AsyncSequencesMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> SequenceComplete.Response:
         """Add the last data to a sequence, and return its result (Part 3, 17.6)."""
-        return await self.execute(SequenceComplete(live(sequenceHandle), buffer, hierarchy), sessions)
+        return await self.execute(SequenceComplete(live(self, sequenceHandle), buffer, hierarchy), sessions)
 
     async def event_sequence_complete(
         self,
@@ -84,5 +84,7 @@ class AsyncSequencesMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> TPML_DIGEST_VALUES:
         """Add the last data to an event sequence, return its digests, and extend a PCR with them (Part 3, 17.7)."""
-        response = await self.execute(EventSequenceComplete(live(pcrHandle), live(sequenceHandle), buffer), sessions)
+        response = await self.execute(
+            EventSequenceComplete(live(self, pcrHandle), live(self, sequenceHandle), buffer), sessions
+        )
         return response.results

@@ -34,11 +34,13 @@ class AsyncSessionsMethods(AsyncExecutor):
     ) -> AsyncSessionHandle[StartAuthSession.Response]:
         """Start an HMAC, policy or trial session (Part 3, 11.1)."""
         response = await self.execute(
-            StartAuthSession(live(tpmKey), live(bind), nonceCaller, encryptedSalt, sessionType, symmetric, authHash),
+            StartAuthSession(
+                live(self, tpmKey), live(self, bind), nonceCaller, encryptedSalt, sessionType, symmetric, authHash
+            ),
             sessions,
         )
         return self._session(response.sessionHandle, response)
 
     async def policy_restart(self, sessionHandle: TPMI_SH_POLICY, *, sessions: Sessions = None) -> None:
         """Start the policy of a session anew (Part 3, 11.2)."""
-        await self.execute(PolicyRestart(live(sessionHandle)), sessions)
+        await self.execute(PolicyRestart(live(self, sessionHandle)), sessions)

@@ -23,7 +23,7 @@ class AsyncSigningMethods(AsyncExecutor):
         self, keyHandle: TPMI_DH_OBJECT, digest: TPM2B_DIGEST, signature: TPMT_SIGNATURE, *, sessions: Sessions = None
     ) -> TPMT_TK_VERIFIED:
         """Verify a signature by a loaded key (Part 3, 20.1)."""
-        response = await self.execute(VerifySignature(live(keyHandle), digest, signature), sessions)
+        response = await self.execute(VerifySignature(live(self, keyHandle), digest, signature), sessions)
         return response.validation
 
     async def sign(
@@ -36,7 +36,7 @@ class AsyncSigningMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> TPMT_SIGNATURE:
         """Sign a digest (Part 3, 20.2)."""
-        response = await self.execute(Sign(live(keyHandle), digest, inScheme, validation), sessions)
+        response = await self.execute(Sign(live(self, keyHandle), digest, inScheme, validation), sessions)
         return response.signature
 
     async def set_command_code_audit_status(
@@ -49,4 +49,4 @@ class AsyncSigningMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> None:
         """Choose the commands that are audited, or the hash of the audit (Part 3, 21.2)."""
-        await self.execute(SetCommandCodeAuditStatus(live(auth), auditAlg, setList, clearList), sessions)
+        await self.execute(SetCommandCodeAuditStatus(live(self, auth), auditAlg, setList, clearList), sessions)

@@ -44,7 +44,7 @@ class AsyncSymmetricMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> EncryptDecrypt.Response:
         """Encrypt or decrypt by a block cipher; the data cannot be encrypted on its way (Part 3, 15.2)."""
-        return await self.execute(EncryptDecrypt(live(keyHandle), decrypt, mode, ivIn, inData), sessions)
+        return await self.execute(EncryptDecrypt(live(self, keyHandle), decrypt, mode, ivIn, inData), sessions)
 
     async def encrypt_decrypt2(
         self,
@@ -57,7 +57,7 @@ class AsyncSymmetricMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> EncryptDecrypt2.Response:
         """Encrypt or decrypt by a block cipher (Part 3, 15.3)."""
-        return await self.execute(EncryptDecrypt2(live(keyHandle), inData, decrypt, mode, ivIn), sessions)
+        return await self.execute(EncryptDecrypt2(live(self, keyHandle), inData, decrypt, mode, ivIn), sessions)
 
     async def hash(
         self,
@@ -79,7 +79,7 @@ class AsyncSymmetricMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> TPM2B_DIGEST:
         """Compute an HMAC; a TPM since revision 1.46 takes it for MAC (Part 3, 15.5)."""
-        response = await self.execute(HMAC(live(handle), buffer, hashAlg), sessions)
+        response = await self.execute(HMAC(live(self, handle), buffer, hashAlg), sessions)
         return response.outHMAC
 
     async def mac(
@@ -91,7 +91,7 @@ class AsyncSymmetricMethods(AsyncExecutor):
         sessions: Sessions = None,
     ) -> TPM2B_DIGEST:
         """Compute an HMAC or a block cipher MAC (Part 3, 15.6)."""
-        response = await self.execute(MAC(live(handle), buffer, inScheme), sessions)
+        response = await self.execute(MAC(live(self, handle), buffer, inScheme), sessions)
         return response.outMAC
 
     async def get_random(self, bytesRequested: UINT16, *, sessions: Sessions = None) -> Secret[TPM2B_DIGEST]:

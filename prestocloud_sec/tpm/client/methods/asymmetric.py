@@ -70,7 +70,7 @@ class AsymmetricMethods(Executor):
         TPM2B_PUBLIC_KEY_RSA
             The encrypted data.
         """
-        return self.execute(RSA_Encrypt(live(keyHandle), message, inScheme, label), sessions).outData
+        return self.execute(RSA_Encrypt(live(self, keyHandle), message, inScheme, label), sessions).outData
 
     def rsa_decrypt(
         self,
@@ -101,7 +101,7 @@ class AsymmetricMethods(Executor):
         Secret[TPM2B_PUBLIC_KEY_RSA]
             The data.
         """
-        return self.execute(RSA_Decrypt(live(keyHandle), cipherText, inScheme, label), sessions).message
+        return self.execute(RSA_Decrypt(live(self, keyHandle), cipherText, inScheme, label), sessions).message
 
     def ecdh_key_gen(self, keyHandle: TPMI_DH_OBJECT, *, sessions: Sessions = None) -> ECDH_KeyGen.Response:
         """Make an ephemeral key, and agree on a secret with a static one (Part 3, 14.3).
@@ -118,7 +118,7 @@ class AsymmetricMethods(Executor):
         ECDH_KeyGen.Response
             With zPoint, pubPoint.
         """
-        return self.execute(ECDH_KeyGen(live(keyHandle)), sessions)
+        return self.execute(ECDH_KeyGen(live(self, keyHandle)), sessions)
 
     def ecdh_zgen(
         self, keyHandle: TPMI_DH_OBJECT, inPoint: TPM2B_ECC_POINT, *, sessions: Sessions = None
@@ -139,7 +139,7 @@ class AsymmetricMethods(Executor):
         Secret[TPM2B_ECC_POINT]
             The secret point.
         """
-        return self.execute(ECDH_ZGen(live(keyHandle), inPoint), sessions).outPoint
+        return self.execute(ECDH_ZGen(live(self, keyHandle), inPoint), sessions).outPoint
 
     def ecc_parameters(self, curveID: TPMI_ECC_CURVE, *, sessions: Sessions = None) -> TPMS_ALGORITHM_DETAIL_ECC:
         """Return the parameters of a curve (Part 3, 14.5).
@@ -190,7 +190,7 @@ class AsymmetricMethods(Executor):
         ZGen_2Phase.Response
             With outZ1, outZ2.
         """
-        return self.execute(ZGen_2Phase(live(keyA), inQsB, inQeB, inScheme, counter), sessions)
+        return self.execute(ZGen_2Phase(live(self, keyA), inQsB, inQeB, inScheme, counter), sessions)
 
     def ecc_encrypt(
         self,
@@ -218,7 +218,7 @@ class AsymmetricMethods(Executor):
         ECC_Encrypt.Response
             With C1, C2, C3.
         """
-        return self.execute(ECC_Encrypt(live(keyHandle), plainText, inScheme), sessions)
+        return self.execute(ECC_Encrypt(live(self, keyHandle), plainText, inScheme), sessions)
 
     def ecc_decrypt(
         self,
@@ -252,7 +252,7 @@ class AsymmetricMethods(Executor):
         Secret[TPM2B_MAX_BUFFER]
             The data.
         """
-        return self.execute(ECC_Decrypt(live(keyHandle), C1, C2, C3, inScheme), sessions).plainText
+        return self.execute(ECC_Decrypt(live(self, keyHandle), C1, C2, C3, inScheme), sessions).plainText
 
     def commit(
         self,
@@ -283,7 +283,7 @@ class AsymmetricMethods(Executor):
         Commit.Response
             With K, L, E, counter.
         """
-        return self.execute(Commit(live(signHandle), P1, s2, y2), sessions)
+        return self.execute(Commit(live(self, signHandle), P1, s2, y2), sessions)
 
     def ec_ephemeral(self, curveID: TPMI_ECC_CURVE, *, sessions: Sessions = None) -> EC_Ephemeral.Response:
         """Make an ephemeral key for ZGen_2Phase (Part 3, 19.3).

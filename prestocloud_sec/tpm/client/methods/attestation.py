@@ -56,7 +56,9 @@ class AttestationMethods(Executor):
         Certify.Response
             With certifyInfo, signature.
         """
-        return self.execute(Certify(live(objectHandle), live(signHandle), qualifyingData, inScheme), sessions)
+        return self.execute(
+            Certify(live(self, objectHandle), live(self, signHandle), qualifyingData, inScheme), sessions
+        )
 
     def certify_creation(
         self,
@@ -95,7 +97,7 @@ class AttestationMethods(Executor):
         """
         return self.execute(
             CertifyCreation(
-                live(signHandle), live(objectHandle), qualifyingData, creationHash, inScheme, creationTicket
+                live(self, signHandle), live(self, objectHandle), qualifyingData, creationHash, inScheme, creationTicket
             ),
             sessions,
         )
@@ -129,7 +131,7 @@ class AttestationMethods(Executor):
         Quote.Response
             With quoted, signature.
         """
-        return self.execute(Quote(live(signHandle), qualifyingData, inScheme, PCRselect), sessions)
+        return self.execute(Quote(live(self, signHandle), qualifyingData, inScheme, PCRselect), sessions)
 
     def get_session_audit_digest(
         self,
@@ -165,7 +167,11 @@ class AttestationMethods(Executor):
         """
         return self.execute(
             GetSessionAuditDigest(
-                live(privacyAdminHandle), live(signHandle), live(sessionHandle), qualifyingData, inScheme
+                live(self, privacyAdminHandle),
+                live(self, signHandle),
+                live(self, sessionHandle),
+                qualifyingData,
+                inScheme,
             ),
             sessions,
         )
@@ -200,7 +206,7 @@ class AttestationMethods(Executor):
             With auditInfo, signature.
         """
         return self.execute(
-            GetCommandAuditDigest(live(privacyHandle), live(signHandle), qualifyingData, inScheme), sessions
+            GetCommandAuditDigest(live(self, privacyHandle), live(self, signHandle), qualifyingData, inScheme), sessions
         )
 
     def get_time(
@@ -232,7 +238,9 @@ class AttestationMethods(Executor):
         GetTime.Response
             With timeInfo, signature.
         """
-        return self.execute(GetTime(live(privacyAdminHandle), live(signHandle), qualifyingData, inScheme), sessions)
+        return self.execute(
+            GetTime(live(self, privacyAdminHandle), live(self, signHandle), qualifyingData, inScheme), sessions
+        )
 
     def certify_x509(
         self,
@@ -267,5 +275,6 @@ class AttestationMethods(Executor):
             With addedToCertificate, tbsDigest, signature.
         """
         return self.execute(
-            CertifyX509(live(objectHandle), live(signHandle), reserved, inScheme, partialCertificate), sessions
+            CertifyX509(live(self, objectHandle), live(self, signHandle), reserved, inScheme, partialCertificate),
+            sessions,
         )

@@ -47,7 +47,7 @@ class ComponentsMethods(Executor):
         AC_GetCapability.Response
             With moreData, capabilitiesData.
         """
-        return self.execute(AC_GetCapability(live(ac), capability, count), sessions)
+        return self.execute(AC_GetCapability(live(self, ac), capability, count), sessions)
 
     def ac_send(
         self,
@@ -78,7 +78,9 @@ class ComponentsMethods(Executor):
         TPMS_AC_OUTPUT
             Answer of the component.
         """
-        return self.execute(AC_Send(live(sendObject), live(authHandle), live(ac), acDataIn), sessions).acDataOut
+        return self.execute(
+            AC_Send(live(self, sendObject), live(self, authHandle), live(self, ac), acDataIn), sessions
+        ).acDataOut
 
     def policy_ac_send_select(
         self,
@@ -108,7 +110,7 @@ class ComponentsMethods(Executor):
             See `Client`.
         """
         self.execute(
-            Policy_AC_SendSelect(live(policySession), objectName, authHandleName, acName, includeObject), sessions
+            Policy_AC_SendSelect(live(self, policySession), objectName, authHandleName, acName, includeObject), sessions
         )
 
     def act_set_timeout(self, actHandle: TPMI_RH_ACT, startTimeout: UINT32, *, sessions: Sessions = None) -> None:
@@ -123,4 +125,4 @@ class ComponentsMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(ACT_SetTimeout(live(actHandle), startTimeout), sessions)
+        self.execute(ACT_SetTimeout(live(self, actHandle), startTimeout), sessions)

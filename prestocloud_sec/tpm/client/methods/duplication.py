@@ -49,7 +49,7 @@ class DuplicationMethods(Executor):
             With encryptionKeyOut, duplicate, outSymSeed.
         """
         return self.execute(
-            Duplicate(live(objectHandle), live(newParentHandle), encryptionKeyIn, symmetricAlg), sessions
+            Duplicate(live(self, objectHandle), live(self, newParentHandle), encryptionKeyIn, symmetricAlg), sessions
         )
 
     def rewrap(
@@ -84,7 +84,9 @@ class DuplicationMethods(Executor):
         Rewrap.Response
             With outDuplicate, outSymSeed.
         """
-        return self.execute(Rewrap(live(oldParent), live(newParent), inDuplicate, name, inSymSeed), sessions)
+        return self.execute(
+            Rewrap(live(self, oldParent), live(self, newParent), inDuplicate, name, inSymSeed), sessions
+        )
 
     def import_(
         self,
@@ -122,5 +124,5 @@ class DuplicationMethods(Executor):
             Secret part, encrypted by the parent.
         """
         return self.execute(
-            Import(live(parentHandle), encryptionKey, objectPublic, duplicate, inSymSeed, symmetricAlg), sessions
+            Import(live(self, parentHandle), encryptionKey, objectPublic, duplicate, inSymSeed, symmetricAlg), sessions
         ).outPrivate

@@ -55,7 +55,7 @@ class HierarchiesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(HierarchyControl(live(authHandle), enable, state), sessions)
+        self.execute(HierarchyControl(live(self, authHandle), enable, state), sessions)
 
     def set_primary_policy(
         self,
@@ -78,7 +78,7 @@ class HierarchiesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(SetPrimaryPolicy(live(authHandle), authPolicy, hashAlg), sessions)
+        self.execute(SetPrimaryPolicy(live(self, authHandle), authPolicy, hashAlg), sessions)
 
     def change_pps(self, authHandle: TPMI_RH_PLATFORM, *, sessions: Sessions = None) -> None:
         """Replace the platform seed: objects of the platform end (Part 3, 24.4).
@@ -90,7 +90,7 @@ class HierarchiesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(ChangePPS(live(authHandle)), sessions)
+        self.execute(ChangePPS(live(self, authHandle)), sessions)
 
     def change_eps(self, authHandle: TPMI_RH_PLATFORM, *, sessions: Sessions = None) -> None:
         """Replace the endorsement seed: objects of the endorsement hierarchy end (Part 3, 24.5).
@@ -102,7 +102,7 @@ class HierarchiesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(ChangeEPS(live(authHandle)), sessions)
+        self.execute(ChangeEPS(live(self, authHandle)), sessions)
 
     def clear(self, authHandle: TPMI_RH_CLEAR, *, sessions: Sessions = None) -> None:
         """Remove the owner: storage seed, authValues and objects of owner and endorsement end (Part 3, 24.6).
@@ -114,7 +114,7 @@ class HierarchiesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(Clear(live(authHandle)), sessions)
+        self.execute(Clear(live(self, authHandle)), sessions)
 
     def clear_control(self, auth: TPMI_RH_CLEAR, disable: TPMI_YES_NO, *, sessions: Sessions = None) -> None:
         """Allow or forbid Clear (Part 3, 24.7).
@@ -128,7 +128,7 @@ class HierarchiesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(ClearControl(live(auth), disable), sessions)
+        self.execute(ClearControl(live(self, auth), disable), sessions)
 
     def hierarchy_change_auth(
         self, authHandle: TPMI_RH_HIERARCHY_AUTH, newAuth: TPM2B_AUTH, *, sessions: Sessions = None
@@ -144,7 +144,7 @@ class HierarchiesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(HierarchyChangeAuth(live(authHandle), newAuth), sessions)
+        self.execute(HierarchyChangeAuth(live(self, authHandle), newAuth), sessions)
 
     def dictionary_attack_lock_reset(self, lockHandle: TPMI_RH_LOCKOUT, *, sessions: Sessions = None) -> None:
         """Forget the wrong authorizations counted (Part 3, 25.2).
@@ -156,7 +156,7 @@ class HierarchiesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(DictionaryAttackLockReset(live(lockHandle)), sessions)
+        self.execute(DictionaryAttackLockReset(live(self, lockHandle)), sessions)
 
     def dictionary_attack_parameters(
         self,
@@ -183,7 +183,7 @@ class HierarchiesMethods(Executor):
             See `Client`.
         """
         self.execute(
-            DictionaryAttackParameters(live(lockHandle), newMaxTries, newRecoveryTime, lockoutRecovery), sessions
+            DictionaryAttackParameters(live(self, lockHandle), newMaxTries, newRecoveryTime, lockoutRecovery), sessions
         )
 
     def read_only_control(self, authHandle: TPMI_RH_PLATFORM, state: TPMI_YES_NO, *, sessions: Sessions = None) -> None:
@@ -198,4 +198,4 @@ class HierarchiesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(ReadOnlyControl(live(authHandle), state), sessions)
+        self.execute(ReadOnlyControl(live(self, authHandle), state), sessions)

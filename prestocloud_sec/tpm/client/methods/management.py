@@ -64,7 +64,7 @@ class ManagementMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PP_Commands(live(auth), setList, clearList), sessions)
+        self.execute(PP_Commands(live(self, auth), setList, clearList), sessions)
 
     def set_algorithm_set(
         self, authHandle: TPMI_RH_PLATFORM, algorithmSet: UINT32, *, sessions: Sessions = None
@@ -80,7 +80,7 @@ class ManagementMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(SetAlgorithmSet(live(authHandle), algorithmSet), sessions)
+        self.execute(SetAlgorithmSet(live(self, authHandle), algorithmSet), sessions)
 
     def field_upgrade_start(
         self,
@@ -106,7 +106,9 @@ class ManagementMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(FieldUpgradeStart(live(authorization), live(keyHandle), fuDigest, manifestSignature), sessions)
+        self.execute(
+            FieldUpgradeStart(live(self, authorization), live(self, keyHandle), fuDigest, manifestSignature), sessions
+        )
 
     def field_upgrade_data(self, fuData: TPM2B_MAX_BUFFER, *, sessions: Sessions = None) -> FieldUpgradeData.Response:
         """Send a part of the new firmware (Part 3, 27.3).
@@ -157,7 +159,7 @@ class ManagementMethods(Executor):
         TPMS_CONTEXT
             The saved context.
         """
-        return self.execute(ContextSave(live(saveHandle)), sessions).context
+        return self.execute(ContextSave(live(self, saveHandle)), sessions).context
 
     def context_load(
         self, context: TPMS_CONTEXT, *, sessions: Sessions = None
@@ -212,7 +214,7 @@ class ManagementMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(EvictControl(live(auth), live(objectHandle), persistentHandle), sessions)
+        self.execute(EvictControl(live(self, auth), live(self, objectHandle), persistentHandle), sessions)
 
     def read_clock(self, *, sessions: Sessions = None) -> TPMS_TIME_INFO:
         """Return time and clock (Part 3, 29.1).
@@ -241,7 +243,7 @@ class ManagementMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(ClockSet(live(auth), newTime), sessions)
+        self.execute(ClockSet(live(self, auth), newTime), sessions)
 
     def clock_rate_adjust(
         self, auth: TPMI_RH_PROVISION, rateAdjust: TPM_CLOCK_ADJUST, *, sessions: Sessions = None
@@ -257,7 +259,7 @@ class ManagementMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(ClockRateAdjust(live(auth), rateAdjust), sessions)
+        self.execute(ClockRateAdjust(live(self, auth), rateAdjust), sessions)
 
     def get_capability(
         self, capability: TPM_CAP, property: UINT32, propertyCount: UINT32, *, sessions: Sessions = None
@@ -308,4 +310,4 @@ class ManagementMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(SetCapability(live(authHandle), setCapabilityData), sessions)
+        self.execute(SetCapability(live(self, authHandle), setCapabilityData), sessions)

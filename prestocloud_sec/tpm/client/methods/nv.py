@@ -60,7 +60,7 @@ class NvMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(NV_DefineSpace(live(authHandle), auth, publicInfo), sessions)
+        self.execute(NV_DefineSpace(live(self, authHandle), auth, publicInfo), sessions)
 
     def nv_undefine_space(
         self, authHandle: TPMI_RH_PROVISION, nvIndex: TPMI_RH_NV_INDEX, *, sessions: Sessions = None
@@ -76,7 +76,7 @@ class NvMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(NV_UndefineSpace(live(authHandle), live(nvIndex)), sessions)
+        self.execute(NV_UndefineSpace(live(self, authHandle), live(self, nvIndex)), sessions)
 
     def nv_undefine_space_special(
         self, nvIndex: TPMI_RH_NV_INDEX, platform: TPMI_RH_PLATFORM, *, sessions: Sessions = None
@@ -92,7 +92,7 @@ class NvMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(NV_UndefineSpaceSpecial(live(nvIndex), live(platform)), sessions)
+        self.execute(NV_UndefineSpaceSpecial(live(self, nvIndex), live(self, platform)), sessions)
 
     def nv_read_public(self, nvIndex: TPMI_RH_NV_INDEX, *, sessions: Sessions = None) -> NV_ReadPublic.Response:
         """Return the public area and the Name of an NV index (Part 3, 31.6).
@@ -109,7 +109,7 @@ class NvMethods(Executor):
         NV_ReadPublic.Response
             With nvPublic, nvName.
         """
-        return self.execute(NV_ReadPublic(live(nvIndex)), sessions)
+        return self.execute(NV_ReadPublic(live(self, nvIndex)), sessions)
 
     def nv_write(
         self,
@@ -135,7 +135,7 @@ class NvMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(NV_Write(live(authHandle), live(nvIndex), data, offset), sessions)
+        self.execute(NV_Write(live(self, authHandle), live(self, nvIndex), data, offset), sessions)
 
     def nv_increment(
         self, authHandle: TPMI_RH_NV_AUTH, nvIndex: TPMI_RH_NV_INDEX, *, sessions: Sessions = None
@@ -151,7 +151,7 @@ class NvMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(NV_Increment(live(authHandle), live(nvIndex)), sessions)
+        self.execute(NV_Increment(live(self, authHandle), live(self, nvIndex)), sessions)
 
     def nv_extend(
         self,
@@ -174,7 +174,7 @@ class NvMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(NV_Extend(live(authHandle), live(nvIndex), data), sessions)
+        self.execute(NV_Extend(live(self, authHandle), live(self, nvIndex), data), sessions)
 
     def nv_set_bits(
         self, authHandle: TPMI_RH_NV_AUTH, nvIndex: TPMI_RH_NV_INDEX, bits: UINT64, *, sessions: Sessions = None
@@ -192,7 +192,7 @@ class NvMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(NV_SetBits(live(authHandle), live(nvIndex), bits), sessions)
+        self.execute(NV_SetBits(live(self, authHandle), live(self, nvIndex), bits), sessions)
 
     def nv_write_lock(
         self, authHandle: TPMI_RH_NV_AUTH, nvIndex: TPMI_RH_NV_INDEX, *, sessions: Sessions = None
@@ -208,7 +208,7 @@ class NvMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(NV_WriteLock(live(authHandle), live(nvIndex)), sessions)
+        self.execute(NV_WriteLock(live(self, authHandle), live(self, nvIndex)), sessions)
 
     def nv_global_write_lock(self, authHandle: TPMI_RH_PROVISION, *, sessions: Sessions = None) -> None:
         """Lock all NV indices with GLOBALLOCK against writing (Part 3, 31.12).
@@ -220,7 +220,7 @@ class NvMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(NV_GlobalWriteLock(live(authHandle)), sessions)
+        self.execute(NV_GlobalWriteLock(live(self, authHandle)), sessions)
 
     def nv_read(
         self,
@@ -251,7 +251,7 @@ class NvMethods(Executor):
         TPM2B_MAX_NV_BUFFER
             The bytes.
         """
-        return self.execute(NV_Read(live(authHandle), live(nvIndex), size, offset), sessions).data
+        return self.execute(NV_Read(live(self, authHandle), live(self, nvIndex), size, offset), sessions).data
 
     def nv_read_lock(
         self, authHandle: TPMI_RH_NV_AUTH, nvIndex: TPMI_RH_NV_INDEX, *, sessions: Sessions = None
@@ -267,7 +267,7 @@ class NvMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(NV_ReadLock(live(authHandle), live(nvIndex)), sessions)
+        self.execute(NV_ReadLock(live(self, authHandle), live(self, nvIndex)), sessions)
 
     def nv_change_auth(self, nvIndex: TPMI_RH_NV_INDEX, newAuth: TPM2B_AUTH, *, sessions: Sessions = None) -> None:
         """Set the authValue of an NV index (Part 3, 31.15).
@@ -281,7 +281,7 @@ class NvMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(NV_ChangeAuth(live(nvIndex), newAuth), sessions)
+        self.execute(NV_ChangeAuth(live(self, nvIndex), newAuth), sessions)
 
     def nv_certify(
         self,
@@ -322,7 +322,15 @@ class NvMethods(Executor):
             With certifyInfo, signature.
         """
         return self.execute(
-            NV_Certify(live(signHandle), live(authHandle), live(nvIndex), qualifyingData, inScheme, size, offset),
+            NV_Certify(
+                live(self, signHandle),
+                live(self, authHandle),
+                live(self, nvIndex),
+                qualifyingData,
+                inScheme,
+                size,
+                offset,
+            ),
             sessions,
         )
 
@@ -347,7 +355,7 @@ class NvMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(NV_DefineSpace2(live(authHandle), auth, publicInfo), sessions)
+        self.execute(NV_DefineSpace2(live(self, authHandle), auth, publicInfo), sessions)
 
     def nv_read_public2(self, nvIndex: TPMI_RH_NV_INDEX, *, sessions: Sessions = None) -> NV_ReadPublic2.Response:
         """Return the public area and the Name of an NV index of any kind (revision 1.83, TPM2_NV_ReadPublic2).
@@ -364,4 +372,4 @@ class NvMethods(Executor):
         NV_ReadPublic2.Response
             With nvPublic, nvName.
         """
-        return self.execute(NV_ReadPublic2(live(nvIndex)), sessions)
+        return self.execute(NV_ReadPublic2(live(self, nvIndex)), sessions)

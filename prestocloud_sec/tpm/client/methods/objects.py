@@ -73,7 +73,7 @@ class ObjectsMethods(Executor):
         Create.Response
             With outPrivate, outPublic, creationData, creationHash, creationTicket.
         """
-        return self.execute(Create(live(parentHandle), inSensitive, inPublic, outsideInfo, creationPCR), sessions)
+        return self.execute(Create(live(self, parentHandle), inSensitive, inPublic, outsideInfo, creationPCR), sessions)
 
     def load(
         self,
@@ -101,7 +101,7 @@ class ObjectsMethods(Executor):
         Object[Load.Response]
             The object.
         """
-        response = self.execute(Load(live(parentHandle), inPrivate, inPublic), sessions)
+        response = self.execute(Load(live(self, parentHandle), inPrivate, inPublic), sessions)
         return self._object(response.objectHandle, response)
 
     def load_external(
@@ -148,7 +148,7 @@ class ObjectsMethods(Executor):
         ReadPublic.Response
             With outPublic, name, qualifiedName.
         """
-        return self.execute(ReadPublic(live(objectHandle)), sessions)
+        return self.execute(ReadPublic(live(self, objectHandle)), sessions)
 
     def activate_credential(
         self,
@@ -180,7 +180,7 @@ class ObjectsMethods(Executor):
             The credential.
         """
         return self.execute(
-            ActivateCredential(live(activateHandle), live(keyHandle), credentialBlob, secret), sessions
+            ActivateCredential(live(self, activateHandle), live(self, keyHandle), credentialBlob, secret), sessions
         ).certInfo
 
     def make_credential(
@@ -209,7 +209,7 @@ class ObjectsMethods(Executor):
         MakeCredential.Response
             With credentialBlob, secret.
         """
-        return self.execute(MakeCredential(live(handle), credential, objectName), sessions)
+        return self.execute(MakeCredential(live(self, handle), credential, objectName), sessions)
 
     def unseal(self, itemHandle: TPMI_DH_OBJECT, *, sessions: Sessions = None) -> TPM2B_SENSITIVE_DATA:
         """Return sealed data (Part 3, 12.7).
@@ -226,7 +226,7 @@ class ObjectsMethods(Executor):
         TPM2B_SENSITIVE_DATA
             The data.
         """
-        return self.execute(Unseal(live(itemHandle)), sessions).outData
+        return self.execute(Unseal(live(self, itemHandle)), sessions).outData
 
     def object_change_auth(
         self,
@@ -254,7 +254,9 @@ class ObjectsMethods(Executor):
         TPM2B_PRIVATE
             Secret part with the new authValue.
         """
-        return self.execute(ObjectChangeAuth(live(objectHandle), live(parentHandle), newAuth), sessions).outPrivate
+        return self.execute(
+            ObjectChangeAuth(live(self, objectHandle), live(self, parentHandle), newAuth), sessions
+        ).outPrivate
 
     def create_loaded(
         self,
@@ -282,7 +284,7 @@ class ObjectsMethods(Executor):
         Object[CreateLoaded.Response]
             The object.
         """
-        response = self.execute(CreateLoaded(live(parentHandle), inSensitive, inPublic), sessions)
+        response = self.execute(CreateLoaded(live(self, parentHandle), inSensitive, inPublic), sessions)
         return self._object(response.objectHandle, response)
 
     def create_primary(
@@ -318,6 +320,6 @@ class ObjectsMethods(Executor):
             The object.
         """
         response = self.execute(
-            CreatePrimary(live(primaryHandle), inSensitive, inPublic, outsideInfo, creationPCR), sessions
+            CreatePrimary(live(self, primaryHandle), inSensitive, inPublic, outsideInfo, creationPCR), sessions
         )
         return self._object(response.objectHandle, response)

@@ -40,7 +40,7 @@ class PcrMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PCR_Extend(live(pcrHandle), digests), sessions)
+        self.execute(PCR_Extend(live(self, pcrHandle), digests), sessions)
 
     def pcr_event(
         self, pcrHandle: OrNull[TPMI_DH_PCR], eventData: TPM2B_EVENT, *, sessions: Sessions = None
@@ -61,7 +61,7 @@ class PcrMethods(Executor):
         TPML_DIGEST_VALUES
             Its digests, one of each bank.
         """
-        return self.execute(PCR_Event(live(pcrHandle), eventData), sessions).digests
+        return self.execute(PCR_Event(live(self, pcrHandle), eventData), sessions).digests
 
     def pcr_read(self, pcrSelectionIn: TPML_PCR_SELECTION, *, sessions: Sessions = None) -> PCR_Read.Response:
         """Return values of PCRs, as many as fit (Part 3, 22.4).
@@ -99,7 +99,7 @@ class PcrMethods(Executor):
         PCR_Allocate.Response
             With allocationSuccess, maxPCR, sizeNeeded, sizeAvailable.
         """
-        return self.execute(PCR_Allocate(live(authHandle), pcrAllocation), sessions)
+        return self.execute(PCR_Allocate(live(self, authHandle), pcrAllocation), sessions)
 
     def pcr_set_auth_policy(
         self,
@@ -125,7 +125,7 @@ class PcrMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PCR_SetAuthPolicy(live(authHandle), authPolicy, hashAlg, pcrNum), sessions)
+        self.execute(PCR_SetAuthPolicy(live(self, authHandle), authPolicy, hashAlg, pcrNum), sessions)
 
     def pcr_set_auth_value(
         self, pcrHandle: TPMI_DH_PCR, auth: Secret[TPM2B_DIGEST], *, sessions: Sessions = None
@@ -141,7 +141,7 @@ class PcrMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PCR_SetAuthValue(live(pcrHandle), auth), sessions)
+        self.execute(PCR_SetAuthValue(live(self, pcrHandle), auth), sessions)
 
     def pcr_reset(self, pcrHandle: TPMI_DH_PCR, *, sessions: Sessions = None) -> None:
         """Set a PCR to its start value (Part 3, 22.8).
@@ -153,4 +153,4 @@ class PcrMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PCR_Reset(live(pcrHandle)), sessions)
+        self.execute(PCR_Reset(live(self, pcrHandle)), sessions)

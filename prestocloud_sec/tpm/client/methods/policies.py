@@ -102,7 +102,9 @@ class PoliciesMethods(Executor):
             With timeout, policyTicket.
         """
         return self.execute(
-            PolicySigned(live(authObject), live(policySession), nonceTPM, cpHashA, policyRef, expiration, auth),
+            PolicySigned(
+                live(self, authObject), live(self, policySession), nonceTPM, cpHashA, policyRef, expiration, auth
+            ),
             sessions,
         )
 
@@ -142,7 +144,8 @@ class PoliciesMethods(Executor):
             With timeout, policyTicket.
         """
         return self.execute(
-            PolicySecret(live(authHandle), live(policySession), nonceTPM, cpHashA, policyRef, expiration), sessions
+            PolicySecret(live(self, authHandle), live(self, policySession), nonceTPM, cpHashA, policyRef, expiration),
+            sessions,
         )
 
     def policy_ticket(
@@ -175,7 +178,7 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyTicket(live(policySession), timeout, cpHashA, policyRef, authName, ticket), sessions)
+        self.execute(PolicyTicket(live(self, policySession), timeout, cpHashA, policyRef, authName, ticket), sessions)
 
     def policy_or(
         self, policySession: TPMI_SH_POLICY, pHashList: Annotated[TPML_DIGEST, AtLeast(2)], *, sessions: Sessions = None
@@ -191,7 +194,7 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyOR(live(policySession), pHashList), sessions)
+        self.execute(PolicyOR(live(self, policySession), pHashList), sessions)
 
     def policy_pcr(
         self,
@@ -214,7 +217,7 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyPCR(live(policySession), pcrDigest, pcrs), sessions)
+        self.execute(PolicyPCR(live(self, policySession), pcrDigest, pcrs), sessions)
 
     def policy_locality(
         self, policySession: TPMI_SH_POLICY, locality: TPMA_LOCALITY, *, sessions: Sessions = None
@@ -230,7 +233,7 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyLocality(live(policySession), locality), sessions)
+        self.execute(PolicyLocality(live(self, policySession), locality), sessions)
 
     def policy_nv(
         self,
@@ -263,7 +266,10 @@ class PoliciesMethods(Executor):
             See `Client`.
         """
         self.execute(
-            PolicyNV(live(authHandle), live(nvIndex), live(policySession), operandB, offset, operation), sessions
+            PolicyNV(
+                live(self, authHandle), live(self, nvIndex), live(self, policySession), operandB, offset, operation
+            ),
+            sessions,
         )
 
     def policy_counter_timer(
@@ -290,7 +296,7 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyCounterTimer(live(policySession), operandB, offset, operation), sessions)
+        self.execute(PolicyCounterTimer(live(self, policySession), operandB, offset, operation), sessions)
 
     def policy_command_code(self, policySession: TPMI_SH_POLICY, code_: TPM_CC, *, sessions: Sessions = None) -> None:
         """Limit a policy to one command (Part 3, 23.11).
@@ -304,7 +310,7 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyCommandCode(live(policySession), code_), sessions)
+        self.execute(PolicyCommandCode(live(self, policySession), code_), sessions)
 
     def policy_physical_presence(self, policySession: TPMI_SH_POLICY, *, sessions: Sessions = None) -> None:
         """Limit a policy to physical presence (Part 3, 23.12).
@@ -316,7 +322,7 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyPhysicalPresence(live(policySession)), sessions)
+        self.execute(PolicyPhysicalPresence(live(self, policySession)), sessions)
 
     def policy_cp_hash(
         self, policySession: TPMI_SH_POLICY, cpHashA: TPM2B_DIGEST, *, sessions: Sessions = None
@@ -332,7 +338,7 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyCpHash(live(policySession), cpHashA), sessions)
+        self.execute(PolicyCpHash(live(self, policySession), cpHashA), sessions)
 
     def policy_name_hash(
         self, policySession: TPMI_SH_POLICY, nameHash: TPM2B_DIGEST, *, sessions: Sessions = None
@@ -348,7 +354,7 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyNameHash(live(policySession), nameHash), sessions)
+        self.execute(PolicyNameHash(live(self, policySession), nameHash), sessions)
 
     def policy_duplication_select(
         self,
@@ -374,7 +380,9 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyDuplicationSelect(live(policySession), objectName, newParentName, includeObject), sessions)
+        self.execute(
+            PolicyDuplicationSelect(live(self, policySession), objectName, newParentName, includeObject), sessions
+        )
 
     def policy_authorize(
         self,
@@ -403,7 +411,9 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyAuthorize(live(policySession), approvedPolicy, policyRef, keySign, checkTicket), sessions)
+        self.execute(
+            PolicyAuthorize(live(self, policySession), approvedPolicy, policyRef, keySign, checkTicket), sessions
+        )
 
     def policy_auth_value(self, policySession: TPMI_SH_POLICY, *, sessions: Sessions = None) -> None:
         """Add the authValue of the entity to the HMAC of the policy session (Part 3, 23.17).
@@ -415,7 +425,7 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyAuthValue(live(policySession)), sessions)
+        self.execute(PolicyAuthValue(live(self, policySession)), sessions)
 
     def policy_password(self, policySession: TPMI_SH_POLICY, *, sessions: Sessions = None) -> None:
         """Add the authValue of the entity, in clear, to the policy session (Part 3, 23.18).
@@ -427,7 +437,7 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyPassword(live(policySession)), sessions)
+        self.execute(PolicyPassword(live(self, policySession)), sessions)
 
     def policy_get_digest(self, policySession: TPMI_SH_POLICY, *, sessions: Sessions = None) -> TPM2B_DIGEST:
         """Return the policy digest of a session (Part 3, 23.19).
@@ -444,7 +454,7 @@ class PoliciesMethods(Executor):
         TPM2B_DIGEST
             The digest.
         """
-        return self.execute(PolicyGetDigest(live(policySession)), sessions).policyDigest
+        return self.execute(PolicyGetDigest(live(self, policySession)), sessions).policyDigest
 
     def policy_nv_written(
         self, policySession: TPMI_SH_POLICY, writtenSet: TPMI_YES_NO, *, sessions: Sessions = None
@@ -460,7 +470,7 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyNvWritten(live(policySession), writtenSet), sessions)
+        self.execute(PolicyNvWritten(live(self, policySession), writtenSet), sessions)
 
     def policy_template(
         self, policySession: TPMI_SH_POLICY, templateHash: TPM2B_DIGEST, *, sessions: Sessions = None
@@ -476,7 +486,7 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyTemplate(live(policySession), templateHash), sessions)
+        self.execute(PolicyTemplate(live(self, policySession), templateHash), sessions)
 
     def policy_authorize_nv(
         self,
@@ -499,7 +509,9 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyAuthorizeNV(live(authHandle), live(nvIndex), live(policySession)), sessions)
+        self.execute(
+            PolicyAuthorizeNV(live(self, authHandle), live(self, nvIndex), live(self, policySession)), sessions
+        )
 
     def policy_capability(
         self,
@@ -531,7 +543,9 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyCapability(live(policySession), operandB, offset, operation, capability, property), sessions)
+        self.execute(
+            PolicyCapability(live(self, policySession), operandB, offset, operation, capability, property), sessions
+        )
 
     def policy_parameters(
         self, policySession: TPMI_SH_POLICY, pHash: TPM2B_DIGEST, *, sessions: Sessions = None
@@ -547,7 +561,7 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyParameters(live(policySession), pHash), sessions)
+        self.execute(PolicyParameters(live(self, policySession), pHash), sessions)
 
     def policy_transport_spdm(
         self,
@@ -570,4 +584,4 @@ class PoliciesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyTransportSPDM(live(policySession), reqKeyName, tpmKeyName), sessions)
+        self.execute(PolicyTransportSPDM(live(self, policySession), reqKeyName, tpmKeyName), sessions)

@@ -53,7 +53,7 @@ class SequencesMethods(Executor):
         Object[HMAC_Start.Response]
             The sequence.
         """
-        response = self.execute(HMAC_Start(live(handle), auth, hashAlg), sessions)
+        response = self.execute(HMAC_Start(live(self, handle), auth, hashAlg), sessions)
         return self._object(response.sequenceHandle, response)
 
     def mac_start(
@@ -82,7 +82,7 @@ class SequencesMethods(Executor):
         Object[MAC_Start.Response]
             The sequence.
         """
-        response = self.execute(MAC_Start(live(handle), auth, inScheme), sessions)
+        response = self.execute(MAC_Start(live(self, handle), auth, inScheme), sessions)
         return self._object(response.sequenceHandle, response)
 
     def hash_sequence_start(
@@ -121,7 +121,7 @@ class SequencesMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(SequenceUpdate(live(sequenceHandle), buffer), sessions)
+        self.execute(SequenceUpdate(live(self, sequenceHandle), buffer), sessions)
 
     def sequence_complete(
         self,
@@ -149,7 +149,7 @@ class SequencesMethods(Executor):
         SequenceComplete.Response
             With result, validation.
         """
-        return self.execute(SequenceComplete(live(sequenceHandle), buffer, hierarchy), sessions)
+        return self.execute(SequenceComplete(live(self, sequenceHandle), buffer, hierarchy), sessions)
 
     def event_sequence_complete(
         self,
@@ -177,4 +177,6 @@ class SequencesMethods(Executor):
         TPML_DIGEST_VALUES
             Its digests, one of each bank.
         """
-        return self.execute(EventSequenceComplete(live(pcrHandle), live(sequenceHandle), buffer), sessions).results
+        return self.execute(
+            EventSequenceComplete(live(self, pcrHandle), live(self, sequenceHandle), buffer), sessions
+        ).results

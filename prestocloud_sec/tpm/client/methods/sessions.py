@@ -59,7 +59,9 @@ class SessionsMethods(Executor):
             The session.
         """
         response = self.execute(
-            StartAuthSession(live(tpmKey), live(bind), nonceCaller, encryptedSalt, sessionType, symmetric, authHash),
+            StartAuthSession(
+                live(self, tpmKey), live(self, bind), nonceCaller, encryptedSalt, sessionType, symmetric, authHash
+            ),
             sessions,
         )
         return self._session(response.sessionHandle, response)
@@ -74,4 +76,4 @@ class SessionsMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(PolicyRestart(live(sessionHandle)), sessions)
+        self.execute(PolicyRestart(live(self, sessionHandle)), sessions)

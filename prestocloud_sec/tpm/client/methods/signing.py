@@ -40,7 +40,7 @@ class SigningMethods(Executor):
         TPMT_TK_VERIFIED
             Ticket for PolicyAuthorize.
         """
-        return self.execute(VerifySignature(live(keyHandle), digest, signature), sessions).validation
+        return self.execute(VerifySignature(live(self, keyHandle), digest, signature), sessions).validation
 
     def sign(
         self,
@@ -71,7 +71,7 @@ class SigningMethods(Executor):
         TPMT_SIGNATURE
             The signature.
         """
-        return self.execute(Sign(live(keyHandle), digest, inScheme, validation), sessions).signature
+        return self.execute(Sign(live(self, keyHandle), digest, inScheme, validation), sessions).signature
 
     def set_command_code_audit_status(
         self,
@@ -97,4 +97,4 @@ class SigningMethods(Executor):
         sessions : sequence, optional
             See `Client`.
         """
-        self.execute(SetCommandCodeAuditStatus(live(auth), auditAlg, setList, clearList), sessions)
+        self.execute(SetCommandCodeAuditStatus(live(self, auth), auditAlg, setList, clearList), sessions)

@@ -65,7 +65,7 @@ class SymmetricMethods(Executor):
         EncryptDecrypt.Response
             With outData, ivOut.
         """
-        return self.execute(EncryptDecrypt(live(keyHandle), decrypt, mode, ivIn, inData), sessions)
+        return self.execute(EncryptDecrypt(live(self, keyHandle), decrypt, mode, ivIn, inData), sessions)
 
     def encrypt_decrypt2(
         self,
@@ -99,7 +99,7 @@ class SymmetricMethods(Executor):
         EncryptDecrypt2.Response
             With outData, ivOut.
         """
-        return self.execute(EncryptDecrypt2(live(keyHandle), inData, decrypt, mode, ivIn), sessions)
+        return self.execute(EncryptDecrypt2(live(self, keyHandle), inData, decrypt, mode, ivIn), sessions)
 
     def hash(
         self,
@@ -155,7 +155,7 @@ class SymmetricMethods(Executor):
         TPM2B_DIGEST
             The HMAC.
         """
-        return self.execute(HMAC(live(handle), buffer, hashAlg), sessions).outHMAC
+        return self.execute(HMAC(live(self, handle), buffer, hashAlg), sessions).outHMAC
 
     def mac(
         self,
@@ -183,7 +183,7 @@ class SymmetricMethods(Executor):
         TPM2B_DIGEST
             The MAC.
         """
-        return self.execute(MAC(live(handle), buffer, inScheme), sessions).outMAC
+        return self.execute(MAC(live(self, handle), buffer, inScheme), sessions).outMAC
 
     def get_random(self, bytesRequested: UINT16, *, sessions: Sessions = None) -> Secret[TPM2B_DIGEST]:
         """Return random bytes (Part 3, 16.1).

@@ -9,6 +9,7 @@ import pickle
 import random
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,6 +79,12 @@ from tests.tpm.client.fakes import Listening
 from tests.tpm.test_attack_machines import WRONG
 
 pytestmark = pytest.mark.skipif(not libtpms.available(), reason="libtpms is not here: apt-get install libtpms0")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be in a folder of the test's own: some of what is handed in names a folder, where a TPM then keeps its state."""
+    monkeypatch.chdir(tmp_path)
 
 Calls = dict[str, tuple[Callable[..., Any], dict[str, Any]]]
 

@@ -84,6 +84,7 @@ def test_numbers_of_commands() -> None:
         "PROG_GET_FD_BY_ID": 13,
         "MAP_GET_FD_BY_ID": 14,
         "OBJ_GET_INFO_BY_FD": 15,
+        "BTF_LOAD": 18,
         "MAP_LOOKUP_AND_DELETE_ELEM": 21,
         "MAP_FREEZE": 22,
         "MAP_LOOKUP_BATCH": 24,

@@ -290,7 +290,7 @@ def test_a_new_structure_is_one_declaration() -> None:
 BESIDE = sorted(REPOSITORY.parent.glob("*/*/tpm-schema.json"))
 
 
-@pytest.mark.skipif(not BESIDE, reason="no machine-readable specification beside the checkout")
+@pytest.mark.skipif(not BESIDE, reason="../shared is not beside the checkout: no machine-readable specification")
 def test_the_tables_are_those_of_the_specification() -> None:
     from tests.tpm.codec.specification import tables_of
 

@@ -322,7 +322,7 @@ class TestMisuse:
             {"use": "encrypt"},
             {"scheme": "rsassa"},
             {"curve": 77},
-            {"curve": "P-256"},
+            {"curve": "P-999"},
             {"password": b"x" * 33},
             {"password": 5},
             {"policy": "AuthValue"},

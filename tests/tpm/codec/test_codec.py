@@ -27,8 +27,9 @@ IMPOSSIBLE = {spec.TPMS_SET_CAPABILITY_DATA}
 """Structures without a value: the specification has no member for the selector of their union yet."""
 POSSIBLE = [kind for kind in STRUCTURES if kind not in IMPOSSIBLE]
 
-few = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], deadline=None)
-many = settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+few = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+_SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+many = settings(max_examples=250, suppress_health_check=_SLOW, deadline=None)
 
 
 class NotDerivedError(Exception):

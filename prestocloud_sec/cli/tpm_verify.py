@@ -100,7 +100,8 @@ def _pcrs_of(logs: list[Any], uri: str | None) -> dict[int, dict[int, bytes]]:
     pcrs = {pcr for log in logs for pcr in log.pcrs}
     with connected(uri) as client:
         there = use.pcr_banks(client).items()
-        return use.read_pcrs(client, {bank: pcrs & set(has) for bank, has in there if bank in banks})
+        wanted: dict[Any, set[int]] = {bank: pcrs & set(has) for bank, has in there if bank in banks}
+        return use.read_pcrs(client, wanted)
 
 
 def _events(logs: list[EventLog | ImaLog]) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from prestocloud_sec.cli.base import EPILOG, ExitCode, hex_bytes, json_option, printable, stdin_text
+from prestocloud_sec.cli.bpf_campaign import verify_campaign
 from prestocloud_sec.cli.bpf_input import (
     PROGRAM_LIMIT,
     classic_of,
@@ -111,7 +112,7 @@ def explain(program: str, form: str, classic: bool, as_json: bool) -> None:
 # --- Running and judging ---------------------------------------------------------------------------------
 
 
-for command in (run, filter_, bench, verify, verify_corpus):
+for command in (run, filter_, bench, verify, verify_corpus, verify_campaign):
     bpf.add_command(command)
 
 

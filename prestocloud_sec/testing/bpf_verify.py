@@ -2,7 +2,7 @@
 """Programs for verifiers: some that the kernel takes, some that it refuses, and some that somebody spoiled.
 
 `generate` makes one from a `random.Random`, the same everywhere for the same seed; `mutated` spoils one. About half of
-them are refused, nearly all for a reason that needs some thought. `cases` is the same as a Hypothesis strategy.
+them are refused, nearly all for a reason that needs some thought. `trials` is the same as a Hypothesis strategy.
 
 >>> import random
 >>> case = generate(random.Random(1))
@@ -13,7 +13,7 @@ True
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 from hypothesis import strategies as st
 
@@ -35,13 +35,12 @@ from prestocloud_sec.bpf.isa import (
     StoreRelease,
 )
 from prestocloud_sec.bpf.program import Program
-from prestocloud_sec.bpf.program_type import ProgramType
-from prestocloud_sec.bpf.verifier.maps import MapSpec
+from prestocloud_sec.bpf.verifier.trials import Cell, Trial, cells_of, linked
 from prestocloud_sec.errors import PrestoCloudError
 from prestocloud_sec.testing.bpf_verify_pieces import FUNCTIONS, finish, some, start
-from prestocloud_sec.testing.bpf_verify_writer import MAPS, TYPES, Cell, Target, Writer, linked
+from prestocloud_sec.testing.bpf_verify_writer import MAPS, TYPES, Writer
 
-__all__ = ["MAPS", "Case", "cases", "generate", "map_slots", "mutated"]
+__all__ = ["MAPS", "generate", "mutated", "numbered", "trials"]
 
 _CARELESS = (0.0, 0.0, 0.01, 0.02, 0.04, 0.08)
 _WEIGHTS = (12, 8, 6, 4, 2, 1, 1, 1) + (1,) * (len(TYPES) - 8)
@@ -50,50 +49,7 @@ _OFFSET = (-8, -4, -1, 1, 2, 4, 8, 16, 512)
 _ARITHMETIC = tuple(op for op in AluOp)
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A program, and as what it is loaded.
-
-    Attributes
-    ----------
-    program : Program
-        With its type; its loads of maps count `MAPS`.
-    attach : int
-        ``expected_attach_type``.
-    """
-
-    program: Program
-    attach: int
-
-    @property
-    def type(self) -> ProgramType:
-        """The program's type."""
-        return self.program.type or ProgramType.SOCKET_FILTER
-
-    @property
-    def maps(self) -> dict[int, MapSpec]:
-        """What each load of a map loads, by the load's index."""
-        return map_slots(self.program)
-
-    @property
-    def target(self) -> Target:
-        """What is known of its type."""
-        same = [t for t in TYPES if t.type is self.type]
-        return next((t for t in same if t.attach == self.attach), same[0])
-
-
-def map_slots(program: Program) -> dict[int, MapSpec]:
-    """Return what each load of a map loads, by the load's index; loads of others are left out."""
-    return {
-        index: MAPS[i.value]
-        for index, i in enumerate(program.instructions)
-        if isinstance(i, LoadImm64)
-        and i.kind in (ImmKind.MAP_FD, ImmKind.MAP_VALUE_FD)
-        and 0 <= i.value < len(MAPS)
-    }
-
-
-def generate(rng: random.Random, *, mutate: float = _MUTATED) -> Case:
+def generate(rng: random.Random, *, mutate: float = _MUTATED) -> Trial:
     """Return a program of some 10 to 60 instructions.
 
     Parameters
@@ -109,18 +65,21 @@ def generate(rng: random.Random, *, mutate: float = _MUTATED) -> Case:
     for _ in range(rng.choice((1, 1, 2, 2, 3, 4))):
         some(writer)
     finish(writer)
-    case = Case(writer.finish(FUNCTIONS), target.attach)
+    case = Trial(writer.finish(FUNCTIONS), target.attach, MAPS)
     return mutated(rng, case) if rng.random() < mutate else case
+
+
+def numbered(seed: int, number: int) -> Trial:
+    """Return the program that has a number among those of a seed, for campaigns."""
+    return generate(random.Random(f"{seed} {number}"))  # noqa: S311 - to be repeated, not to be secret
 
 
 # --- Spoiling.
 
 
-def mutated(rng: random.Random, case: Case) -> Case:
+def mutated(rng: random.Random, case: Trial) -> Trial:
     """Return a program with a few instructions changed, left out, repeated or moved; it still decodes."""
-    cells = [Cell(i) for i in case.program.instructions]
-    for cell, target in zip(cells, case.program.targets, strict=True):
-        cell.target = cells[target] if target is not None else None
+    cells = cells_of(case.program)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         _spoil(rng, cells)
     try:
@@ -196,6 +155,6 @@ def _number(rng: random.Random, near: int) -> int:
     return max(min(near, 0x7FFFFFFF), -0x80000000)
 
 
-def cases(*, mutate: float = _MUTATED) -> st.SearchStrategy[Case]:
+def trials(*, mutate: float = _MUTATED) -> st.SearchStrategy[Trial]:
     """Programs as `generate` makes them; they shrink with the number that they are made from, not by themselves."""
     return st.integers(0, (1 << 32) - 1).map(lambda seed: generate(random.Random(seed), mutate=mutate))  # noqa: S311

@@ -35,11 +35,19 @@ __all__ = ["FUNCTIONS", "PIECES", "finish", "start"]
 
 SIZES = (1, 2, 4, 8)
 _ARITHMETIC = tuple(op for op in AluOp if op is not AluOp.MOV)
-_KEYED = (maps.ARRAY, maps.ARRAY, maps.HASH, maps.PER_CPU, maps.LRU, maps.CONSTANTS, maps.TRIE, maps.WRITE_ONLY, maps.ODD)
-_LEGACY = frozenset({ProgramType.SOCKET_FILTER, ProgramType.SCHED_CLS, ProgramType.CGROUP_SKB})
-_TRACING = frozenset(
-    {ProgramType.KPROBE, ProgramType.TRACEPOINT, ProgramType.RAW_TRACEPOINT, ProgramType.PERF_EVENT}
+_KEYED = (
+    maps.ARRAY,
+    maps.ARRAY,
+    maps.HASH,
+    maps.PER_CPU,
+    maps.LRU,
+    maps.CONSTANTS,
+    maps.TRIE,
+    maps.WRITE_ONLY,
+    maps.ODD,
 )
+_LEGACY = frozenset({ProgramType.SOCKET_FILTER, ProgramType.SCHED_CLS, ProgramType.CGROUP_SKB})
+_TRACING = frozenset({ProgramType.KPROBE, ProgramType.TRACEPOINT, ProgramType.RAW_TRACEPOINT, ProgramType.PERF_EVENT})
 _FLIP = {
     BranchOp.GT: BranchOp.LT,
     BranchOp.GE: BranchOp.LE,
@@ -643,11 +651,12 @@ def loop(w: Writer) -> None:
         w.mov(9, Imm(0))
         bounded = w.chance(0.2)
         if bounded:
-            index(w, 8, count, end)
+            unknown(w, 8)
+            w.alu(AluOp.AND, 8, Imm(rng.choice((3, 7, 15))))
             w.mov(9, Imm(0))
         w.ready &= {7}
         w.place(top)
-        if w.chance(0.3) or w.slips():
+        if w.chance(0.05) or w.slips():
             w.may_goto(end)
         if w.chance(0.5):
             arithmetic(w)
@@ -709,7 +718,11 @@ def callback(w: Writer) -> None:
         w.map(1, w.rng.choice((maps.ARRAY, maps.HASH)))
         w.function(2, "element")
         w.frame(3, -32)
-    which = "loop" if isinstance(w.cells[-3].instruction, LoadImm64) and w.functions[-1][1] == "turn" else "for_each_map_elem"
+    which = (
+        "loop"
+        if isinstance(w.cells[-3].instruction, LoadImm64) and w.functions[-1][1] == "turn"
+        else "for_each_map_elem"
+    )
     w.mov(4, Imm(0 if not w.slips() else 1))
     w.call(which)
 

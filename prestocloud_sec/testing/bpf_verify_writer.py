@@ -8,9 +8,9 @@ to write what a kernel takes, and is careless now and then, so that some of it i
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from prestocloud_sec.bpf.helpers.prototypes import by_name
 from prestocloud_sec.bpf.isa import (
@@ -33,8 +33,9 @@ from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier.maps import MapSpec
+from prestocloud_sec.bpf.verifier.trials import Cell, linked
 
-__all__ = ["MAPS", "TYPES", "Cell", "Target", "Writer", "linked"]
+__all__ = ["MAPS", "TYPES", "Label", "Target", "Writer"]
 
 ARRAY, HASH, PER_CPU, LRU, CONSTANTS, RING, PROGRAMS, GLOBALS, QUEUE, TRIE, NESTED, WRITE_ONLY, ODD, EVENTS = range(14)
 MAPS: tuple[MapSpec, ...] = (
@@ -117,33 +118,6 @@ TYPES: tuple[Target, ...] = (
 
 _INTERESTING = (0, 1, -1, 2, 7, 8, 15, 16, 31, 32, 47, 48, 63, 64, 0xFF, 0x100, 0x7FFF, 0xFFFF, 0x10000)
 _EXTREME = (0x7FFFFFFF, -0x80000000, -0x7FFFFFFF, 0x1FFFFFFF, 0x20000000, -2, -8, -0xFFFF)
-
-
-class Cell:
-    """An instruction whose place is not known yet, and the one that it leads to."""
-
-    __slots__ = ("instruction", "target")
-
-    def __init__(self, instruction: Instruction, target: Cell | None = None) -> None:
-        self.instruction = instruction
-        self.target = target
-
-
-def linked(cells: Sequence[Cell]) -> list[Instruction]:
-    """Return instructions with the distances to what they lead to; what leads nowhere any more is kept as it was."""
-    places, slot = {}, 0
-    for cell in cells:
-        places[id(cell)] = slot
-        slot += cell.instruction.slots
-    found = []
-    for cell in cells:
-        i = cell.instruction
-        there = places.get(id(cell.target)) if cell.target is not None else None
-        if there is not None:
-            distance = there - places[id(cell)] - 1
-            i = replace(i, value=distance) if isinstance(i, LoadImm64) else replace(i, offset=distance)  # type: ignore[call-arg]
-        found.append(i)
-    return found
 
 
 class Label:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The least BTF that the kernel wants of a program: that each of its functions is one, of its own, and returns a number.
+"""The least BTF that the kernel wants of a program: that each of its functions is one, and returns a number.
 
 Programs that hand functions to helpers are refused without it. What is made here says nothing of arguments, so the
 verifier goes through the functions from their calls, as it does without BTF.

@@ -127,7 +127,9 @@ def load(request: LoadRequest, level: int) -> tuple[int, str]:
     if outcome.result >= 0:
         return outcome.result, outcome.log
     if level == 0:
-        told = _try_with_log(request, 1)
+        # The log of a program that is too complex is as long as its judgement: its end, which is kept, is enough.
+        brief = outcome.result == -errno.E2BIG
+        told = _try(request, 1, _FIRST_LOG) if brief else _try_with_log(request, 1)
         if told.result >= 0:  # what stood in the way is over
             return told.result, ""
         outcome = replace(outcome, log=told.log)

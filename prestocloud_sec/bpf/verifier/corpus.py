@@ -32,7 +32,6 @@ from prestocloud_sec.bpf.verifier.profiles import Profile
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 from prestocloud_sec.bpf.verifier.verdict import Verdict
 from prestocloud_sec.bpf.verifier.verify import judge
-from prestocloud_sec.bpf.verifier.witness import find_witness
 from prestocloud_sec.wire import shown
 
 __all__ = ["Case", "Corpus", "Tally", "map_kind"]

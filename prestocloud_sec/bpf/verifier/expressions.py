@@ -49,7 +49,7 @@ class Node:
         self.bits = bits
         self.items = items
         nodes = [item for item in items if isinstance(item, Node)]
-        self.depth = 1 + max((node.depth for node in nodes), default=0)
+        self.depth: int = 1 + max((node.depth for node in nodes), default=0)
         self.inputs: frozenset[Hashable] = frozenset((items[0],)) if op == "input" else frozenset()
         for node in nodes:
             self.inputs |= node.inputs
@@ -89,16 +89,19 @@ def part(whole: Node, start: int, bits: int, now: int) -> Node:
     return operation("part", bits, now, whole, start)
 
 
+def _beginning(node: Node) -> tuple[Node | None, int]:
+    """Return what a node is a part of, and from which bit on; None where it is no part."""
+    if node.op != "part":
+        return None, 0
+    whole, start = node.items
+    return (whole, start) if isinstance(whole, Node) and isinstance(start, int) else (None, 0)
+
+
 def joined(parts: list[Node], now: int) -> Node:
     """Return the node of a number whose bytes these are, the lowest first."""
-    first = parts[0]
-    if first.op == "part" and all(
-        p.op == "part" and p.items[0] is first.items[0] and p.items[1] == 8 * n + first.items[1]  # type: ignore[operator]
-        for n, p in enumerate(parts)
-    ):
-        whole, start = first.items
-        assert_node = whole if isinstance(whole, Node) else constant(0)
-        return part(assert_node, start if isinstance(start, int) else 0, 8 * len(parts), now)
+    whole, start = _beginning(parts[0])
+    if whole is not None and all(_beginning(p) == (whole, start + 8 * n) for n, p in enumerate(parts)):
+        return part(whole, start, 8 * len(parts), now)
     return operation("join", 8 * len(parts), now, *parts)
 
 
@@ -110,7 +113,7 @@ def value(node: Node, values: Values, known: dict[int, int] | None = None) -> in
     if node.op == "constant":
         return node.items[0]  # type: ignore[return-value]
     if node.op == "input":
-        return values.get(node.items[0], 0)  # type: ignore[arg-type]
+        return values.get(node.items[0], 0)
     known = {} if known is None else known
     found = known.get(id(node))
     if found is None:
@@ -174,7 +177,7 @@ def _solve(node: Node, wanted: int, values: Values, depth: int) -> Iterator[dict
     match node.op:
         case "input":
             if wanted < 1 << node.bits:
-                yield {node.items[0]: wanted}  # type: ignore[dict-item]
+                yield {node.items[0]: wanted}
         case "join":
             yield from _split(node, wanted, values, depth)
         case "there":

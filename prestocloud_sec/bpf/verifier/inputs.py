@@ -20,7 +20,7 @@ from prestocloud_sec.bpf.helpers.registry import implementations
 from prestocloud_sec.bpf.isa import CallHelper, ImmKind, LoadImm64
 from prestocloud_sec.bpf.maps.base import Map
 from prestocloud_sec.bpf.maps.create import create_map
-from prestocloud_sec.bpf.maps.kinds import MapType
+from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.verifier.contexts import CONTEXTS, Field
 from prestocloud_sec.bpf.verifier.maps import MapSpec
@@ -28,7 +28,7 @@ from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.context import ContextKind, context_kind
 from prestocloud_sec.bpf.vm.machine import Machine
 
-__all__ = ["SOCKET", "SOCKET_SIZE", "Inputs", "Stage", "context_size", "pointer_fields"]
+__all__ = ["SOCKET", "SOCKET_SIZE", "Inputs", "Stage", "context_size", "pointer_fields", "put"]
 
 SOCKET = layout.DYNAMIC + layout.DYNAMIC_REGIONS - 1 << layout.REGION_SHIFT
 """Address of the socket that helpers and contexts give."""
@@ -229,12 +229,13 @@ def _played(machine: Machine, row: Prototype, registers: tuple[int, ...], given:
 def _made(spec: MapSpec) -> Map:
     kind = _STAND_INS.get(spec.type, spec.type)
     inner = _made(spec.inner) if spec.inner is not None else None
-    flags = int(spec.flags) if kind is spec.type else 0
+    # Where programs may not read, a lookup still finds: it is the verifier that keeps them from reading.
+    flags = int(spec.flags) & ~MapFlag.WRONLY_PROG if kind is spec.type else 0
     made = create_map(kind, spec.key_size, spec.value_size, spec.max_entries or 1, flags, inner=inner)
     if inner is not None:
         for number in range(min(spec.max_entries, 4)):
             try:
-                made.update(number.to_bytes(spec.key_size, "little"), inner)  # type: ignore[attr-defined]
+                made.update(number.to_bytes(spec.key_size, "little"), inner)
             except MapError:
                 break
     if spec.frozen is not None and made.values is not None:

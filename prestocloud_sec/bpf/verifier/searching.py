@@ -210,7 +210,7 @@ class Search:
                 if found is not None:
                     yield -common, found
         for at in range(len(decisions) - 1, max(len(decisions) - _FLIPS, -1), -1):
-            key = tuple(hash((d.position, d.taken)) for d in decisions[:at]) + (at, decisions[at].taken)
+            key = (*(hash((d.position, d.taken)) for d in decisions[:at]), at, int(decisions[at].taken))
             if key in self._turned:
                 continue
             self._turned.add(key)

@@ -28,7 +28,6 @@ from prestocloud_sec.bpf.isa import (
     Branch,
     BranchOp,
     CallHelper,
-    Exit,
     Extend,
     Imm,
     ImmKind,
@@ -316,17 +315,20 @@ class Watch(Run):
     # --- Frames.
 
     def enter(self, target: int, back: int) -> int:
+        """Call a function; it sees r1 to r5."""
         following = super().enter(target, back)
         self.hidden.append(self.shadows)
         self.shadows = [_NOTHING, *self.shadows[1:6], *[_NOTHING] * 4, Shadow(Kind.STACK, constant(self.registers[10]))]
         return following
 
     def leave(self) -> int:
+        """Return from a function; r0 is its result."""
         result = self.shadows[0]
         self.shadows = [result, *[_NOTHING] * 5, *self.hidden.pop()[6:]]
         return super().leave()
 
     def callback(self, handle: int, arguments: Sequence[int], index: int) -> int:
+        """Let a helper call a function."""
         i = self.instructions[index]
         caller = self.shadows
         given = [_number(constant(a)) for a in arguments]
@@ -346,6 +348,7 @@ class Watch(Run):
     # --- Before and after each step.
 
     def before(self, i: Instruction, index: int) -> None:
+        """Look at an instruction that is about to be carried out."""
         self.following = index
         self.order.append(index)
         if len(self.order) > _MOST_STEPS:
@@ -362,9 +365,6 @@ class Watch(Run):
         if found.kind is Kind.NOTHING:
             raise self.violated(Rule.UNINITIALISED, f"r{register} is read, and nothing was written to it")
         return found
-
-    def operand(self, source: int | Imm, bits: int) -> int:
-        return super().operand(source, bits)
 
     def source(self, source: int | Imm) -> Shadow:
         """Return what an operand is."""
@@ -600,7 +600,6 @@ _BEFORE: dict[type, Callable[[Watch, Any], None]] = {
     LegacyLoad: _before_legacy,
     Branch: _before_branch,
     CallHelper: _before_call,
-    Exit: lambda run, _: None if run.frames else None,
 }
 
 

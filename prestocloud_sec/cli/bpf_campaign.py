@@ -54,7 +54,7 @@ def verify_campaign(
     """
     from prestocloud_sec.bpf.linux.host import require
     from prestocloud_sec.bpf.verifier.campaign import Outcome, run_campaign
-    from prestocloud_sec.testing.bpf_verify import numbered
+    from prestocloud_sec.bpf.verifier.generator import numbered
 
     require()
     outcome = _read(Path(state)) if state is not None else None

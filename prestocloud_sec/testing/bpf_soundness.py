@@ -2,9 +2,9 @@
 """What the verifier accepts never faults: generated programs by the million, each on many inputs.
 
 ``python -m prestocloud_sec.testing.bpf_soundness --accepted 1000000 --seed 1 --state FILE`` judges generated programs
-(`prestocloud_sec.testing.bpf_verify`), runs every one that is accepted in the reference interpreter, and keeps in FILE
-how far it came, what was refused and why, how runs ended, and every fault with what makes it again. Started with the
-same FILE, it goes on.
+(`prestocloud_sec.bpf.verifier.generator`), runs every one that is accepted in the reference interpreter, and keeps in
+FILE how far it came, what was refused and why, how runs ended, and every fault with what makes it again. Started with
+the same FILE, it goes on.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 
 from prestocloud_sec.bpf.errors import BpfError
+from prestocloud_sec.bpf.verifier.generator import generate
 from prestocloud_sec.bpf.verifier.inputs import Inputs, Stage, context_size
 from prestocloud_sec.bpf.verifier.trials import TooLong, Trial
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.fault import Fault, FaultKind
 from prestocloud_sec.bpf.vm.machine import Machine
 from prestocloud_sec.bpf.vm.reference import execute
-from prestocloud_sec.testing.bpf_verify import generate
 
 __all__ = ["Outcome", "check", "run_campaign"]
 

@@ -22,7 +22,8 @@ from prestocloud_sec.bpf.verifier.environment import Environment
 from prestocloud_sec.bpf.verifier.expressions import Node, constant, holds, numbers_near, solve, value
 from prestocloud_sec.bpf.verifier.inputs import Inputs, Stage, context_size, put
 from prestocloud_sec.bpf.verifier.rejection import Rule
-from prestocloud_sec.bpf.verifier.watching import Decision, Stopped, Violated, Watch
+from prestocloud_sec.bpf.verifier.shadows import Decision, Stopped, Violated
+from prestocloud_sec.bpf.verifier.watching import Watch
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.machine import Machine
 from prestocloud_sec.bpf.vm.memory import Trap

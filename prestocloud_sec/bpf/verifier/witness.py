@@ -24,8 +24,9 @@ from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.verifier.inputs import Inputs, Stage
 from prestocloud_sec.bpf.verifier.rejection import Rule
 from prestocloud_sec.bpf.verifier.searching import Found, Search
+from prestocloud_sec.bpf.verifier.shadows import Stopped, Violated
 from prestocloud_sec.bpf.verifier.verdict import Verdict
-from prestocloud_sec.bpf.verifier.watching import Stopped, Violated, Watch
+from prestocloud_sec.bpf.verifier.watching import Watch
 from prestocloud_sec.bpf.vm.fault import FaultKind
 from prestocloud_sec.bpf.vm.memory import Trap
 from prestocloud_sec.bpf.vm.reference import execute

@@ -76,16 +76,22 @@ def operation(op: str, bits: int, now: int, *items: Node | int) -> Node:
     return Node(op, bits, *items)
 
 
+def _width(node: Node) -> int:
+    """Return how many bits of a number an item of a join is; constants there are bytes."""
+    return node.bits if node.op in ("input", "part") else 8
+
+
 def part(whole: Node, start: int, bits: int, now: int) -> Node:
     """Return some bits of a node."""
     if not start and bits == 64:
         return whole
     if whole.op == "join":
+        place = 0
         for item in whole.items:
             if isinstance(item, Node):
-                if not start and item.bits == bits and item.op in ("input", "part"):
+                if place == start and item.bits == bits and item.op in ("input", "part"):
                     return item
-                start -= item.bits
+                place += _width(item)
     return operation("part", bits, now, whole, start)
 
 
@@ -128,7 +134,7 @@ def _compute(node: Node, items: list[object]) -> int:
         case "join":
             found, shift = 0, 0
             for item, number in zip(node.items, numbers, strict=True):
-                width = item.bits if isinstance(item, Node) and item.op in ("input", "part") else 8
+                width = _width(item) if isinstance(item, Node) else 8
                 found |= (number & (1 << width) - 1) << shift
                 shift += width
             return found
@@ -201,7 +207,7 @@ def _split(node: Node, wanted: int, values: Values, depth: int) -> Iterator[dict
     for item in node.items:
         if not isinstance(item, Node):
             return
-        width = item.bits if item.op in ("input", "part") else 8
+        width = _width(item)
         change = next(_solve(item, wanted >> shift & (1 << width) - 1, values, depth + 1), None)
         if change is None:
             return

@@ -164,12 +164,15 @@ class Watch(Run):
         for place in range(address - 7, address + size):
             self.kept.pop(place, None)
 
-    def forget(self, token: int) -> None:
-        """Let nothing be held any more that came from an acquisition."""
+    def forget(self, token: int, instead: Shadow = NOTHING) -> None:
+        """Let everything that came from a call be something else: nothing, after it was given back."""
         for shadows in (self.shadows, *self.hidden):
-            shadows[:] = [NOTHING if s.token == token else s for s in shadows]
+            shadows[:] = [instead if s.token == token else s for s in shadows]
         for place in [p for p, s in self.kept.items() if s.token == token]:
-            del self.kept[place]
+            if instead.kind is Kind.NOTHING:
+                del self.kept[place]
+            else:
+                self.kept[place] = instead
 
     # --- Frames.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from prestocloud_sec.bpf.errors import BpfError
 from prestocloud_sec.bpf.helpers.prototypes import Returns, prototypes
 from prestocloud_sec.bpf.isa import (
     Alu,
@@ -17,6 +18,7 @@ from prestocloud_sec.bpf.isa import (
     Atomic,
     AtomicOp,
     Branch,
+    BranchOp,
     CallHelper,
     Extend,
     ImmKind,
@@ -113,7 +115,7 @@ def _load(run: Watch, i: Load | LoadAcquire, index: int) -> int:
     following = STEPS[type(i)](run, i, index)
     now = run.registers[i.dst]
     kept = run.kept.get(address) if i.size == 8 else None
-    if kept is not None:
+    if kept is not None and value(kept.node, run.values) == now:  # no helper wrote over it
         run.shadows[i.dst] = kept
         return following
     node = run.remembered(address, data)
@@ -132,21 +134,25 @@ def _of_context(run: Watch, address: int, size: int, made: Shadow, now: int) -> 
     place = address - (layout.CONTEXT << layout.REGION_SHIFT)
     found = allowed(access, place, size, write=False, attach=run.env.attach) if access is not None else True
     if not isinstance(found, Pointer):
-        if run.machine.context.kind is ContextKind.SKB and not place and size == 4:
-            return as_number(_length(now))
+        if (
+            run.machine.context.kind is ContextKind.SKB
+            and not place
+            and size == 4
+            and run.values.get("length", 0) == now
+        ):
+            return as_number(_length())
         return made
+    node = constant(now)
     if found.kind is Kind.PACKET_END:
-        return Shadow(Kind.PACKET_END, operation("add", 64, now, _length(now - layout.PACKET_DATA), layout.PACKET_DATA))
-    if found.kind is Kind.PACKET_META:
-        metadata = Node("input", 32, "metadata")
-        return Shadow(Kind.PACKET_META, operation("sub", 64, now, constant(layout.PACKET_DATA), metadata))
-    if found.kind.is_socket:
-        there = Node("input", 8, ("context", place))
-        return Shadow(found.kind, operation("there", 64, now, there, SOCKET))
-    return Shadow(found.kind, constant(now))
+        node = operation("add", 64, now, _length(), constant(layout.PACKET_DATA))
+    elif found.kind is Kind.PACKET_META:
+        node = operation("sub", 64, now, constant(layout.PACKET_DATA), Node("input", 32, "metadata"))
+    elif found.kind.is_socket:
+        node = operation("there", 64, now, Node("input", 8, ("context", place)), SOCKET)
+    return Shadow(found.kind, node if value(node, run.values) == now else constant(now))
 
 
-def _length(_: int) -> Node:
+def _length() -> Node:
     return Node("input", 32, "length")
 
 
@@ -201,11 +207,14 @@ def _legacy_load(run: Watch, i: LegacyLoad, index: int) -> int:
 
 
 def _branch(run: Watch, i: Branch, index: int) -> int:
-    left, right = run.shadows[i.dst].node, run.source(i.src).node
+    held, other = run.shadows[i.dst], run.source(i.src)
+    left, right = held.node, other.node
     following = STEPS[Branch](run, i, index)
     if left.varies or right.varies:
         taken = following != index + 1
         run.decisions.append(Decision(len(run.order), i.op, i.bits, left, right, taken))
+    if held.token and i.op in (BranchOp.EQ, BranchOp.NE) and not run.registers[i.dst] and not run.operand(i.src, 64):
+        run.forget(held.token, as_number(constant(0)))  # it is known to be null from now on: a number
     return following
 
 
@@ -226,6 +235,8 @@ def _call_helper(run: Watch, i: CallHelper, index: int) -> int:
         if placed or not now:
             address = now or layout.MAP_VALUES << layout.REGION_SHIFT
             node = operation("there", 64, now, Node("input", 1, ("there", run.lookups)), address)
+            if value(node, run.values) != now:
+                node = constant(now)
         run.lookups += 1
         if spec is not None and spec.inner is not None:
             kind, spec = Kind.MAP, spec.inner
@@ -252,7 +263,7 @@ def _place_element(run: Watch, spec: MapSpec | None) -> bool:
         if found.values is None or found.program_lookup(key, 0) is not None:
             return False
         put(found, key, b"")
-    except (Trap, ArithmeticError, LookupError, OSError):
+    except (Trap, BpfError):  # there is no such key, or nobody may put elements there
         return False
     place = found.program_lookup(key, 0)
     number = run.machine.number_of(found)

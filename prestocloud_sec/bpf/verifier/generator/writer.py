@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs under construction for a verifier: instructions, labels, and which registers hold numbers.
 
-A `Writer` is what pieces (`prestocloud_sec.bpf.verifier.generator.pieces`) write with. It knows enough of the program to
+A `Writer` is what pieces (`prestocloud_sec.bpf.verifier.generator.pieces`) write with. It knows enough of a program to
 write what a kernel takes, and is careless now and then, so that some of it is refused.
 """
 

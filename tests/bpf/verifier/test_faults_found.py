@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Accepted programs that once faulted in a campaign run to their end."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from prestocloud_sec.bpf import assemble
+from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
+from prestocloud_sec.bpf.program_type import ProgramType
+from prestocloud_sec.bpf.verifier.maps import MapSpec
+from prestocloud_sec.bpf.verifier.trials import Trial
+from prestocloud_sec.testing.bpf_soundness import check
+
+ONE_VALUE = MapSpec(MapType.ARRAY, 4, 8, 1)
+CASES = {
+    # what a lookup in an array of maps gives is a map: its description may be read, and nothing else is there
+    "a map's description": (
+        ProgramType.CGROUP_SYSCTL,
+        MapSpec(MapType.ARRAY_OF_MAPS, 4, 4, 2, inner=ONE_VALUE),
+        "*(u32 *)(r10 - 4) = 0\nr2 = r10\nr2 += -4\nr1 = map[id:0]\ncall bpf_map_lookup_elem\n"
+        "if r0 == 0 goto +1\nr5 = *(u64 *)(r0 + 0)\nr0 = 0\nexit",
+        {"value", "read of a map's own description"},
+    ),
+    # an array has what a constant key names, so that nobody has to test for null
+    "a constant key": (
+        ProgramType.XDP,
+        MapSpec(MapType.ARRAY, 4, 16, 2, MapFlag.WRONLY_PROG),
+        "*(u32 *)(r10 - 40) = 0\nr2 = r10\nr2 += -40\nr1 = map[id:0]\ncall bpf_map_lookup_elem\n"
+        "if r0 != 0 goto +0\n*(u64 *)(r0 + 7) = 0\nr0 = 1\nexit",
+        {"value"},
+    ),
+    "a constant key, and a register of nought": (
+        ProgramType.SK_LOOKUP,
+        MapSpec(MapType.ARRAY, 4, 16, 2, MapFlag.WRONLY_PROG),
+        "*(u32 *)(r10 - 24) = 1\nr2 = r10\nr2 += -24\nr1 = map[id:0]\ncall bpf_map_lookup_elem\nr9 = r0\nr5 = 0\n"
+        "if r0 == r5 goto +1\nr9 += 6\n*(u32 *)(r9 + 1) = 2048\nr0 = 0\nexit",
+        {"value"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_accepted_runs(name: str) -> None:
+    kind, spec, text, ends = CASES[name]
+    case = Trial(assemble(text, type=kind, license="GPL"), 0, (spec,))
+    assert case.judge().accepted, case.judge()
+    found = check(case, random.Random(7), runs=20)
+    assert set(found) <= ends, found
+    assert sum(found.values()) == 20

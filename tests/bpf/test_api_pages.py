@@ -19,7 +19,7 @@ NAMED = Counter(
     if name.startswith(("prestocloud_sec.bpf.", "prestocloud_sec.testing.bpf_"))
 )
 COMPILER = "prestocloud_sec.bpf.vm.compiler."
-HAS_USERS = {f"{COMPILER}{name}" for name in ("engine", "llvm", "cache")}
+HAS_USERS = {f"{COMPILER}{name}" for name in ("engine", "planning", "llvm", "cache")}
 """The modules of the compiler that somebody else could call; the others write IR for these."""
 
 

@@ -86,6 +86,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Be in a folder of the test's own: some of what is handed in names a folder, where a TPM then keeps its state."""
     monkeypatch.chdir(tmp_path)
 
+
 Calls = dict[str, tuple[Callable[..., Any], dict[str, Any]]]
 
 

@@ -192,9 +192,8 @@ class Client(Methods, Standing):
                 response = self._send(call.frame)
                 if response[6:10] != OK:
                     response = self._policy.repeat(self._send, call.frame, response)
-            except BaseException:
-                call.lost()
-                raise
+            except BaseException as error:
+                call.failed(error)
             if response[6:10] == OK:
                 answer: R = core.finish(call, response)
                 if core.shaken:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from prestocloud_sec.tpm.client.frames import compose, split
+from prestocloud_sec.tpm.client.frames import compose, not_known, split
 from prestocloud_sec.tpm.client.plan import HEAD, SESSIONS
-from prestocloud_sec.tpm.errors import TpmFormatError, TpmTrailingBytesError, TpmTruncatedError
+from prestocloud_sec.tpm.errors import TpmFormatError, TpmTrailingBytesError, TpmTruncatedError, TransportRefusedError
 from prestocloud_sec.tpm.session.place import Place
 
 if TYPE_CHECKING:
@@ -122,6 +122,19 @@ class Call:
         exchange = self._exchange
         handle, parameters, area = split(self.plan, response, sessions=bool(exchange.authorizations))
         return handle, exchange.accept(parameters, area)
+
+    def failed(self, error: BaseException) -> NoReturn:
+        """Say that the command could not be sent, or its response not be had; raise what to tell the caller.
+
+        Sessions are of no use any more, unless it is known that the TPM did not see the command.
+        """
+        if not isinstance(error, TransportRefusedError):
+            self.lost()
+            raise error
+        self.refused()
+        handles = [int.from_bytes(entity.real, "big") for entity in self.entities]
+        unknown = not_known(error, self.plan.command, handles)
+        raise error if unknown is None else unknown from error
 
     def refused(self) -> None:
         """Say that the TPM refused the command; sessions are as they were."""

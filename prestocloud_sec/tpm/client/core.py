@@ -145,9 +145,8 @@ class Core:
                         return done  # type: ignore[no-any-return]
                 try:
                     response = yield call.frame
-                except BaseException:
-                    call.lost()
-                    raise
+                except BaseException as failure:
+                    call.failed(failure)
             if response[6:10] == OK:
                 answer: R = self.finish(call, response)
                 yield from self.settle()

@@ -7,20 +7,24 @@ is not as it should be is given to `ResponseFrame`, which has the words for it.
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.tpm.client.plan import HEAD, NO_SESSIONS, SESSIONS, Plan, plan_of
 from prestocloud_sec.tpm.codec.frame import ResponseFrame
-from prestocloud_sec.tpm.errors import TpmFormatError, TpmResponseError
+from prestocloud_sec.tpm.errors import TpmFormatError, TpmResponseError, TransportRefusedError
 from prestocloud_sec.tpm.response_codes import error_for
+from prestocloud_sec.tpm.spec.constants import TPM_HT, TPM_RC
 from prestocloud_sec.tpm.spec.declare import Command
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm.client.calls import Exchanging
 
-__all__ = ["code_of", "compose", "plain", "refusal", "split"]
+__all__ = ["code_of", "compose", "not_known", "plain", "refusal", "split"]
 
 _HEAD_BYTES = HEAD.size
+_MANAGED = (TPM_HT.TRANSIENT, TPM_HT.HMAC_SESSION, TPM_HT.POLICY_SESSION)
 
 
 def compose(plan: Plan, handles: bytes, exchange: Exchanging) -> bytes:
@@ -78,6 +82,37 @@ def refusal(response: bytes, command: type[Command]) -> TpmResponseError:
             f"0x{frame.rc:08x}", where=f"response to {command.__name__}", offset=6, expected="a response code"
         )
     return error_for(frame.rc, command)
+
+
+_UNKNOWN_HANDLE = frozenset({errno.EINVAL, errno.EFAULT})
+_OF_RESOURCE_MANAGER = 0x000B0000
+"""Layer 11 of response codes (TSS 2.0 Overview, 2.4), under which Linux gives its own ones too."""
+
+
+def not_known(error: TransportRefusedError, command: type[Command], handles: Iterable[int]) -> TpmResponseError | None:
+    """Return the error for what Linux's resource manager refuses without a response: a handle that it does not know.
+
+    A TPM answers with a response code then. Callers get the same error either way: TPM_RC_REFERENCE_H0 and its like.
+
+    Parameters
+    ----------
+    error : TransportRefusedError
+        The kernel's refusal.
+    command : type
+        The command.
+    handles : iterable of int
+        What it names.
+
+    Returns
+    -------
+    TpmResponseError or None
+        None if the kernel has another reason: nothing that is named is a transient object or a session.
+    """
+    if error.number in _UNKNOWN_HANDLE:
+        for index, handle in enumerate(handles):
+            if handle >> 24 in _MANAGED:
+                return error_for(_OF_RESOURCE_MANAGER | TPM_RC.REFERENCE_H0 + index, command)
+    return None
 
 
 def split(plan: Plan, response: bytes, *, sessions: bool) -> tuple[int, bytes, bytes]:

@@ -13,13 +13,20 @@ Functions here are generators: they yield commands, are sent the responses, and 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Generator
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from prestocloud_sec.tpm.client.entities import Entity
-from prestocloud_sec.tpm.client.frames import code_of, plain, refusal, split
-from prestocloud_sec.tpm.client.plan import plan_of
-from prestocloud_sec.tpm.errors import HandleError, TpmFormatError, TpmTrailingBytesError
+from prestocloud_sec.tpm.client.frames import code_of, not_known, plain, refusal, split
+from prestocloud_sec.tpm.client.plan import PLANS, plan_of
+from prestocloud_sec.tpm.errors import (
+    HandleError,
+    TpmFormatError,
+    TpmResponseError,
+    TpmTrailingBytesError,
+    TransportRefusedError,
+)
 from prestocloud_sec.tpm.spec.commands import ContextLoad, ContextSave, FlushContext, GetCapability
 from prestocloud_sec.tpm.spec.constants import TPM_CAP, TPM_PT, TPM_RC
 from prestocloud_sec.tpm.spec.declare import Command
@@ -41,7 +48,12 @@ _SMALLEST_GAP = 255
 
 def asked(command: Command, *handles: bytes) -> Steps[tuple[int, bytes]]:
     """Send a command without sessions; return handle and parameters of the response, or raise what it refuses with."""
-    response = yield plain(command, *handles)
+    try:
+        response = yield plain(command, *handles)
+    except TransportRefusedError as error:
+        named = [int.from_bytes(handle, "big") for handle in handles] or [getattr(command, "flushHandle", 0)]
+        unknown = not_known(error, type(command), named)
+        raise error if unknown is None else unknown from error
     if code_of(response):
         raise refusal(response, type(command))
     plan = plan_of(command)
@@ -81,22 +93,26 @@ class Residence:
 
     def load(self, entity: Entity, keep: Collection[Entity]) -> Steps[None]:
         """Bring an entity into the TPM, and others than those of `keep` out of it if need be."""
-        context = entity.context
-        if context is None:
-            return  # somebody saved it for himself; the TPM will say that it is not there
-        while True:
-            response = yield plain(ContextLoad(context))
+        while entity.context is not None:  # else somebody saved it for himself; the TPM will say that it is not there
+            response = yield plain(ContextLoad(entity.context))  # which `make_room` may have saved anew
             rc = code_of(response)
             if not rc:
-                break
+                self._loaded(entity, response)
+                return
             if (yield from self.make_room(rc, keep)):
                 continue
             if entity.is_session and (yield from self._is_loaded(entity)):  # a response was lost when it was loaded
                 entity.context, entity.resident = None, True
                 return
+            if entity.is_session:
+                with contextlib.suppress(TpmResponseError):
+                    yield from asked(FlushContext(entity.number))
             self._registry.drop(entity, "its saved context cannot be loaded any more")
             raise refusal(response, ContextLoad)
-        handle, _, _ = split(plan_of(ContextLoad(context)), response, sessions=False)
+
+    def _loaded(self, entity: Entity, response: bytes) -> None:
+        """Note where the TPM has loaded an entity."""
+        handle, _, _ = split(PLANS[ContextLoad], response, sessions=False)
         if handle >> 24 != entity.kind or (entity.is_session and handle != entity.number):
             expected = f"{entity.number:08x}" if entity.is_session else "80xxxxxx"
             raise TpmFormatError(f"0x{handle:08x}", where="response to ContextLoad", offset=10, expected=expected)

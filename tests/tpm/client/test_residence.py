@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from contextlib import ExitStack
 
@@ -10,13 +11,15 @@ import pytest
 
 from prestocloud_sec.tpm import Client
 from prestocloud_sec.tpm.errors import (
+    HandleNotLoadedError,
     ObjectMemoryError,
     SessionMemoryError,
     TpmMisuseError,
     TpmResponseError,
+    TransportRefusedError,
     TransportTimeoutError,
 )
-from prestocloud_sec.tpm.spec.commands import ContextSave, CreatePrimary
+from prestocloud_sec.tpm.spec.commands import ContextSave, CreatePrimary, FlushContext, ReadPublic, Sign
 from prestocloud_sec.tpm.spec.constants import TPM_ALG_ID, TPM_CAP, TPM_CC, TPM_RH
 from prestocloud_sec.tpm.spec.structures import TPMS_CONTEXT
 from tests.tpm.client.exercises import DATA, DIGEST, child, pcr_value, policy, primary, verify
@@ -210,8 +213,6 @@ def test_making_room_for_what_is_saved_ends(template: Template) -> None:
     entities = [client.core.registry.arrived(0x80000000 + number) for number in range(4)]
     client.run(client.core.residence.save(entities[0]))
     transport.sent.clear()
-    from prestocloud_sec.tpm.spec.commands import ReadPublic
-
     with pytest.raises(ObjectMemoryError) as refused:
         client.execute(ReadPublic(entities[0].number))
     assert refused.value.command == "ContextLoad"
@@ -248,6 +249,56 @@ def test_old_sessions_are_saved_anew_before_they_fall_behind(client: Client) -> 
             assert max(saved) - min(saved) <= 6
         assert len(sequences) > 3
         client.pcr_extend(16, digests(b"the oldest"), sessions=[oldest])
+
+
+def test_a_session_that_is_saved_anew_while_it_is_loaded(client: Client) -> None:
+    """Making room for the oldest session is what finds it too old."""
+    client.core.residence._gap = 2
+    with ExitStack() as stack:
+        sessions = [stack.enter_context(client.start_session()) for _ in range(5)]
+        client.core.residence._gap = 2
+        for turn in range(4):
+            for session in sessions:
+                client.pcr_extend(16, digests(b"%d" % turn), sessions=[session])
+    assert in_tpm(client, 0x03000000) == ()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EFAULT])
+def test_what_the_kernel_does_not_know_is_told_as_a_tpm_tells_it(number: int, template: Template) -> None:
+    """Linux's resource manager refuses to write a command with a handle that it does not know."""
+
+    def kernel(command: bytes) -> bytes:
+        raise TransportRefusedError("the kernel refuses", number=number, where="device")
+
+    client = Client(Answering(kernel))
+    for command in (ReadPublic(0x80000000), Sign(0x80000001, bytes(32), NO_SCHEME, NO_TICKET)):
+        with pytest.raises(HandleNotLoadedError, match="handle 1") as refused:
+            client.execute(command)
+        assert refused.value.command == type(command).__name__
+        assert refused.value.rc >> 16 == 11
+        assert isinstance(refused.value.__cause__, TransportRefusedError)
+    with pytest.raises(HandleNotLoadedError):
+        client.execute(FlushContext(0x80FFFFF0))
+    with pytest.raises(TransportRefusedError):
+        client.get_random(4)
+    entity = client.core.registry.arrived(0x80000002)
+    client.run(client.core.flush(entity))
+    assert entity.gone
+
+
+def test_a_session_that_the_kernel_does_not_take_is_as_it_was(listening: tuple[Client, Listening]) -> None:
+    client, between = listening
+    with client.start_session() as session:
+        client.pcr_extend(16, digests(b"x"), sessions=[session])
+
+        def kernel(command: bytes) -> bytes:
+            raise TransportRefusedError("the kernel refuses", number=errno.ENOMEM, where="device")
+
+        between.before = kernel
+        with pytest.raises(TransportRefusedError):
+            client.pcr_extend(16, digests(b"x"), sessions=[session])
+        between.before = bytes
+        client.pcr_extend(16, digests(b"x"), sessions=[session])
 
 
 def test_a_session_whose_loading_was_not_answered(listening: tuple[Client, Listening]) -> None:

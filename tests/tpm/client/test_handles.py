@@ -109,7 +109,7 @@ def test_flushing_by_hand_is_noted(client: Client, template: Template) -> None:
     key = primary(client, template.storage)
     client.flush_context(key)
     assert key.closed
-    with pytest.raises(TpmResponseError, match="flushHandle"):
+    with pytest.raises(TpmResponseError, match="FlushContext"):
         client.execute(FlushContext(0x80FFFF00))
 
 

@@ -227,6 +227,7 @@ RUNS: dict[str, Callable[[Any], object]] = {
     "machine": Machine,
     "machine's packet": lambda v: Machine(PROGRAM).start(v),
     "machine's context": lambda v: Machine(FILTER).start(b"", v),
+    "context's field": lambda v: Machine(FILTER).context.update(mark=v),
     "fault": lambda v: PROGRAM.run_batch(ARENA).fault(v),
 }
 
@@ -315,6 +316,9 @@ def test_a_context_that_is_refused_changes_nothing() -> None:
         with pytest.raises(BpfMisuseError):
             machine.context.fill(wrong)
         assert machine.context["mark"] == 7
+    with pytest.raises(BpfMisuseError):
+        machine.context.update(mark=1, len="x")  # type: ignore[arg-type]
+    assert machine.context["mark"] == 7
 
 
 @pytest.mark.parametrize("engine", ["reference", "interpreter"])

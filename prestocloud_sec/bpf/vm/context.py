@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.program_type import SKB_TYPES, ProgramType
 from prestocloud_sec.bpf.vm.arguments import pairs_of
-from prestocloud_sec.wire import shown
+from prestocloud_sec.wire import shown, whole
 
 __all__ = [
     "LINK_LAYER_TYPES",
@@ -160,11 +160,20 @@ class Context:
         return int.from_bytes(self._view[field.offset : field.offset + field.size], sys.byteorder)
 
     def update(self, **values: int) -> None:
-        """Set fields; numbers are cut to their width."""
+        """Set fields; numbers are cut to their width.
+
+        Raises
+        ------
+        BpfMisuseError
+            If there is no such field, or a value is no integer; nothing is set then.
+        """
+        written = []
         for name, value in values.items():
             field = self._field(name)
-            data = (value & (1 << 8 * field.size) - 1).to_bytes(field.size, sys.byteorder)
-            self._view[field.offset : field.offset + field.size] = data
+            number = value if type(value) is int else whole(value, f"context, {name}", None, error=BpfMisuseError)
+            written.append((field, number & (1 << 8 * field.size) - 1))
+        for field, number in written:
+            self._view[field.offset : field.offset + field.size] = number.to_bytes(field.size, sys.byteorder)
 
     def fill(self, given: object) -> None:
         """Take over what a caller gave: bytes, or numbers (or bytes) by field name; the rest becomes 0.

@@ -78,6 +78,8 @@ _OF_HELPER: dict[int, frozenset[MapType]] = {
     **dict.fromkeys((210, 211), frozenset({M.CGRP_STORAGE})),
 }
 """Helpers that take only some maps."""
+_GONE_THROUGH = frozenset({M.HASH, M.ARRAY, M.PERCPU_HASH, M.PERCPU_ARRAY, M.LRU_HASH, M.LRU_PERCPU_HASH})
+"""Maps whose elements bpf_for_each_map_elem goes through, as Linux 6.18 answers for each type."""
 
 
 def _prototype_of(env: Environment, number: int) -> Prototype:
@@ -273,6 +275,13 @@ def callback_frame(env: Environment, state: State, call: Call, before: list[Regi
     if helper == _LOOP:
         registers[1], registers[2] = NUMBER, before[3]
     elif helper == _FOR_EACH:
+        if spec is None or spec.type not in _GONE_THROUGH:
+            raise Rejected(
+                Rule.MAP,
+                "callback function not allowed for map",
+                "ENOTSUPP",
+                hint="only arrays and hashes, per CPU or not, can be gone through",
+            )
         registers[1] = Register(Kind.MAP, ZERO_NUMBER, map=spec)
         registers[2] = Register(Kind.MAP_KEY, ZERO_NUMBER, map=spec)
         registers[3] = Register(Kind.MAP_VALUE, ZERO_NUMBER, map=spec)

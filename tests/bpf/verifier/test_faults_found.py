@@ -50,3 +50,25 @@ def test_what_is_accepted_runs(name: str) -> None:
     found = check(case, random.Random(7), runs=20)
     assert set(found) <= ends, found
     assert sum(found.values()) == 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "flags", "allowed"),
+    [
+        (MapType.HASH, 4, 0, True),
+        (MapType.ARRAY, 4, 0, True),
+        (MapType.PERCPU_HASH, 4, 0, True),
+        (MapType.PERCPU_ARRAY, 4, 0, True),
+        (MapType.LRU_HASH, 4, 0, True),
+        (MapType.LRU_PERCPU_HASH, 4, 0, True),
+        (MapType.LPM_TRIE, 8, MapFlag.NO_PREALLOC, False),
+    ],
+)
+def test_only_arrays_and_hashes_are_gone_through(kind: MapType, key: int, flags: MapFlag, *, allowed: bool) -> None:
+    # each as Linux 6.18 judged it
+    text = (
+        "r1 = map[id:0]\nr2 = subprog[+7]\nr3 = r10\nr3 += -32\nr4 = 0\n"
+        "call bpf_for_each_map_elem#164\nr0 = 0\nexit\nr0 = 0\nexit"
+    )
+    program = assemble(text, type=ProgramType.XDP, license="GPL")
+    assert Trial(program, 0, (MapSpec(kind, key, 8, 4, flags),)).judge().accepted is allowed

@@ -15,7 +15,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,15 @@ import numpy as np
 from prestocloud_sec.bpf.errors import BpfError
 from prestocloud_sec.bpf.verifier.generator import generate
 from prestocloud_sec.bpf.verifier.inputs import Inputs, Stage, context_size
+from prestocloud_sec.bpf.verifier.shadows import Stopped, Violated
 from prestocloud_sec.bpf.verifier.trials import TooLong, Trial
+from prestocloud_sec.bpf.verifier.watching import Watch
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.fault import Fault, FaultKind
 from prestocloud_sec.bpf.vm.machine import Machine
+from prestocloud_sec.bpf.vm.memory import Trap
 from prestocloud_sec.bpf.vm.reference import execute
+from prestocloud_sec.bpf.vm.reference_run import Ended
 
 __all__ = ["Outcome", "check", "run_campaign"]
 
@@ -40,6 +44,8 @@ _LENGTHS = (0, 1, 13, 14, 15, 20, 33, 34, 42, 64, 100, 300)
 _PATTERNS = (b"\0", b"\xff", b"\x01", b"\x80", b"\x7f")
 _STEPS = (1, 10, 20, 30, 40, 50, 75, 100)
 _HARMLESS = frozenset({FaultKind.LIMIT, FaultKind.TIME})
+_PLAYED = 8
+"""Results of helpers, and lookups, that differ from run to run; those after them are 0, and find nothing."""
 _DESCRIPTION = "read of a map's own description"
 _SAVED_EVERY = 30.0
 _U64 = (1 << 64) - 1
@@ -129,9 +135,10 @@ def check(case: Trial, rng: random.Random, *, runs: int = _RUNS) -> Counter[str]
         ``value`` and kinds of faults; the message of a fault under ``!``.
     """
     stage = Stage(case.program, case.specs)
-    stage.at_call = lambda _: _number(rng)
     ends: Counter[str] = Counter()
     machine = stage.machine(Inputs())
+    _watched(machine, stage, case, rng, ends)
+    stage.at_call = lambda _: _number(rng)
     for _ in range(runs):
         _prepare(machine, stage, rng)
         execute(machine)
@@ -143,6 +150,25 @@ def check(case: Trial, rng: random.Random, *, runs: int = _RUNS) -> Counter[str]
         if fault is not None and fault.kind not in _HARMLESS:
             ends[f"!{fault}"] += 1
     return ends
+
+
+def _watched(machine: Machine, stage: Stage, case: Trial, rng: random.Random, ends: Counter[str]) -> None:
+    """Run once watched: what the machine lets pass is seen there, such as an access to another element than meant."""
+    _prepare(machine, stage, rng)
+    values: dict[Hashable, int] = {("return", number): _number(rng) for number in range(_PLAYED)}
+    values |= {("there", number): rng.randrange(2) for number in range(_PLAYED)}
+    run = Watch(machine, stage, case.environment(), values)
+    try:
+        run.go()
+    except (Stopped, Ended):
+        ends["watched, not to the end"] += 1
+    except Violated as seen:
+        ends["VIOLATED"] += 1
+        ends[f"!instruction {seen.instruction}: {seen.what}"] += 1
+    except Trap:  # told by the runs that are not watched, if it is one
+        ends["watched, trapped"] += 1
+    else:
+        ends["watched"] += 1
 
 
 def _is_description(fault: Fault) -> bool:

@@ -33,7 +33,7 @@ __all__ = ["SOCKET", "SOCKET_SIZE", "Inputs", "Stage", "context_size", "pointer_
 SOCKET = layout.DYNAMIC + layout.DYNAMIC_REGIONS - 1 << layout.REGION_SHIFT
 """Address of the socket that helpers and contexts give."""
 SOCKET_SIZE = 128
-_LARGEST_CONTEXT = 512
+_LARGEST_CONTEXT = 8192
 _CHANCE = frozenset({5, 7, 14, 15, 125, 160})
 """Helpers of user space whose result nothing determines: clocks, chance, who runs. They are inputs, too."""
 _LIMIT = 1 << 16

@@ -50,12 +50,15 @@ class Shadow(NamedTuple):
         Of a map, or memory of one.
     token : int
         Of what is acquired, which call gave it; shared by what was made from it.
+    base : int
+        Of a pointer to a map's value, where that begins.
     """
 
     kind: Kind
     node: Node
     spec: MapSpec | None = None
     token: int = 0
+    base: int = 0
 
 
 class Decision(NamedTuple):

@@ -200,6 +200,7 @@ class Watch(Run):
             spec = caller[1].spec
             kinds = (Kind.MAP, Kind.MAP_KEY, Kind.MAP_VALUE)
             given[:3] = [Shadow(k, g.node, spec) for k, g in zip(kinds, given, strict=False)]
+            given[2] = given[2]._replace(base=arguments[2])
             given[3] = caller[3]
         self.shadows = [caller[0], *given, *[NOTHING] * (5 - len(given)), *caller[6:]]
         try:

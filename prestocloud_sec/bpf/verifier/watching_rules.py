@@ -108,7 +108,7 @@ def check_access(run: Watch, base: int, offset: int, size: int, *, write: bool, 
         if kind is Kind.PACKET_META and address + size > data:
             raise run.violated(Rule.PACKET, f"{what} in the metadata, {address + size - data} beyond its end")
     elif kind is Kind.MAP_VALUE and held.spec is not None:
-        _check_value(run, held.spec, address, size, write=write)
+        _check_value(run, held, address, size, write=write)
     elif kind.is_socket and address >> layout.REGION_SHIFT == SOCKET >> layout.REGION_SHIFT:
         if write:
             raise run.violated(Rule.READ_ONLY, f"{what} in a socket")
@@ -136,12 +136,16 @@ def _check_context(run: Watch, address: int, size: int, *, write: bool) -> None:
         )
 
 
-def _check_value(run: Watch, spec: MapSpec, address: int, size: int, *, write: bool) -> None:
+def _check_value(run: Watch, held: Shadow, address: int, size: int, *, write: bool) -> None:
+    """Look at an access to a map's value: the machine knows where elements are, but not which one is meant."""
+    spec = held.spec
+    if spec is None:
+        return
     if not spec.program_may_read and not write:
         raise run.violated(Rule.READ_ONLY, "a read of a map that may only be written")
-    place = address & 0xFFFF_FFFF
-    found = run.machine.maps[(address >> layout.REGION_SHIFT) - layout.MAP_VALUES] if address >> 32 >= 16 else None
-    within = place % found.value_stride if found is not None and found.value_stride else place
+    within = signed(address - held.base & _U64, 64)
+    if held.base and not 0 <= within <= spec.value_size - size:
+        raise run.violated(Rule.MAP_VALUE, f"{size} bytes at {within} of a value of {spec.value_size} bytes")
     for name, start, length in (("lock", spec.spin_lock, 4), ("timer", spec.timer, 16)):
         if start is not None and within < start + length and start < within + size:
             raise run.violated(Rule.LOCK, f"an access to the bytes of a {name}")
@@ -301,7 +305,7 @@ def _check_memory(run: Watch, argument: Argument, name: int, size: int) -> None:
     if held.kind in (Kind.PACKET, Kind.PACKET_META) and not packet_writable(run.env.type):
         raise run.violated(Rule.PACKET, f"r{name}: a helper is handed memory of the packet")
     if held.kind is Kind.MAP_VALUE and held.spec is not None:
-        _check_value(run, held.spec, now, size, write=write)
+        _check_value(run, held, now, size, write=write)
     _locate(run, now, size, layout.WRITABLE if write else layout.READABLE)
 
 

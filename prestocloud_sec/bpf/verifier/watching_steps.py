@@ -188,7 +188,8 @@ def _load_imm64(run: Watch, i: LoadImm64, index: int) -> int:
         ImmKind.MAP_VALUE_FD: Kind.MAP_VALUE,
         ImmKind.FUNCTION: Kind.FUNCTION,
     }.get(i.kind, Kind.NUMBER)
-    run.shadows[i.dst] = Shadow(kind, node, spec)
+    base = run.registers[i.dst] - i.second if kind is Kind.MAP_VALUE else 0
+    run.shadows[i.dst] = Shadow(kind, node, spec, base=base)
     return following
 
 
@@ -248,7 +249,8 @@ def _call_helper(run: Watch, i: CallHelper, index: int) -> int:
     if token and i.number in _RELEASES:
         run.forget(token)
     made = token if i.number in _DERIVES else len(run.order)
-    run.shadows[0] = Shadow(kind, node, spec if kind in (Kind.MAP_VALUE, Kind.MAP) else None, made)
+    base = now if kind is Kind.MAP_VALUE else 0
+    run.shadows[0] = Shadow(kind, node, spec if kind in (Kind.MAP_VALUE, Kind.MAP) else None, made, base)
     run.shadows[1:6] = [NOTHING] * 5
     return following
 

@@ -60,7 +60,7 @@ def generate(rng: random.Random, *, mutate: float = _MUTATED) -> Trial:
     target = rng.choices(TYPES, _WEIGHTS)[0]
     writer = Writer(rng, target, rng.choice(_CARELESS))
     start(writer)
-    for _ in range(rng.choice((1, 1, 2, 2, 3, 4))):
+    for _ in range(rng.choice((1, 2, 2, 3, 3, 4, 5))):
         some(writer)
     finish(writer)
     case = Trial(writer.finish(FUNCTIONS), target.attach, MAPS)

@@ -40,17 +40,17 @@ __all__ = ["MAPS", "TYPES", "Label", "Target", "Writer"]
 ARRAY, HASH, PER_CPU, LRU, CONSTANTS, RING, PROGRAMS, GLOBALS, QUEUE, TRIE, NESTED, WRITE_ONLY, ODD, EVENTS = range(14)
 MAPS: tuple[MapSpec, ...] = (
     MapSpec(MapType.ARRAY, 4, 48, 4),
-    MapSpec(MapType.HASH, 8, 16, 8),
+    MapSpec(MapType.HASH, 8, 24, 8),
     MapSpec(MapType.PERCPU_ARRAY, 4, 24, 2),
-    MapSpec(MapType.LRU_HASH, 4, 8, 8),
+    MapSpec(MapType.LRU_HASH, 4, 12, 8),
     MapSpec(MapType.ARRAY, 4, 32, 1, MapFlag.RDONLY_PROG),
     MapSpec(MapType.RINGBUF, 0, 0, 4096),
     MapSpec(MapType.PROG_ARRAY, 4, 4, 4),
     MapSpec(MapType.ARRAY, 4, 64, 1),
     MapSpec(MapType.QUEUE, 0, 8, 4),
-    MapSpec(MapType.LPM_TRIE, 8, 8, 4, MapFlag.NO_PREALLOC),
+    MapSpec(MapType.LPM_TRIE, 8, 12, 4, MapFlag.NO_PREALLOC),
     MapSpec(MapType.ARRAY_OF_MAPS, 4, 4, 2, inner=MapSpec(MapType.ARRAY, 4, 8, 1)),
-    MapSpec(MapType.ARRAY, 4, 16, 2, MapFlag.WRONLY_PROG),
+    MapSpec(MapType.ARRAY, 4, 20, 2, MapFlag.WRONLY_PROG),
     MapSpec(MapType.HASH, 4, 13, 4),
     MapSpec(MapType.PERF_EVENT_ARRAY, 4, 4, 4),
 )

@@ -85,8 +85,8 @@ def test_numbers_of_too_many_operations_are_taken_as_they_are() -> None:
 INVERTIBLE = st.sampled_from(["add", "sub", "xor", "and", "or", "lsh", "rsh", "mul", "div", "mod"])
 
 
-@given(INVERTIBLE, st.sampled_from([32, 64]), WORDS, WORDS, st.integers(1, 1 << 40), WORDS)
-def test_solving_leads_to_numbers_that_can_be_had(op: str, bits: int, old: int, new: int, other: int, _: int) -> None:
+@given(INVERTIBLE, st.sampled_from([32, 64]), WORDS, WORDS, st.integers(1, 1 << 40))
+def test_solving_leads_to_numbers_that_can_be_had(op: str, bits: int, old: int, new: int, other: int) -> None:
     """The wanted number is had for some input, so that an answer exists; every answer is checked."""
     mask = (1 << bits) - 1
     node = operation(op, bits, 0, A, constant(other))

@@ -48,8 +48,9 @@ def test_what_is_accepted_runs(name: str) -> None:
     case = Trial(assemble(text, type=kind, license="GPL"), 0, (spec,))
     assert case.judge().accepted, case.judge()
     found = check(case, random.Random(7), runs=20)
-    assert set(found) <= ends, found
-    assert sum(found.values()) == 20
+    plain = {end: count for end, count in found.items() if not end.startswith("watched")}
+    assert set(plain) <= ends, found
+    assert sum(plain.values()) == 20
 
 
 @pytest.mark.parametrize(

@@ -311,14 +311,22 @@ def _right_signed(t: int, b: int, bits: int, _now: int) -> Iterator[int]:
     yield t << b | (1 << b) - 1
 
 
-def _mul(t: int, b: int, bits: int, _now: int) -> Iterator[int]:
-    if b and not t % b:
+def _mul(t: int, b: int, bits: int, now: int) -> Iterator[int]:
+    if not b:
+        if not t:
+            yield now
+        return
+    if not t % b:
         yield t // b
-    if b & 1:
-        yield t * pow(b, -1, 1 << bits)
+    even = (b & -b).bit_length() - 1  # what is odd has an inverse
+    if not t & (1 << even) - 1:
+        rest = 1 << bits - even
+        yield (t >> even) * pow(b >> even, -1, rest) % rest
 
 
-def _div(t: int, b: int, _bits: int, _now: int) -> Iterator[int]:
+def _div(t: int, b: int, _bits: int, now: int) -> Iterator[int]:
+    if not b and not t:
+        yield now
     if b:
         yield t * b
         yield t * b + b - 1

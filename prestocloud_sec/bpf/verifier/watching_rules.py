@@ -174,7 +174,7 @@ def _before_alu(run: Watch, i: Alu) -> None:
     if not a and not b:
         return
     told = f"{i.op} of {NAMES[held.kind]} and {NAMES[source.kind]}"
-    if a and b and not (i.op is AluOp.SUB and i.bits == 64):
+    if a and b and i.op is not AluOp.SUB:
         raise run.violated(Rule.POINTER_ARITHMETIC, f"{told}: two addresses")
     if a and b:
         return

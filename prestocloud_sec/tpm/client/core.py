@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from prestocloud_sec.tpm.client.calls import Call, Exchanging, Passwords, SingleCall
 from prestocloud_sec.tpm.client.changes import CHANGES, Done
 from prestocloud_sec.tpm.client.entities import Entity, Registry
-from prestocloud_sec.tpm.client.frames import code_of, plain, refusal, split
+from prestocloud_sec.tpm.client.frames import refusal
 from prestocloud_sec.tpm.client.handles import Transient
 from prestocloud_sec.tpm.client.plan import OK, PLANS, Plan, kinds_given, plan_of
 from prestocloud_sec.tpm.client.remedies import reconcile, remedied
@@ -344,11 +344,13 @@ class Core:
         """Ask the TPM for the public area of an entity, whose Name follows from it; `keep` stays in the TPM."""
         kind: Any = _PUBLIC.get(entity.kind, NV_ReadPublic2)
         command = kind(entity.number)
-        frame = plain(command, entity.real)
-        while rc := code_of(response := (yield frame)):  # a persistent object too takes room while it is read
-            if not (yield from self.residence.make_room(rc, (entity, *keep))):
-                raise refusal(response, kind)
-        _, parameters, _ = split(plan_of(command), response, sessions=False)
+        parameters = None
+        while parameters is None:
+            try:
+                _, parameters = yield from asked(command, entity.real)
+            except TpmResponseError as error:  # a persistent object too takes room while it is read
+                if not (yield from self.residence.make_room(error.rc & 0xFFFF, (entity, *keep))):
+                    raise
         answer = kind.Response.decode_parameters(parameters)
         call = Call(plan_of(command), command, (entity,), (), Passwords(b""))
         CHANGES[kind.code](Done(self, call, answer, None))

@@ -246,7 +246,8 @@ def test_old_sessions_are_saved_anew_before_they_fall_behind(client: Client) -> 
             saved = [
                 each.context.sequence for each in client.core.registry if each.is_session and each.context is not None
             ]
-            assert max(saved) - min(saved) <= 6
+            if "tpmrm" not in client.transport.name:  # Linux's resource manager saves them all, after each command
+                assert max(saved) - min(saved) <= 6
         assert len(sequences) > 3
         client.pcr_extend(16, digests(b"the oldest"), sessions=[oldest])
 

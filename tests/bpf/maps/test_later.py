@@ -395,3 +395,15 @@ def test_stack_traces_with_build_ids() -> None:
     there = bpf.StackTraceMap(32 * 2, 4, bpf.MapFlag.STACK_BUILD_ID)
     number = there.record([0x1234])
     assert there[number] == b"\2" + bytes(23) + (0x1234).to_bytes(8, "little") + bytes(32)
+
+
+def test_a_record_of_no_bytes_is_one() -> None:
+    """It has no bytes that could tell whose it is; the ring's own header does."""
+    there = bpf.RingBuffer(4096)
+    assert there.output(b"") == 0
+    empty = there.reserve(0)
+    assert empty is not None
+    there.submit(empty)
+    with pytest.raises(BpfMisuseError):
+        there.submit(empty)
+    assert list(there) == [b"", b""]

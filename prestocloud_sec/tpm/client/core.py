@@ -21,28 +21,28 @@ For each command, in this order:
 from __future__ import annotations
 
 import secrets
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from prestocloud_sec.tpm.client.calls import Call, Exchanging, Passwords, SingleCall
 from prestocloud_sec.tpm.client.changes import CHANGES, Done
-from prestocloud_sec.tpm.client.entities import Entity, Registry
+from prestocloud_sec.tpm.client.entities import Entity
 from prestocloud_sec.tpm.client.frames import refusal
 from prestocloud_sec.tpm.client.handles import Transient
+from prestocloud_sec.tpm.client.lifetime import Lifetime
 from prestocloud_sec.tpm.client.plan import OK, PLANS, Plan, kinds_given, plan_of
-from prestocloud_sec.tpm.client.remedies import reconcile, remedied
-from prestocloud_sec.tpm.client.residence import Residence, Steps, asked
+from prestocloud_sec.tpm.client.remedies import remedied
+from prestocloud_sec.tpm.client.residence import Steps, asked
 from prestocloud_sec.tpm.client.uses import SessionLike, Sessions, listed, uses_of
-from prestocloud_sec.tpm.errors import InitializeError, TpmFormatError, TpmMisuseError, TpmResponseError
+from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError, TpmResponseError
 from prestocloud_sec.tpm.session import (
     Session,
     SessionState,
     Use,
     authorize,
 )
-from prestocloud_sec.tpm.spec.commands import FlushContext, NV_ReadPublic, NV_ReadPublic2, ReadPublic, Startup
-from prestocloud_sec.tpm.spec.constants import TPM_CC, TPM_HT, TPM_RH, TPM_SU
+from prestocloud_sec.tpm.spec.commands import NV_ReadPublic, NV_ReadPublic2, ReadPublic
+from prestocloud_sec.tpm.spec.constants import TPM_CC, TPM_HT
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm._secrets import Random
@@ -63,7 +63,7 @@ class Answered(Protocol[R_co]):
         """What comes back."""
 
 
-class Core:
+class Core(Lifetime):
     """What a client knows and decides.
 
     Parameters
@@ -75,48 +75,20 @@ class Core:
 
     Attributes
     ----------
-    registry : Registry
-        Everything that has a handle.
-    residence : Residence
-        What is in the TPM.
     protection : Protection or None
         Which sessions commands get that the caller names none for.
-    faces : deque
-        Handle objects that came (1) and went (-1), with their entities; threads and the garbage collector append.
     starting : SessionStart or None
         The session that is being started, if the client does that itself.
-    has_started : bool
-        Whether this client has sent TPM2_Startup, so that it also has to send TPM2_Shutdown.
-    shaken : bool
-        Whether a command may have ended objects and indices without saying which.
     """
 
-    __slots__ = (
-        "_clock",
-        "_left",
-        "faces",
-        "has_started",
-        "protection",
-        "random",
-        "registry",
-        "residence",
-        "shaken",
-        "starting",
-        "startup",
-    )
+    __slots__ = ("_clock", "protection", "random", "starting")
 
     def __init__(self, *, startup: bool = True, random: Random = secrets.token_bytes) -> None:
-        self.registry = Registry()
-        self.residence = Residence(self.registry)
+        super().__init__(startup=startup)
         self.protection: Protection | None = None
         self.random = random
-        self.startup = startup
-        self.faces: deque[tuple[Entity, int]] = deque()
         self.starting: SessionStart | None = None
-        self.has_started = False
-        self.shaken = False
         self._clock = 0
-        self._left: list[Entity] = []  # what to flush after the command that it is in
 
     # --- a command
 
@@ -256,14 +228,6 @@ class Core:
                 raise
         return answer
 
-    def settle(self) -> Steps[None]:
-        """Do what was put off for a command, and find out what it has ended without saying so."""
-        while self._left:
-            yield from self.flush(self._left.pop())
-        if self.shaken:
-            yield from reconcile(self)
-            self.shaken = False
-
     def make_ready(self, command: Any, sessions: Sessions) -> Steps[Any]:
         """Do what has to come before a command; return its response, if that was all."""
         plan = plan_of(command)
@@ -335,10 +299,13 @@ class Core:
         made.used = self._clock
         return made
 
-    def _doomed(self, made: Entity | None) -> None:
-        """Have what was made flushed with the next command."""
-        if made is not None:
-            self.faces.append((made, 0))
+    def _sessions_ended(self, uses: tuple[Use, ...]) -> None:
+        for use in uses:
+            session = use.session
+            if isinstance(session, Session) and session.state is SessionState.CLOSED:
+                entity = self.registry.find(session.handle)
+                if entity is not None and entity.session is session:
+                    self.registry.drop(entity, "it ended with its last command")
 
     def learn(self, entity: Entity, keep: Sequence[Entity] = ()) -> Steps[None]:
         """Ask the TPM for the public area of an entity, whose Name follows from it; `keep` stays in the TPM."""
@@ -355,100 +322,8 @@ class Core:
         call = Call(plan_of(command), command, (entity,), (), Passwords(b""))
         CHANGES[kind.code](Done(self, call, answer, None))
 
-    # --- what ends
-
-    def flush(self, entity: Entity) -> Steps[None]:
-        """Flush a transient object or a session; nothing happens where it is gone already."""
-        if entity.gone or not entity.is_evictable:
-            return
-        if not entity.resident and not entity.is_session:
-            self.registry.drop(entity, "it was closed")  # it is in no TPM
-            return
-        try:
-            yield from asked(FlushContext(int.from_bytes(entity.real, "big")))
-        except TpmResponseError as error:
-            if error.rc & 0xBF not in _ABSENT and error.rc & 0xFFF not in _ABSENT:
-                raise
-        finally:
-            self.registry.drop(entity, "it was closed")
-
-    def _bury(self, numbers: tuple[int, ...]) -> Steps[None]:
-        """Flush what no handle object stands for any more, but for what the command is about."""
-        left: dict[int, Entity] = {}
-        while self.faces:
-            entity, came = self.faces.popleft()
-            entity.faces += came
-            if came <= 0 and not entity.faces and not entity.gone:
-                left[entity.number] = entity
-        for entity in left.values():
-            if entity.faces:
-                continue
-            if entity.number in numbers:
-                self._left.append(entity)
-            else:
-                yield from self.flush(entity)
-
-    def _sessions_ended(self, uses: tuple[Use, ...]) -> None:
-        for use in uses:
-            session = use.session
-            if isinstance(session, Session) and session.state is SessionState.CLOSED:
-                entity = self.registry.find(session.handle)
-                if entity is not None and entity.session is session:
-                    self.registry.drop(entity, "it ended with its last command")
-
-    def powered(self, make: Callable[[], Steps[R]]) -> Steps[R]:
-        """Do something that takes commands, once more if the TPM turns out to need a start.
-
-        Parameters
-        ----------
-        make : callable
-            Returns the generator of what is to be done.
-        """
-        try:
-            return (yield from make())
-        except InitializeError:
-            if not self.startup:
-                raise
-        yield from self.start()
-        return (yield from make())
-
-    def start(self) -> Steps[None]:
-        """Start a TPM that was not, or lost its power: nothing that was in it is there any more."""
-        try:
-            yield from asked(Startup(TPM_SU.CLEAR))
-            self.has_started = True
-        except InitializeError:
-            pass  # it has been started meanwhile
-        self.restarted(state=False)
-
-    def restarted(self, *, state: bool) -> None:
-        """Note that the TPM was started: what was in it is not any more.
-
-        Parameters
-        ----------
-        state : bool
-            Whether it went on with a saved state; then saved contexts are good still.
-        """
-        for entity in self.registry:
-            if entity.is_evictable:
-                if entity.resident or not state:
-                    self.registry.drop(entity, "the TPM was started anew")
-            else:
-                entity.forget_name()
-        for entity in self.registry:
-            if not state and (entity.kind == TPM_HT.PCR or entity.number == TPM_RH.PLATFORM):
-                self.registry.set_auth(entity, b"")
-
-    def end(self, why: str) -> None:
-        """Note that there is no way to the TPM any more."""
-        for entity in self.registry:
-            self.registry.drop(entity, why)
-
 
 _FLUSH = int(TPM_CC.FlushContext)
 
 _PUBLIC: dict[int, Any] = {TPM_HT.TRANSIENT: ReadPublic, TPM_HT.PERSISTENT: ReadPublic, TPM_HT.NV_INDEX: NV_ReadPublic}
 """Which command reads the public area of what has one, by the type of its handle."""
-
-_ABSENT = frozenset({0x084, 0x08B, *range(0x910, 0x917)})
-"""Base codes that say that there is nothing to flush: VALUE, HANDLE, REFERENCE_H0 to H6."""

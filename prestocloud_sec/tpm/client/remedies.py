@@ -22,6 +22,7 @@ from prestocloud_sec.tpm.spec.constants import TPM_CAP, TPM_CC, TPM_HT, TPM_RC
 if TYPE_CHECKING:
     from prestocloud_sec.tpm.client.calls import Call
     from prestocloud_sec.tpm.client.core import Core
+    from prestocloud_sec.tpm.client.lifetime import Lifetime
 
 __all__ = ["reconcile", "remedied"]
 
@@ -134,7 +135,7 @@ _REMEDIES: Mapping[int, Remedy] = {
 }
 
 
-def reconcile(core: Core) -> Steps[None]:
+def reconcile(core: Lifetime) -> Steps[None]:
     """Find out what is still there, after a command that may have ended objects and indices without saying which."""
     for kind in (TPM_HT.TRANSIENT, TPM_HT.PERSISTENT, TPM_HT.NV_INDEX):
         there: tuple[Any, ...] = yield from everything(TPM_CAP.HANDLES, kind << 24)

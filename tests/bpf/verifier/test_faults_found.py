@@ -2,7 +2,7 @@
 """Accepted programs that once faulted in a campaign, under the harness as it is now.
 
 The harness drops BPF_F_WRONLY_PROG, as our maps refuse lookups there that the kernel answers, and counts reads of a
-map's own description apart: these cases hold the verifier and the harness together, and do not show that the machine was mended.
+map's own description apart: these cases hold the verifier and the harness together, and do not show the machine mended.
 """
 
 from __future__ import annotations

@@ -154,9 +154,20 @@ def compile_program(
     level = level_for(len(plan.program.instructions))
     kind = machine.context.kind
     name = _key(plan, int(kind), level, loop=loop) if keep else ""
-    data = disk.get(name) if keep else None
-    if data is None:
-        data = compile_object(module_text(plan, loop=kind if loop else None), level)
-        if keep:
-            disk.put(name, data)
+    found = _kept(name, loop=loop) if keep else None
+    if found is not None:
+        return found
+    data = compile_object(module_text(plan, loop=kind if loop else None), level)
+    if keep:
+        disk.put(name, data)
     return load_object(data, loop=loop)[0]
+
+
+def _kept(name: str, *, loop: bool) -> Code | None:
+    """Return the code that is on the disk under a name; None where not all that a program must have is there."""
+    data = disk.get(name)
+    if data is None:
+        return None
+    code = load_object(data, loop=loop)[0]
+    whole = code.main and code.callback and (code.packets or not loop)
+    return code if whole else None

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from prestocloud_sec.testing.tpm import broken, commands, responses, values
 from prestocloud_sec.tpm import spec
+from prestocloud_sec.tpm.codec.admit import admit_all
+from prestocloud_sec.tpm.codec.fields import Array, layout_of
 from prestocloud_sec.tpm.codec.install import compiled
 from prestocloud_sec.tpm.codec.walk import walk_decode, walk_encode, walk_parameters
-from prestocloud_sec.tpm.errors import TpmFormatError
+from prestocloud_sec.tpm.errors import TpmFormatError, TpmMisuseError
 from prestocloud_sec.tpm.spec.declare import Structure
 
 STRUCTURES = [
@@ -134,3 +136,132 @@ def test_lenient_reading_is_exact_too(data: st.DataObject) -> None:
     value = outcome(kind.decode, wire, lenient=True)
     assume(value is not None)
     assert walk_encode(value) == wire
+
+
+# --- what constructors take -------------------------------------------------------------------------------------------
+
+ALG = spec.TPM_ALG_ID
+NULL_PUBLIC = spec.TPMT_PUBLIC(
+    ALG.KEYEDHASH,
+    ALG.NULL,
+    spec.TPMA_OBJECT(0),
+    b"",
+    spec.TPMS_KEYEDHASH_PARMS(spec.TPMT_KEYEDHASH_SCHEME(ALG.NULL, None)),
+    b"",
+)
+DIGEST = spec.TPMT_HA(ALG.SHA256, bytes(32))
+NUMBERS = [
+    True,
+    0,
+    1,
+    4,
+    16,
+    255,
+    1 << 16,
+    1 << 64,
+    -1,
+    1.0,
+    ALG.NULL,
+    ALG.SHA256,
+    spec.TPM_RH.NULL,
+    spec.TPMA_OBJECT(1),
+]
+BUFFERS = ["ab", b"", b"ab", bytes(20), bytes(32), bytes(65), bytearray(b"ab")]
+PARTS = [None, DIGEST, spec.TPMT_HA(ALG.NULL, None), NULL_PUBLIC, spec.TPMS_EMPTY(), spec.TPMS_EMPTY]
+LISTS = [(), [], (DIGEST,) * 17, [b"ab"] * 9, (b"",), (None,)]
+STRANGE = [*NUMBERS, *BUFFERS, *PARTS, *LISTS]
+"""What may stand in a field, somewhere; as a rule not where it is put."""
+
+
+def others(value: Any) -> Iterator[Any]:
+    """Yield what may be given instead of a value: the same in another form, nearly the same, and what is strange."""
+    yield from STRANGE
+    if isinstance(value, int):
+        yield int(value)
+    if isinstance(value, bytes | tuple):
+        yield value[:-1]
+        yield from (value + value[:1], value * 17, value * 300)
+    if isinstance(value, bytes):
+        yield from (value + b"\0", bytearray(value))
+    if isinstance(value, tuple):
+        yield from (list(value), dict.fromkeys(value))  # keys: neither list nor tuple, and there for a second look
+        yield from ((*value, strange) for strange in STRANGE)
+        yield from ([strange, *value[1:]] for strange in STRANGE)
+
+
+def shape(value: Any) -> Any:
+    """Return a value with the types of all that it holds."""
+    return type(value), [shape(element) for element in value] if isinstance(value, tuple) else value
+
+
+def taken(function: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    """Return what is held after a constructor, or the words of its refusal."""
+    try:
+        made = function(*given, **named)
+    except TpmMisuseError as error:
+        return str(error)
+    return [shape(value) for value in (made if isinstance(made, list) else [v for _, v in made._fields()])]
+
+
+def check_constructor(kind: type[Any], given: dict[str, Any]) -> None:
+    plain = taken(admit_all, kind, given)
+    assert taken(kind, **given) == plain
+    try:
+        quick = taken(derived_without_admit(kind), kind, **given)
+    except NotDerivedError:
+        return
+    assert quick == plain
+
+
+@cache
+def derived_without_admit(kind: type[Any]) -> Callable[..., Any]:
+    """Return the constructor of a class as it was derived, without the words behind it."""
+    made: Callable[..., Any] = compiled(kind, admit=not_derived)["__new__"]
+    return made
+
+
+def check_constructors(kind: type[Any], value: Any) -> None:
+    given = dict(value._fields())
+    check_constructor(kind, given)
+    for name, held in given.items():
+        for other in others(held):
+            check_constructor(kind, {**given, name: other})
+
+
+a_few = settings(max_examples=3, suppress_health_check=_SLOW, deadline=None)
+
+
+@pytest.mark.parametrize("kind", POSSIBLE, ids=lambda kind: kind.__name__)
+@given(data=st.data())
+@a_few
+def test_structures_take_and_refuse_what_the_plain_look_does(kind: type[Structure], data: st.DataObject) -> None:
+    check_constructors(kind, data.draw(values(kind)))
+
+
+@pytest.mark.parametrize("name", sorted({*spec.COMMANDS_BY_NAME} - {"SetCapability"}))  # see IMPOSSIBLE
+@given(data=st.data())
+@a_few
+def test_commands_take_and_refuse_what_the_plain_look_does(name: str, data: st.DataObject) -> None:
+    command = spec.COMMANDS_BY_NAME[name]
+    for kind in (command, command.Response):
+        check_constructors(kind, data.draw(values(kind)))
+
+
+USUAL = [
+    (spec.PCR_Extend, {"pcrHandle": 16, "digests": (DIGEST,)}),
+    (spec.PCR_Extend, {"pcrHandle": 16, "digests": [DIGEST, DIGEST]}),
+    (spec.PolicyOR, {"policySession": 0x03000000, "pHashList": [bytes(32), bytes(32)]}),
+    (spec.TPMT_HA, {"hashAlg": ALG.SHA256, "digest": bytes(32)}),
+    (spec.TPMT_HA, {"hashAlg": ALG.NULL, "digest": None}),
+    (spec.TPMT_KEYEDHASH_SCHEME, {"scheme": ALG.NULL, "details": None}),
+    (spec.TPMS_CAPABILITY_DATA, {"capability": spec.TPM_CAP.HANDLES, "data": (0x80000000, 0x81000000)}),
+    (spec.TPMS_CAPABILITY_DATA, {"capability": spec.TPM_CAP.ECC_CURVES, "data": (spec.TPM_ECC_CURVE.NIST_P256,)}),
+]
+
+
+@pytest.mark.parametrize(("kind", "given"), USUAL)
+def test_usual_lists_and_unions_need_no_plain_look(kind: type[Any], given: dict[str, Any]) -> None:
+    made = derived_without_admit(kind)(kind, **given)
+    assert made == kind(**given)
+    lists = [field.name for field in layout_of(kind).all if isinstance(field.kind, Array)]
+    assert all(type(getattr(made, name)) is tuple for name in lists)

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import gc
 import pickle
 import resource
+import signal
 import time
 import weakref
+from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +31,7 @@ from prestocloud_sec.bpf import (
     Result,
     RingBuffer,
     assemble,
+    helpers,
 )
 from prestocloud_sec.bpf.errors import BpfMisuseError, ProgramError
 from prestocloud_sec.bpf.vm import maptable
@@ -55,8 +60,12 @@ def test_a_helper_that_raises_ends_the_program_alone(engine: str, error: Excepti
     assert TWICE.run(helpers={MINE: lambda *_: 1}, engine=engine).value == 9
 
 
+class Escape(BaseException):
+    """What is no error of a program's."""
+
+
 @ENGINES
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError, Escape])
 def test_an_interrupt_within_a_helper_is_the_callers(engine: str, error: type[BaseException]) -> None:
     calls = []
 
@@ -70,6 +79,91 @@ def test_an_interrupt_within_a_helper_is_the_callers(engine: str, error: type[Ba
         TWICE.run_batch(PacketArena.pack([b"a", b"b"]), helpers={MINE: interrupt}, engine=engine)
     assert len(calls) == 2
     assert TWICE.run(engine=engine, helpers={MINE: lambda *_: 1}).value == 9
+
+
+@ENGINES
+@pytest.mark.parametrize("swallows", [False, True])
+def test_an_interrupt_within_a_callback_ends_the_helper_that_called_back(engine: str, swallows: bool) -> None:
+    calls = []
+
+    def back(machine: Machine, handle: int, *_: int) -> int:
+        assert machine.caller is not None
+        try:
+            return machine.caller(handle, (1,))
+        except Exception:
+            calls.append("seen")
+            if not swallows:
+                raise
+        return 1
+
+    def interrupt(*_: int) -> int:
+        calls.append("raised")
+        raise Escape
+
+    def harmless(*_: int) -> int:
+        return 1
+
+    back.machine = True  # type: ignore[attr-defined]
+    program = assemble(f"r1 = visit ll\ncall {MINE}\nr0 = 9\nexit\nvisit:\ncall {MINE + 1}\nexit")
+    with pytest.raises(Escape):
+        program.run(helpers={MINE: back, MINE + 1: interrupt}, engine=engine)
+    assert calls == ["raised", "seen"]
+    assert program.run(helpers={MINE: back, MINE + 1: harmless}, engine=engine).value == 9
+    stray = assemble(f"r1 = visit ll\ncall {MINE}\nr0 = 9\nexit\nvisit:\nr0 = *(u8 *)(r1 + 5)\nexit")
+    fault = stray.run(helpers={MINE: back}, engine=engine).fault
+    assert fault is not None
+    assert (fault.kind, fault.instruction, fault.address) == (FaultKind.READ, 4, 6)
+
+
+@ENGINES
+@pytest.mark.parametrize("count", [3, 3000])
+def test_an_interrupt_within_a_helper_of_ours_ends_a_batch(
+    engine: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a Ctrl-C that comes while it runs; batches go on without Python between packets."""
+    calls = []
+
+    def interrupt(*_: object) -> int:
+        calls.append(1)
+        if len(calls) < 2:
+            return 0
+        raise Escape
+
+    program = assemble("r1 = 0\nr2 = 0\ncall 6\nr0 = 9\nexit")  # trace_printk
+    arena = PacketArena.pack([b"packet"] * count)
+    with monkeypatch.context() as patched:
+        patched.setattr(helpers, "implementations", lambda: {6: interrupt})
+        with pytest.raises(Escape):
+            program.run_batch(arena, engine=engine)
+    assert len(calls) == 2
+    assert program.run_batch(arena, engine=engine).values.tolist() == [9] * count
+
+
+@ENGINES
+@pytest.mark.parametrize("asked", ["a tail call", "a walk over elements"])
+def test_an_interrupt_where_no_helper_runs(engine: str, asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes while a map is asked for what a tail call or ``for_each_map_elem`` leads to."""
+
+    def interrupt(*_: object) -> Any:
+        raise Escape
+
+    found: Any
+    if asked == "a tail call":
+        program, found = assemble("r2 = map[m]\nr3 = 0\ncall 12\nr0 = 9\nexit"), ProgArray(1)
+        assert program.run(maps={"m": found}, engine=engine).value == 9
+        found[0] = assemble("r0 = 4\nexit")
+        patch = partial(monkeypatch.setattr, ProgArray, "program_at", interrupt)
+    else:
+        program, found = assemble(EACH.format("r0 = 0")), ArrayMap("u4", 3)
+        assert program.run(maps={"m": found}, engine=engine).value == 3
+        patch = partial(monkeypatch.setattr, Machine, "elements", interrupt)
+    patch()
+    with pytest.raises(Escape):
+        program.run(maps={"m": found}, engine=engine)
+    with pytest.raises(Escape):
+        program.run_batch(PacketArena.pack([b"a", b"b"]), maps={"m": found}, engine=engine)
+    monkeypatch.undo()
+    assert program.run(maps={"m": found}, engine=engine).value in {3, 4}
 
 
 @ENGINES
@@ -250,3 +344,33 @@ def test_what_has_addresses_is_not_copied(made: object) -> None:
     for call in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(BpfMisuseError, match="neither copied nor pickled"):
             call(made)
+
+
+def _interrupted_after(seconds: float, call: Callable[[], object]) -> None:
+    """Call something that has a timer's signal raise Ctrl-C's error within."""
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            call()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@ENGINES
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # C says what it drops
+@pytest.mark.parametrize("helped", [False, True])
+def test_an_interrupt_while_a_program_runs_is_the_callers(engine: str, helped: bool) -> None:
+    """Machine code does not hear it; Python does when it is asked for more time or for a helper."""
+    program = assemble(f"again:\ncall {MINE}\ngoto again\nexit" if helped else "again:\nr2 += 1\ngoto again\nexit")
+    mine = {MINE: lambda *_: 1} if helped else None
+    program.run(limit=10, helpers=mine, engine=engine)  # compiled and warm
+    for attempt in range(10):
+        start = time.monotonic()
+        _interrupted_after(
+            0.005 + attempt / 1000,
+            lambda: program.run(time_limit=20, limit=1 << 60, helpers=mine, engine=engine),
+        )
+        assert time.monotonic() - start < 10
+    assert kind_of(program.run(limit=1000, helpers=mine, engine=engine)) is FaultKind.LIMIT

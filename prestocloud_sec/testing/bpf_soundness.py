@@ -31,9 +31,8 @@ from prestocloud_sec.bpf.verifier.watching import Watch
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.fault import Fault, FaultKind
 from prestocloud_sec.bpf.vm.machine import Machine
-from prestocloud_sec.bpf.vm.memory import Trap
+from prestocloud_sec.bpf.vm.memory import Ended, Trap
 from prestocloud_sec.bpf.vm.reference import execute
-from prestocloud_sec.bpf.vm.reference_run import Ended
 
 __all__ = ["Outcome", "check", "run_campaign"]
 

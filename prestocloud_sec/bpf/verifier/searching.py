@@ -26,8 +26,7 @@ from prestocloud_sec.bpf.verifier.shadows import Decision, Stopped, Violated
 from prestocloud_sec.bpf.verifier.watching import Watch
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.machine import Machine
-from prestocloud_sec.bpf.vm.memory import Trap
-from prestocloud_sec.bpf.vm.reference_run import Ended
+from prestocloud_sec.bpf.vm.memory import Ended, Trap
 
 __all__ = ["Found", "Search"]
 

@@ -28,9 +28,8 @@ from prestocloud_sec.bpf.verifier.shadows import Stopped, Violated
 from prestocloud_sec.bpf.verifier.verdict import Verdict
 from prestocloud_sec.bpf.verifier.watching import Watch
 from prestocloud_sec.bpf.vm.fault import FaultKind
-from prestocloud_sec.bpf.vm.memory import Trap
+from prestocloud_sec.bpf.vm.memory import Ended, Trap
 from prestocloud_sec.bpf.vm.reference import execute
-from prestocloud_sec.bpf.vm.reference_run import Ended
 from prestocloud_sec.wire import shown, whole
 
 if TYPE_CHECKING:

@@ -239,6 +239,7 @@ def _drive(run: _Run, kernel: Any, resume: Any) -> None:
             run.grow()
         else:
             resume(status)
+        run.machine.raise_interrupt()
         at = -reached - 1
 
 
@@ -255,7 +256,7 @@ def _compiled(run: _Run, workers: int | None) -> None:
             _share(run, shared)
             return
     try:
-        _drive(run, run_compiled, None)
+        _drive(run, run_compiled, lambda _: compiled.miss())
     finally:
         compiled.restore_frames()
 
@@ -309,10 +310,12 @@ def run_batch(machine: Machine, arena: PacketArena, engine: str, workers: int | 
         from prestocloud_sec.bpf.vm.runs import one_by_one
 
         return one_by_one(machine, arena, engine)
-    run = _Run(machine, arena)
-    if engine == "compiled":
-        _compiled(run, workers)
-    else:
-        _interpreted(run)
-    machine.packet.lay(b"")
+    try:
+        run = _Run(machine, arena)
+        if engine == "compiled":
+            _compiled(run, workers)
+        else:
+            _interpreted(run)
+    finally:
+        machine.packet.lay(b"")  # no region shows the arena any more
     return run.result(engine)

@@ -21,16 +21,28 @@ from prestocloud_sec._jit import kernel
 from prestocloud_sec.bpf._raw_kernel import clear, load8, load16, load64, move, store8, store32, store64
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.batch_layout import RECORD_WORDS, Batch
-from prestocloud_sec.bpf.vm.compiler.runtime import ENDED
+from prestocloud_sec.bpf.vm.compiler.runtime import ENDED, INTERRUPTED
 from prestocloud_sec.bpf.vm.context import SK_BUFF, XDP_MD, ContextKind, network_order
 from prestocloud_sec.bpf.vm.fault import FaultKind
 from prestocloud_sec.bpf.vm.layout import State
 
-__all__ = ["CROWDED", "FULL", "OUTSIDE", "collect", "crowded", "lay", "note", "outside", "run_compiled", "word"]
+__all__ = [
+    "CROWDED",
+    "FULL",
+    "OUTSIDE",
+    "STOPPED",
+    "collect",
+    "crowded",
+    "lay",
+    "note",
+    "outside",
+    "run_compiled",
+    "word",
+]
 
-FULL, OUTSIDE, CROWDED = -1, -2, -3
+FULL, OUTSIDE, CROWDED, STOPPED = -1, -2, -3, -4
 """Status: the output buffer has no room for a result; a packet does not lie in the arena's buffer (any more); there is
-no room for another fault."""
+no room for another fault; Python was interrupted within the run over a packet."""
 
 _U = types.uint64
 _AHEAD = 64
@@ -314,8 +326,8 @@ def run_compiled(batch: Any, first: Any) -> Any:
     Returns
     -------
     int64, int64
-        The index of the packet that it stopped at (that of the end with status 0), and 0, `FULL`, `OUTSIDE` or
-        `CROWDED`.
+        The index of the packet that it stopped at (that of the end with status 0), and 0, `FULL`, `OUTSIDE`, `CROWDED`
+        or `STOPPED`.
     """
     state, function, copies = word(batch, Batch.STATE_AT), word(batch, Batch.FUNCTION_AT), word(batch, Batch.COPIES)
     base, count, raw = word(batch, Batch.SOURCE_AT), word(batch, Batch.COUNT), word(batch, Batch.RAW)
@@ -343,6 +355,8 @@ def run_compiled(batch: Any, first: Any) -> Any:
             if raw:
                 r1, r2 = (_U(layout.PACKET_DATA), _U(length)) if length > 0 else (_U(0), _U(0))
             good = note(batch, index, _main(function, state, r1, r2))
+            if not good and load64(state) == _U(INTERRUPTED):
+                return index, types.int64(STOPPED)
         ran = False
         if copies and not collect(batch, index, source, length):
             return index, types.int64(FULL)
@@ -355,5 +369,7 @@ def run_compiled(batch: Any, first: Any) -> Any:
                 index, faulted = _run_on(batch, index)
             if faulted:  # no fault was written down since there was room for one
                 note(batch, index, _U(0))
+                if load64(state) == _U(INTERRUPTED):
+                    return index, types.int64(STOPPED)
                 index += 1
     return index, types.int64(0)

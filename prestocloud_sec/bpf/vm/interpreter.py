@@ -36,7 +36,7 @@ from prestocloud_sec.bpf.vm.interpreter_layout import (
 )
 from prestocloud_sec.bpf.vm.layout import FUNCTION_HANDLES, MAX_FRAMES, State
 from prestocloud_sec.bpf.vm.machine import PORTION, Machine
-from prestocloud_sec.bpf.vm.memory import Trap
+from prestocloud_sec.bpf.vm.memory import Ended, Trap
 from prestocloud_sec.bpf.words import signed
 
 if TYPE_CHECKING:
@@ -53,10 +53,6 @@ _ARGUMENTS = slice(_R0 + 1, _R0 + 6)
 _ELEMENTS_AT, _TAIL = int(Desk.ELEMENTS_AT), int(Desk.TAIL)
 _PLACES = 1 << 12
 """Places of a program array that are written down for the kernel."""
-
-
-class _Ended(BaseException):
-    """A classic load within a callback found nothing: the whole program ends, whatever Python is in between."""
 
 
 @lru_cache(maxsize=128)
@@ -133,7 +129,7 @@ class Interpreter:
         self._blamed = False
         try:
             self._go(machine)
-        except _Ended:
+        except Ended:
             self._words[State.RESULT] = 0
 
     def resume(self, machine: Machine, status: int) -> None:
@@ -150,7 +146,7 @@ class Interpreter:
         try:
             if _ANSWERS[status](self, machine):
                 self._go(machine)
-        except _Ended:
+        except Ended:
             self._words[State.RESULT] = 0
 
     def _go(self, machine: Machine) -> int:
@@ -272,7 +268,7 @@ class Interpreter:
             address, size = words[State.FAULT_ADDRESS] & _U64, words[State.FAULT_SIZE] & _U64
             raise Trap(FaultKind(words[State.FAULT]), address, size)
         if status != _RETURNED:
-            raise _Ended
+            raise Ended
         words[_RESUME] = resume
         return words[_R0] & _U64
 

@@ -31,7 +31,7 @@ from prestocloud_sec.bpf.vm.arguments import given_maps, seconds, whole
 from prestocloud_sec.bpf.vm.context import LINK_LAYER_TYPES, ContextKind, context_kind, octets_of, protocol_of
 from prestocloud_sec.bpf.vm.fault import Fault, FaultKind
 from prestocloud_sec.bpf.vm.layout import State
-from prestocloud_sec.bpf.vm.memory import Trap
+from prestocloud_sec.bpf.vm.memory import Ended, Trap
 from prestocloud_sec.bpf.vm.messages import fault_message
 from prestocloud_sec.bpf.vm.packet import LARGEST
 from prestocloud_sec.bpf.vm.programtable import ProgramTable
@@ -53,7 +53,6 @@ PORTION = 1 << 16
 _MOST = (1 << 62) - 1
 _U64 = (1 << 64) - 1
 _ETHERNET = 14
-_INTERRUPTS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 Maps = Sequence[Any] | Mapping[Any, Any] | None
 Caller = Callable[[int, Sequence[int]], int]
@@ -73,6 +72,8 @@ class Machine(ProgramTable):
         The maps that it refers to: a sequence by the number in the load; a mapping by name (`Symbols.maps`) or number.
     helpers : mapping, optional
         Further helpers, or others for the built-in ones, by number or name: functions of r1 to r5 that return r0.
+        An `Exception` of one is a fault of the program; what is none, such as a Ctrl-C, ends the run and is raised to
+        its caller. (What another signal's handler raises while machine code runs arrives as a KeyboardInterrupt.)
     limit : int
         Instructions that a run may count; see `FaultKind.LIMIT`.
     time_limit : float, optional
@@ -152,6 +153,7 @@ class Machine(ProgramTable):
         self.failure: BaseException | None = None
         """What a helper written by a user raised in the last run."""
         self._interrupt: BaseException | None = None
+        """What it raised that is no error of the program's, such as a Ctrl-C: `finish` raises it."""
         self._helping = 0
         self._opaque: np.ndarray[Any, np.dtype[np.uint8]] | None = None
         self.frames = np.zeros(layout.MAX_FRAMES * layout.FRAME_SIZE, np.uint8)
@@ -286,14 +288,12 @@ class Machine(ProgramTable):
     def finish(self, engine: str = "", trace: Any = None) -> Result:
         """Return what a run left; records of ring buffers that it reserved and kept are discarded.
 
-        If a helper was interrupted (Ctrl-C, an exit), that is raised here.
+        What a helper raised that is no `Exception` (a Ctrl-C, an exit) is raised here.
         """
+        self.raise_interrupt()
         state = self.state
         fault = self._fault()
         self.discard_lent()
-        if self._interrupt is not None:
-            interrupt, self._interrupt = self._interrupt, None
-            raise interrupt
         redirect = None
         if state[State.REDIRECT]:
             number = int(state[State.REDIRECT_MAP])
@@ -314,6 +314,13 @@ class Machine(ProgramTable):
             engine=engine,
             trace=trace,
         )
+
+    def raise_interrupt(self) -> None:
+        """Raise what ended the run and is the caller's, if there is such; the run has no result then."""
+        if self._interrupt is not None:
+            self.discard_lent()
+            interrupt, self._interrupt = self._interrupt, None
+            raise interrupt
 
     def _fault(self) -> Fault | None:
         state = self.state
@@ -361,12 +368,10 @@ class Machine(ProgramTable):
             value = operator.index(found(self, *registers)) & _U64
         except Trap as trap:
             self.leave_fault(trap)
-        except Exception as error:  # whatever a user's function raises ends the program, not its caller
-            self.failure = error
-            self.leave_fault(Trap(FaultKind.HELPER))
-        except _INTERRUPTS as error:  # which no C function on the way out lets pass: `finish` raises it
-            self._interrupt = error
-            self.leave_fault(Trap(FaultKind.HELPER))
+        except Ended:
+            raise
+        except BaseException as error:
+            self.fail(error)
         else:
             if self.time_limit is None or time.monotonic_ns() < self.state[State.DEADLINE]:
                 return value
@@ -374,6 +379,22 @@ class Machine(ProgramTable):
         finally:
             self._helping -= 1
         return None
+
+    def fail(self, error: BaseException) -> None:
+        """End the run for what Python raised within it, which no C function on the way out lets pass.
+
+        An `Exception` is the program's: a fault of the helper. Anything else is the caller's; `finish` raises it.
+        """
+        if isinstance(error, Exception):
+            self.failure = error
+        else:
+            self._interrupt = error
+        self.leave_fault(Trap(FaultKind.HELPER))
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether `raise_interrupt` would raise something."""
+        return self._interrupt is not None
 
     def leave_fault(self, trap: Trap) -> None:
         """Write a fault into the state, its instruction excepted."""

@@ -42,8 +42,8 @@ from prestocloud_sec.bpf.isa import (
 from prestocloud_sec.bpf.vm.arithmetic import ALU, ATOMIC, COMPARE, signed
 from prestocloud_sec.bpf.vm.layout import FUNCTION_HANDLES, MAY_GOTO_LOOPS, SKF_LL_OFF, SKF_NET_OFF, State
 from prestocloud_sec.bpf.vm.machine import Machine
-from prestocloud_sec.bpf.vm.memory import Trap
-from prestocloud_sec.bpf.vm.reference_run import MASKS, Ended, Run
+from prestocloud_sec.bpf.vm.memory import Ended, Trap
+from prestocloud_sec.bpf.vm.reference_run import MASKS, Run
 from prestocloud_sec.bpf.vm.trace import Trace
 
 __all__ = ["STEPS", "execute"]

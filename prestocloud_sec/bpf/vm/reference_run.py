@@ -32,15 +32,11 @@ from prestocloud_sec.bpf.vm.trace import Step, Trace
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.program import Program
 
-__all__ = ["MASKS", "Ended", "Run"]
+__all__ = ["MASKS", "Run"]
 
 _U64 = (1 << 64) - 1
 MASKS = {32: (1 << 32) - 1, 64: _U64}
 """All bits of a number, by how many it has."""
-
-
-class Ended(BaseException):
-    """A classic load found nothing: the whole program ends with 0, whatever helper is in between."""
 
 
 @dataclass(slots=True)
@@ -80,6 +76,7 @@ class Run:
         self.fuel, self.reserve = int(state[State.FUEL]), int(state[State.RESERVE])
         self.select(0)
         self.blamed: int | None = None
+        self.trap: Trap | None = None
 
     def select(self, number: int) -> None:
         """Make a program of the machine the running one."""
@@ -111,9 +108,9 @@ class Run:
                     before = list(self.registers)
                     place = (self.number, len(self.frames), len(self.trace))
                 following = self.steps[type(instruction)](self, instruction, index)
-            except Trap:
+            except Trap as trap:
                 if self.blamed is None:
-                    self.blamed = index
+                    self.blamed, self.trap = index, trap
                     self.state[State.PROGRAM] = self.number
                     if self.trace is not None:
                         self.trace.stopped = Step(index, self.number, len(self.frames), self.text(index), (), ())
@@ -241,6 +238,8 @@ class Run:
             state = self.state
             kind = FaultKind(int(state[State.FAULT]))
             raise Trap(kind, int(state[State.FAULT_ADDRESS]) & _U64, int(state[State.FAULT_SIZE]) & _U64)
+        if self.trap is not None:  # a callback's, and the helper caught it: the run is over nevertheless
+            raise self.trap
         return self.give(value, index)
 
     def give(self, value: int, index: int) -> int:

@@ -20,8 +20,7 @@ from prestocloud_sec.bpf.verifier.trials import TooLong, Trial
 from prestocloud_sec.bpf.verifier.watching import Watch
 from prestocloud_sec.bpf.verifier.witness import NoWitness, Witness, find_witness
 from prestocloud_sec.bpf.vm.fault import FaultKind
-from prestocloud_sec.bpf.vm.memory import Trap
-from prestocloud_sec.bpf.vm.reference_run import Ended
+from prestocloud_sec.bpf.vm.memory import Ended, Trap
 from prestocloud_sec.testing.bpf_verify import trials
 
 XDP, TC, FILTER = ProgramType.XDP, ProgramType.SCHED_CLS, ProgramType.SOCKET_FILTER

@@ -21,11 +21,11 @@ from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.compiler.emit import module_text
 from prestocloud_sec.bpf.vm.compiler.llvm import MIDDLE, Code, compile_object, load_object
 from prestocloud_sec.bpf.vm.compiler.planning import compile_program, plan_of
-from prestocloud_sec.bpf.vm.compiler.runtime import ENDED, PACKET_WORD, SERVICE, Service
+from prestocloud_sec.bpf.vm.compiler.runtime import ENDED, INTERRUPTED, PACKET_WORD, SERVICE, Service
 from prestocloud_sec.bpf.vm.fault import FaultKind
 from prestocloud_sec.bpf.vm.layout import FUNCTION_HANDLES, MAX_FRAMES, MAX_TAIL_CALLS, State
 from prestocloud_sec.bpf.vm.machine import PORTION, Machine
-from prestocloud_sec.bpf.vm.memory import Trap
+from prestocloud_sec.bpf.vm.memory import Ended, Trap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +34,7 @@ __all__ = ["MANY", "Compiled", "compile_together", "compiled_of", "execute"]
 
 _U64 = (1 << 64) - 1
 _NO_INSTRUCTION = -1
+_FAULT = int(State.FAULT)
 MANY = 1 << 14
 """Packets in batches after which it is worth it to write a program into a loop over packets."""
 
@@ -67,20 +68,28 @@ _MACHINES: weakref.WeakValueDictionary[int, Compiled] = weakref.WeakValueDiction
 _LOCK = threading.Lock()
 
 
-class _Ended(BaseException):
-    """A classic load within a callback found nothing: the whole program ends, whatever Python is in between."""
-
-
 def _help(state_at: int, number: int, *registers: int) -> int:
     """Run a helper for compiled code; called by address."""
     compiled = _MACHINES.get(state_at)
-    return 0 if compiled is None else compiled.help(number, registers)
+    if compiled is None:
+        return 0
+    try:
+        return compiled.help(number, registers)
+    except BaseException as error:  # C would drop it, and go on with whatever is in a register
+        compiled.words[_FAULT] = INTERRUPTED  # first, and without a call that another Ctrl-C could end
+        return compiled.fail(error)
 
 
 def _serve(state_at: int, what: int, *arguments: int) -> int:
     """Do something else for compiled code; called by address."""
     compiled = _MACHINES.get(state_at)
-    return 0 if compiled is None else compiled.serve(what, arguments)
+    if compiled is None:
+        return 0
+    try:
+        return compiled.serve(what, arguments)
+    except BaseException as error:  # as above; also a program in an array that cannot be run
+        compiled.words[_FAULT] = INTERRUPTED
+        return compiled.fail(error)
 
 
 _HELP_ENTRY, _SERVICE_ENTRY = _HELP(_help), _HELP(_serve)
@@ -184,12 +193,36 @@ class Compiled:
             value = self.main(self.state_at, 0, words[State.R0 + 1] & _U64, words[State.R0 + 2] & _U64)
         finally:
             self.restore_frames()
-        if words[State.FAULT] == ENDED:
+        fault = words[State.FAULT]
+        if fault == ENDED:
             words[State.FAULT] = value = 0
+        elif fault == INTERRUPTED:
+            self.miss()
         words[State.RESULT] = _signed(value)
         self.elements.clear()
 
     # --- What code asks for.
+
+    def fail(self, error: BaseException) -> int:
+        """End the run for what Python raised where only C is on the way out; a fault is left without an instruction."""
+        self.words[State.FAULT_INSTRUCTION] = _NO_INSTRUCTION
+        self.machine.fail(error)
+        return self.interrupt()
+
+    def interrupt(self) -> int:
+        """Let a run that was interrupted be known for one, also to the loop that goes on to the next packet."""
+        if self.machine.interrupted:
+            self.words[State.FAULT] = INTERRUPTED
+        return 0
+
+    def miss(self) -> None:
+        """Let the caller of a run that ended as interrupted be told so where C dropped the reason.
+
+        That is what a signal's handler raised, most often the KeyboardInterrupt of Ctrl-C.
+        """
+        if not self.machine.interrupted:
+            self.machine.fail(KeyboardInterrupt("a signal's handler raised an error while machine code ran"))
+            self.interrupt()
 
     def help(self, number: int, registers: Sequence[int]) -> int:
         """Run a helper; a fault is left without an instruction."""
@@ -199,10 +232,10 @@ class Compiled:
         try:
             with machine.calling(self.call):
                 value = machine.run_helper(_signed32(number), registers)
-        except _Ended:
+        except Ended:
             words[State.FAULT], words[State.FAULT_INSTRUCTION] = ENDED, 0
             return 0
-        return 0 if value is None else value
+        return self.interrupt() if value is None else value
 
     def call(self, handle: int, arguments: Sequence[int]) -> int:
         """Run a function of the program for a helper in Python."""
@@ -220,7 +253,10 @@ class Compiled:
         words[State.DEPTH] = depth - 1
         fault = words[State.FAULT]
         if fault == ENDED:
-            raise _Ended
+            raise Ended
+        if fault == INTERRUPTED:
+            self.miss()
+            raise Trap(FaultKind.HELPER)
         if fault:
             address, size = words[State.FAULT_ADDRESS] & _U64, words[State.FAULT_SIZE] & _U64
             raise Trap(FaultKind(fault), address, size)
@@ -254,9 +290,6 @@ class Compiled:
             return self.elements_of(*arguments[:3])
         except Trap as trap:
             self.machine.leave_fault(trap)
-        except Exception as error:  # such as a program in an array that cannot be run: it ends the run, not the process
-            self.machine.failure = error
-            self.machine.leave_fault(Trap(FaultKind.HELPER))
         return 0
 
     def tail_call(self, handle: int, slot: int, depth: int) -> int:

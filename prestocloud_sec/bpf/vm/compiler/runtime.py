@@ -15,10 +15,29 @@ from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.fault import FaultKind
 from prestocloud_sec.bpf.vm.layout import State
 
-__all__ = ["ENDED", "LITTLE", "PACKET_WORD", "SERVICE", "Service", "atomic_name", "atomics", "runtime", "state_word"]
+__all__ = [
+    "ENDED",
+    "INTERRUPTED",
+    "LITTLE",
+    "PACKET_WORD",
+    "SERVICE",
+    "Service",
+    "atomic_name",
+    "atomics",
+    "runtime",
+    "state_word",
+]
 
 ENDED = 255
 """What `State.FAULT` says while a program that a classic load has ended returns through its frames."""
+INTERRUPTED = 254
+"""What it says while a program does that ended for what is its caller's (`Machine.fail`), such as a Ctrl-C."""
+UNANSWERED = -2
+"""What `State.FAULT_INSTRUCTION` says from before a call of Python until Python is there.
+
+A signal's handler can raise an error before the first line of what is called runs, where nothing can catch it and C
+drops it; the program ends as `INTERRUPTED` then.
+"""
 PACKET_WORD = 252
 SERVICE = 253
 """Places in the table at `State.HELPERS_AT` that are no helper's number: of ``packet_word``, and of `Service`."""
@@ -119,13 +138,26 @@ define private i64 @service(ptr %state, i64 %what, i64 %a, i64 %b, i64 %c, i64 %
 {state_word("h", State.HELPERS_AT)}  %table = load ptr, ptr %h, align 8
   %at = getelementptr i8, ptr %table, i64 {8 * SERVICE}
   %function = load ptr, ptr %at, align 8
-  %r = call i64 %function(ptr %state, i64 %what, i64 %a, i64 %b, i64 %c, i64 %d, i64 %e)
+  %r = call i64 @ask(ptr %function, ptr %state, i64 %what, i64 %a, i64 %b, i64 %c, i64 %d, i64 %e)
   ret i64 %r
 }}
 
 define private i64 @help(ptr %state, i64 %number, i64 %a, i64 %b, i64 %c, i64 %d, i64 %e) noinline nounwind {{
 {state_word("h", State.TRAMPOLINE_AT)}  %function = load ptr, ptr %h, align 8
-  %r = call i64 %function(ptr %state, i64 %number, i64 %a, i64 %b, i64 %c, i64 %d, i64 %e)
+  %r = call i64 @ask(ptr %function, ptr %state, i64 %number, i64 %a, i64 %b, i64 %c, i64 %d, i64 %e)
+  ret i64 %r
+}}
+
+define private i64 @ask(ptr %function, ptr %state, i64 %what, i64 %a, i64 %b, i64 %c, i64 %d, i64 %e) nounwind {{
+{state_word("i", State.FAULT_INSTRUCTION)}  store i64 {UNANSWERED}, ptr %i, align 8
+  %r = call i64 %function(ptr %state, i64 %what, i64 %a, i64 %b, i64 %c, i64 %d, i64 %e)
+  %left = load i64, ptr %i, align 8
+  %lost = icmp eq i64 %left, {UNANSWERED}
+  br i1 %lost, label %dropped, label %answered
+dropped:
+  store i64 {INTERRUPTED}, ptr %state, align 8
+  ret i64 0
+answered:
   ret i64 %r
 }}
 

@@ -90,6 +90,10 @@ class Call:
         A key that is known.
     precise : list of int
         Registers whose exact value the verdict depends on.
+    places : list of (int, int)
+        Slots of the stack of which the same holds: frame and slot.
+    reads : list of (int, int, int)
+        Bytes of the stack that the helper may read: the frame, the first, and the one behind the last.
     """
 
     def __init__(self, prototype: Prototype) -> None:
@@ -100,6 +104,8 @@ class Call:
         self.size = 0
         self.function = -1
         self.precise: list[int] = []
+        self.places: list[tuple[int, int]] = []
+        self.reads: list[tuple[int, int, int]] = []
         self.key: int | None = None
 
     @property
@@ -156,7 +162,7 @@ def _check(
             raise Rejected(Rule.ARGUMENT, f"more than one arg with ref_obj_id R{name}", "EFAULT")
         call.reference = register.reference
     if argument in (A.MEMORY, A.MEMORY_OUT, A.MEMORY_OR_NULL, A.MEMORY_OUT_OR_NULL) and following not in _SIZES:
-        memory(env, state, name, 1, write=argument in _WRITTEN, raw=argument in _WRITTEN, zero=False)
+        memory(env, state, call, name, 1, write=argument in _WRITTEN, raw=argument in _WRITTEN, zero=False)
 
 
 def _kind(name: int, register: Register, argument: Argument) -> None:
@@ -201,30 +207,39 @@ def _map_of(call: Call) -> MapSpec:
 
 
 def _key(env: Environment, state: State, call: Call, name: int) -> None:
-    memory(env, state, name, _map_of(call).key_size, write=False, raw=False, zero=False)
-    call.key = _known_key(state, state.registers[name], _map_of(call).key_size)
+    size = _map_of(call).key_size
+    memory(env, state, call, name, size, write=False, raw=False, zero=False)
+    _known_key(state, call, state.registers[name], size)
 
 
-def _known_key(state: State, pointer: Register, size: int) -> int | None:
-    """Return a key of four bytes on the stack that is known, as the kernel sees it: kept in one piece, or all zeros."""
+def _known_key(state: State, call: Call, pointer: Register, size: int) -> None:
+    """Note a key on the stack that is known, as the kernel sees it: zeros, or what was kept of just that size.
+
+    Four bytes that are not the lowest of a kept number are taken for all of it (as ``get_constant_map_key`` does); that
+    does no harm, as a number that is an index of an array has zeros there, and so has another element of it.
+    """
     if pointer.kind is not Kind.STACK or not pointer.number.is_const or size != 4:
-        return None
+        return
     number, part = divmod(pointer.offset + pointer.number.smin, 8)
     slot = state.frames[pointer.frame].slot(number)
-    if slot.bytes[part : part + 4] == bytes([Byte.ZERO]) * 4:
-        return 0
+    bytes_ = slot.bytes[part:]
+    if bytes_.startswith(bytes([Byte.ZERO]) * size):
+        call.key = 0
+        return
     kept = slot.register
-    if part or kept is None or kept.kind is not Kind.NUMBER or slot.spilled < 4 or not kept.number.is_const:
-        return None
-    return kept.number.umin & 0xFFFF_FFFF
+    spilled = len(bytes_) - len(bytes_.lstrip(bytes([Byte.SPILL])))
+    if kept is None or kept.kind is not Kind.NUMBER or not slot.spilled or spilled != size or not kept.number.is_const:
+        return
+    call.key = kept.number.umin
+    call.places.append((pointer.frame, number))
 
 
 def _value(env: Environment, state: State, call: Call, name: int) -> None:
-    memory(env, state, name, _map_of(call).value_size, write=False, raw=False, zero=False)
+    memory(env, state, call, name, _map_of(call).value_size, write=False, raw=False, zero=False)
 
 
 def _value_out(env: Environment, state: State, call: Call, name: int) -> None:
-    memory(env, state, name, _map_of(call).value_size, write=True, raw=True, zero=False)
+    memory(env, state, call, name, _map_of(call).value_size, write=True, raw=True, zero=False)
 
 
 def _number_out(env: Environment, state: State, call: Call, name: int) -> None:
@@ -232,7 +247,7 @@ def _number_out(env: Environment, state: State, call: Call, name: int) -> None:
     pointer = state.registers[name]
     if pointer.kind is Kind.STACK and (pointer.offset + pointer.number.smin) % size:
         raise Rejected(Rule.ALIGNMENT, f"misaligned stack access off {pointer.offset} size {size}")
-    memory(env, state, name, size, write=True, raw=True, zero=False)
+    memory(env, state, call, name, size, write=True, raw=True, zero=False)
 
 
 def _function(_: Environment, state: State, call: Call, name: int) -> None:
@@ -340,11 +355,13 @@ def _size(env: Environment, state: State, call: Call, name: int, *, zero: bool) 
             hint="compare the length with the size of the memory",
         )
     written = call.prototype.arguments[name - 2] in _WRITTEN
-    memory(env, state, name - 1, size.umax, write=written, raw=written and size.is_const, zero=zero)
+    memory(env, state, call, name - 1, size.umax, write=written, raw=written and size.is_const, zero=zero)
     call.precise.append(name)
 
 
-def memory(env: Environment, state: State, name: int, size: int, *, write: bool, raw: bool, zero: bool) -> None:
+def memory(
+    env: Environment, state: State, call: Call, name: int, size: int, *, write: bool, raw: bool, zero: bool
+) -> None:
     """Check memory that a helper reads or writes; with `raw`, bytes of the stack need not have been written before."""
     pointer = state.registers[name]
     kind = pointer.kind
@@ -371,14 +388,23 @@ def memory(env: Environment, state: State, name: int, size: int, *, write: bool,
             raise Rejected(Rule.READ_ONLY, f"R{name} cannot write into rdonly_mem")
         check_region(pointer, name, 0, size, pointer.size, "memory", zero=zero)
     elif kind is Kind.STACK:
-        _stack(env, state, pointer, name, size, write=write, raw=raw, zero=zero)
+        _stack(env, state, call, pointer, name, size, write=write, raw=raw, zero=zero)
     elif not (zero and not size and pointer.is_null):
         given = NAMES[kind] + ("_or_null" if pointer.nullable else "")
         raise Rejected(Rule.ARGUMENT, f"R{name} type={given} expected=fp, pkt, map_value, mem", register=name)
 
 
 def _stack(
-    env: Environment, state: State, pointer: Register, name: int, size: int, *, write: bool, raw: bool, zero: bool
+    env: Environment,
+    state: State,
+    call: Call,
+    pointer: Register,
+    name: int,
+    size: int,
+    *,
+    write: bool,
+    raw: bool,
+    zero: bool,
 ) -> None:
     if not size:
         if not zero:
@@ -396,6 +422,7 @@ def _stack(
                 raise Rejected(Rule.POINTER_LEAK, "attempt to corrupt spilled pointer on stack")
         stack.mark_written(frame, least, least + size, Byte.MISC)
         return
+    call.reads.append((pointer.frame, least, most + size))
     _read(env, frame, name, least, most + size, write=write)
 
 

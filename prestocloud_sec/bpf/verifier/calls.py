@@ -16,10 +16,9 @@ from prestocloud_sec.bpf.verifier.state import Callback, Frame, State, cleared
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.verifier.environment import Environment
 
-__all__ = ["CALLBACKS", "call_helper", "callback_frame"]
+__all__ = ["call_helper", "callback_frame"]
 
-_TAIL_CALL, _LOOP, _FOR_EACH, _TIMER, _VMA, _DRAIN = 12, 181, 164, 170, 180, 209
-CALLBACKS = frozenset({_LOOP, _FOR_EACH, _TIMER, _VMA, _DRAIN})
+_TAIL_CALL, _LOOP, _FOR_EACH, _TIMER = 12, 181, 164, 170
 _LOCKING = frozenset({93, 94})
 _RELEASES = frozenset({86, 132, 133})
 _ACQUIRES = frozenset({84, 85, 99, 131})
@@ -142,8 +141,9 @@ def call_helper(env: Environment, state: State, number: int, index: int) -> Call
     if number == _TAIL_CALL:
         if state.references:
             raise Rejected(Rule.REFERENCE, "tail_call would lead to reference leak", "EINVAL")
-        if call.map is not None and not env.privileged and not state.registers[3].number.is_const:
-            pass  # the kernel masks the index then; the verdict is the same
+        which = state.registers[3].number
+        if call.map is not None and which.is_const and which.umin < call.map.max_entries:
+            call.precise.append(3)  # where the call leads is written into the program
     if number in _RELEASES:
         _release(state, call)
     if number == 81 and not state.registers[2].is_null:

@@ -33,9 +33,11 @@ from prestocloud_sec.bpf.isa import (
     StoreRelease,
     Swap,
 )
-from prestocloud_sec.bpf.verifier import branches, calls
+from prestocloud_sec.bpf.verifier import branches
 from prestocloud_sec.bpf.verifier.environment import Environment
+from prestocloud_sec.bpf.verifier.live_stack import call_site
 from prestocloud_sec.bpf.verifier.liveness import live_before
+from prestocloud_sec.bpf.verifier.loops import Loops, components
 from prestocloud_sec.bpf.verifier.precision import Checkpoint, Step, mark
 from prestocloud_sec.bpf.verifier.pruning import Exactly, covers
 from prestocloud_sec.bpf.verifier.registers import ZERO_NUMBER, Kind, Register
@@ -50,8 +52,8 @@ from prestocloud_sec.bpf.verifier.walk import Way
 __all__ = ["MOST_INSTRUCTIONS", "Explorer"]
 
 MOST_INSTRUCTIONS = 1_000_000
-_LONG_WAY = 400
-"""Instructions after which a state is kept in any case: going back over them takes time."""
+_LONG_HISTORY = 40
+"""Steps after which a state is kept in any case: going back over them takes time."""
 
 
 _JUMPING = frozenset({Jump, Branch, MayGoto, CallHelper, CallLocal, CallKfunc, Exit})
@@ -79,7 +81,10 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         self.at = 0
         self.observe = observe
         self.kept: dict[int, list[Checkpoint]] = {}
-        self.stops = self._stops()
+        self.loops = Loops(
+            env.instructions,
+            components(env.instructions, env.targets, lambda index: index in self.stops.repeating),
+        )
         self.jumps = self.jumps_before = self.processed_before = 0
 
     # --- The whole.
@@ -94,9 +99,10 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         """
         frame = Frame(0, 0)
         frame.registers[1] = Register(Kind.CONTEXT, ZERO_NUMBER)
-        self.waiting.append(Way(State([frame]), 0, None, [], 0))
+        self.waiting.append(Way(State([frame]), 0, None, [], 0, 0))
         while self.waiting:
-            state, index, self.parent, self.steps, self.unroll = self.waiting.pop()
+            state, index, self.parent, self.steps, self.unroll, self.history = self.waiting.pop()
+            self.uses.settle(state)
             try:
                 self._go(state, index)
             except Rejected as rejected:
@@ -109,6 +115,7 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
     def _go(self, state: State, index: int) -> None:
         instructions = self.env.instructions
         count = len(instructions)
+        compared, landings = self.stops.compared, self.stops.landings
         following: int | None = index
         while following is not None:
             index = following
@@ -123,8 +130,10 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
                     "E2BIG",
                     hint="make loops shorter or states alike",
                 )
-            if index in self.stops and self._seen(state, index):
+            if index in compared and self._seen(state, index):
                 return
+            if index in landings:
+                self.history += 1
             if self.observe is not None:
                 self.observe(index, state)
             instruction = instructions[index]
@@ -133,21 +142,6 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
                 self.jumps += 1
             following = _STEPS[kind](self, state, instruction, index)
 
-    def _stops(self) -> frozenset[int]:
-        """Return the instructions before which states are compared."""
-        stops = set()
-        for index, i in enumerate(self.env.instructions):
-            target = self.env.targets[index]
-            if isinstance(i, Branch | MayGoto):
-                stops.add(index)
-            if isinstance(i, Jump | Branch | MayGoto) and target is not None:
-                stops.add(target)
-            if isinstance(i, CallLocal):
-                stops.add(index + 1)
-            if isinstance(i, CallHelper) and i.number in calls.CALLBACKS:
-                stops.add(index)
-        return frozenset(stops)
-
     def _check_stack(self) -> None:
         check_depth(self)
 
@@ -155,40 +149,72 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
 
     def _seen(self, state: State, index: int) -> bool:
         """Whether a state that was here covers this one; otherwise keep it, if it is worth it."""
-        i = self.env.instructions[index]
-        forced = isinstance(i, MayGoto) or (isinstance(i, CallHelper) and i.number in calls.CALLBACKS)
-        forced = forced or len(self.steps) > _LONG_WAY
-        add = forced or (self.jumps - self.jumps_before >= 2 and self.processed - self.processed_before >= 8)
-        kept = self.kept.get(index)
-        for old in list(kept) if kept else ():
+        forced = index in self.stops.forced or self.history > _LONG_HISTORY
+        jumps, processed = self.jumps - self.jumps_before, self.processed - self.processed_before
+        add = forced or (jumps >= 2 and processed >= 8)
+        kept = self.kept.get(index, [])
+        for old in reversed(kept.copy()):  # the newest first
             if old.branches:
-                if isinstance(i, MayGoto):
-                    if old.state.may_goto != state.may_goto and self._covers(old, state, Exactly.WITHIN):
-                        return True
-                elif old.unroll != self.unroll and isinstance(i, CallHelper):
-                    if self._covers(old, state, Exactly.WITHIN):
-                        return True
-                elif self._same(old, state):
-                    raise Rejected(
-                        Rule.LOOP,
-                        f"infinite loop detected at insn {index}",
-                        "EINVAL",
-                        hint="let a turn of the loop change what its end depends on",
-                    )
-                if not forced and self.jumps - self.jumps_before < 20 and self.processed - self.processed_before < 100:
+                if self._comes_again(old, state, index):
+                    self._leave(old)
+                    return True
+                if not forced and jumps < 20 and processed < 100:
                     add = False
-            elif self._covers(old, state, Exactly.COVERS):
-                old.hits += 1
-                mark(self.env.instructions, self.parent, self.steps, old.precise)
-                return True
+            else:
+                self._clean(old, state)
+                unfinished = self.loops.unfinished(old)
+                if self._covers(old, state, Exactly.WITHIN if unfinished else Exactly.COVERS):
+                    self._leave(old, unfinished)
+                    return True
             if add:
                 old.misses += 1
-            allowance = 64 if forced and old.branches else 3
-            if kept is not None and old.misses > old.hits * allowance + allowance:
+            allowance = 64 if index in self.stops.forced and old.branches else 3
+            if old.misses > old.hits * allowance + allowance:
                 kept.remove(old)  # it never helped; a state like it will come again if it could
         if add:
             self._keep(state, index)
         return False
+
+    def _comes_again(self, old: Checkpoint, state: State, index: int) -> bool:
+        """Whether a state on this very way covers this one, where loops end by themselves.
+
+        Raises
+        ------
+        Rejected
+            If the two are the same where they do not.
+        """
+        if isinstance(self.env.instructions[index], MayGoto):
+            if old.state.may_goto != state.may_goto and self._covers(old, state, Exactly.WITHIN):
+                return True
+        elif index in self.stops.repeating:
+            return self._covers(old, state, Exactly.WITHIN)
+        if self._same(old, state):
+            raise Rejected(
+                Rule.LOOP,
+                f"infinite loop detected at insn {index}",
+                "EINVAL",
+                hint="let a turn of the loop change what its end depends on",
+            )
+        return False
+
+    def _leave(self, old: Checkpoint, unfinished: bool = True) -> None:
+        """End the way, as `old` covers what it came to."""
+        old.hits += 1
+        mark(self.env.instructions, self.parent, self.steps, old.precise)
+        if unfinished:
+            self.loops.leave(old, self.parent, self.steps)
+
+    def _clean(self, old: Checkpoint, state: State) -> None:
+        """Take what is not read later out of a state whose ways were all gone."""
+        if old.cleaned or len(old.state.frames) != len(state.frames) or self.loops.unfinished(old):
+            return
+        for a, b in zip(old.state.frames, state.frames, strict=True):
+            if a.entry != b.entry or call_site(a) != call_site(b):
+                return
+        old.cleaned = True
+        for frame, live in zip(old.state.frames, self.uses.live(old.state, old.index), strict=True):
+            for number in [number for number in frame.stack if not live >> (-number - 1) & 1]:
+                del frame.stack[number]
 
     def _covers(self, old: Checkpoint, state: State, exactly: int) -> bool:
         return covers(old.state, state, self.live, old.precise, exactly, old.index)
@@ -205,8 +231,9 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         made.branches = 1
         made.unroll = self.unroll
         self.kept.setdefault(index, []).append(made)
+        self.loops.enter(made)
         self.states += 1
-        self.parent, self.steps = made, []
+        self.parent, self.steps, self.history = made, [], 0
         self.jumps_before, self.processed_before = self.jumps, self.processed
 
     def _ended(self) -> None:
@@ -216,6 +243,7 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
             checkpoint.branches -= 1
             if checkpoint.branches:
                 return
+            self.loops.ended(checkpoint)
             checkpoint = checkpoint.parent
 
     # --- Ways.
@@ -257,6 +285,8 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         if not (can_be_taken and can_go_on):  # foreseen after all, from what is known of both
             self.need(state, i.dst, *((i.src,) if isinstance(i.src, int) else ()))
         self.steps.append(Step(index, len(state.frames) - 1, None, linked))
+        if len(linked) > 1 and index not in self.stops.landings:
+            self.history += 1
         if can_be_taken and can_go_on:
             self.push(other, target or 0)
         elif can_be_taken:

@@ -36,7 +36,7 @@ from prestocloud_sec.bpf.isa import (
 from prestocloud_sec.bpf.verifier.registers import Kind
 from prestocloud_sec.bpf.verifier.state import Byte, State
 
-__all__ = ["Checkpoint", "Step", "mark"]
+__all__ = ["Checkpoint", "Step", "mark", "mark_everything"]
 
 
 class Step(NamedTuple):
@@ -79,9 +79,11 @@ class Checkpoint:
         How often a later state was covered, and was not.
     unroll : int
         Turns of loops of helpers that led here.
+    cleaned : bool
+        Whether what is not read later was taken out of the state.
     """
 
-    __slots__ = ("branches", "hits", "index", "misses", "parent", "precise", "state", "steps", "unroll")
+    __slots__ = ("branches", "cleaned", "hits", "index", "misses", "parent", "precise", "state", "steps", "unroll")
 
     def __init__(self, state: State, index: int, parent: Checkpoint | None, steps: list[Step]) -> None:
         self.state = state
@@ -91,24 +93,34 @@ class Checkpoint:
         self.branches = self.hits = self.misses = 0
         self.precise: set[tuple[int, int]] = set()
         self.unroll = 0
+        self.cleaned = False
 
 
 def mark(
     instructions: Sequence[Instruction], parent: Checkpoint | None, steps: list[Step], needed: Iterable[tuple[int, int]]
-) -> None:
-    """Note at every checkpoint of a way what is needed there so that `needed` is known at its end."""
+) -> bool:
+    """Note at every checkpoint of a way what is needed there so that `needed` is known at its end.
+
+    Returns
+    -------
+    bool
+        Whether something was needed that was not before.
+    """
     wanted = set(needed)
+    changed = False
     while wanted:
         for step in reversed(steps):
             if not _back(instructions[step.at], step, wanted):
-                _all(parent)
-                return
+                mark_everything(parent)
+                return changed
             if not wanted:
-                return
+                return changed
         if parent is None:
-            return
+            return changed
         wanted = _note(parent, wanted)
+        changed = changed or bool(wanted)
         steps, parent = parent.steps, parent.parent
+    return changed
 
 
 def _note(checkpoint: Checkpoint, wanted: set[tuple[int, int]]) -> set[tuple[int, int]]:
@@ -127,7 +139,7 @@ def _note(checkpoint: Checkpoint, wanted: set[tuple[int, int]]) -> set[tuple[int
     return fresh
 
 
-def _all(checkpoint: Checkpoint | None) -> None:
+def mark_everything(checkpoint: Checkpoint | None) -> None:
     """Let every number be needed at all checkpoints of a way."""
     while checkpoint is not None:
         for depth, frame in enumerate(checkpoint.state.frames):

@@ -11,6 +11,7 @@ from prestocloud_sec.bpf.isa import (
 )
 from prestocloud_sec.bpf.verifier import calls
 from prestocloud_sec.bpf.verifier.arguments import Call
+from prestocloud_sec.bpf.verifier.live_stack import slots
 from prestocloud_sec.bpf.verifier.precision import mark
 from prestocloud_sec.bpf.verifier.programs import return_range
 from prestocloud_sec.bpf.verifier.registers import (
@@ -21,6 +22,7 @@ from prestocloud_sec.bpf.verifier.registers import (
 )
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 from prestocloud_sec.bpf.verifier.state import MAX_FRAMES, Frame, State, cleared
+from prestocloud_sec.bpf.verifier.stops import CALLBACKS
 from prestocloud_sec.bpf.verifier.walk import Walk
 
 __all__ = ["CallSteps"]
@@ -35,6 +37,7 @@ class CallSteps(Walk):
             raise Rejected(Rule.STACK_DEPTH, f"the call stack of {len(state.frames)} frames is too deep", "E2BIG")
         target = self.env.targets[index] or 0
         self.step(state, index)
+        self.uses.moved()
         frame = Frame(len(state.frames), target, index + 1)
         frame.registers[1:6] = state.registers[1:6]
         caller = state.registers
@@ -47,10 +50,16 @@ class CallSteps(Walk):
         """Call a helper."""
         before = state.registers.copy()
         self._note_helper_stack(state)
-        entering = state.copy() if i.number in calls.CALLBACKS else None
+        entering = state.copy() if i.number in CALLBACKS else None
         call = calls.call_helper(self.env, state, i.number, index)
+        for frame, start, end in call.reads:
+            self.uses.read(state, index, frame, slots(start, end))
+        if entering is not None:
+            self.uses.written(state, index, 0, 0)
         for register in call.precise:
             self._need_before(before, state, register)
+        if call.places:
+            mark(self.env.instructions, self.parent, self.steps, call.places)
         if entering is not None:
             self._callback(entering, state, call, before, index)
         self.step(state, index)
@@ -129,6 +138,7 @@ class CallSteps(Walk):
     def _return(self, state: State, index: int) -> int | None:
         frame = state.frames[-1]
         result = frame.registers[0]
+        self.uses.settle(state)
         if frame.callback is not None:
             return self._return_callback(state, frame, result, index)
         if result.kind is Kind.STACK:

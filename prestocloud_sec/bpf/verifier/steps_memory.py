@@ -17,6 +17,7 @@ from prestocloud_sec.bpf.isa import (
 )
 from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier import arithmetic, memory
+from prestocloud_sec.bpf.verifier.live_stack import slots
 from prestocloud_sec.bpf.verifier.registers import (
     NAMES,
     NUMBER,
@@ -54,6 +55,20 @@ class MemorySteps(Walk):
             return pointer.frame, (pointer.offset + pointer.number.smin + offset) // 8
         return None
 
+    def _reads(self, state: State, pointer: Register, offset: int, size: int, index: int) -> None:
+        """Note what a load reads of the stack."""
+        place = pointer.offset + offset
+        number = pointer.number
+        self.uses.read(state, index, pointer.frame, slots(place + number.smin, place + number.smax + size))
+
+    def _writes(self, state: State, pointer: Register, offset: int, size: int, index: int) -> None:
+        """Note what a store surely writes of the stack: eight bytes at a place that is known."""
+        mask = 0
+        if pointer.kind is Kind.STACK and size == 8 and pointer.number.is_const:
+            place = pointer.offset + pointer.number.smin + offset
+            mask = slots(place, place + 8)
+        self.uses.written(state, index, pointer.frame if mask else 0, mask)
+
     def _one_kind(self, index: int, kind: Kind) -> None:
         """Check that an access that is rewritten is made through one kind of pointer on all ways."""
         before = self.pointers.setdefault(index, kind)
@@ -74,6 +89,8 @@ class MemorySteps(Walk):
         if not pointer.number.is_const:
             self.need(state, i.base)
         found = memory.access(self.env, state, i.base, i.offset, i.size, write=False)
+        if pointer.kind is Kind.STACK:
+            self._reads(state, pointer, i.offset, i.size, index)
         self._one_kind(index, pointer.kind)
         if isinstance(i, Load) and i.signed:
             if found.is_pointer:
@@ -102,6 +119,7 @@ class MemorySteps(Walk):
         ):
             value = self.shared(state, i.src, value)
         memory.access(self.env, state, i.base, i.offset, i.size, write=True, value=value)
+        self._writes(state, pointer, i.offset, i.size, index)
         self._one_kind(index, pointer.kind)
         self.step(
             state,
@@ -126,6 +144,8 @@ class MemorySteps(Walk):
         place = self._place(state, i.base, i.offset)
         self.note_stack(state, i.base, i.offset)
         old = memory.access(self.env, state, i.base, i.offset, i.size, write=False)
+        if pointer.kind is Kind.STACK:
+            self._reads(state, pointer, i.offset, i.size, index)
         if i.op is AtomicOp.CMPXCHG:
             state.registers[0] = old
         elif i.fetch:
@@ -133,6 +153,7 @@ class MemorySteps(Walk):
             state.registers[i.src] = old
         # Through the same register: one that the old value went into is no address any more, as the kernel sees it.
         memory.access(self.env, state, i.base, i.offset, i.size, write=True, value=None)
+        self._writes(state, pointer, i.offset, i.size, index)
         self.step(state, index, place)
         return index + 1
 

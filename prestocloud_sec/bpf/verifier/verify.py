@@ -107,10 +107,11 @@ def verify(
     decoded, refused = _decoded(program)
     kind = _type_of(decoded, type, context)
     chosen = _license_of(decoded, license)
+    ask, search = _flag(compare_with_kernel, "compare_with_kernel"), _flag(witness, "witness")
     options: dict[str, Any] = {
         "attach": whole(attach, "attach", 0, _MOST_ATTACH, error=BpfMisuseError),
-        "privileged": bool(privileged),
-        "strict_alignment": bool(strict_alignment),
+        "privileged": _flag(privileged, "privileged"),
+        "strict_alignment": _flag(strict_alignment, "strict_alignment"),
         "gpl": chosen in _GPL,
     }
     if context is not None:
@@ -122,7 +123,7 @@ def verify(
         return Verdict(None, kind, rules, refused)
     specs, by_number = map_specs(decoded, maps)
     verdict = judge(decoded, lambda: Environment(decoded, kind, specs, **options), kind, rules)
-    if compare_with_kernel:
+    if ask:
         answer = import_module(_EDGE).ask(
             verdict,
             by_number,
@@ -131,7 +132,7 @@ def verify(
             license=chosen,
         )
         verdict = verdict.but(kernel=answer)
-    if witness and not verdict.accepted:
+    if search and not verdict.accepted:
         from prestocloud_sec.bpf.verifier.witness import find_witness
 
         verdict = verdict.but(witness=find_witness(decoded, verdict))
@@ -184,6 +185,15 @@ def _is(given: object, kind: type, where: str) -> None:
         raise BpfMisuseError(
             f"{shown(given)} does not go there", where=f"verify, {where}", expected=f"a {kind.__name__}"
         )
+
+
+def _flag(given: object, where: str) -> bool:
+    """Return what is True or False; a number or an array may mean something else to whoever gives it."""
+    if not isinstance(given, bool):
+        raise BpfMisuseError(
+            f"{shown(given)} says neither yes nor no", where=f"verify, {where}", expected="True or False"
+        )
+    return given
 
 
 def _profile_of(given: object) -> Profile:

@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 from prestocloud_sec.bpf.isa import Imm
 from prestocloud_sec.bpf.verifier.environment import Environment
+from prestocloud_sec.bpf.verifier.live_stack import LiveStack
 from prestocloud_sec.bpf.verifier.precision import Checkpoint, Step, mark
 from prestocloud_sec.bpf.verifier.registers import Kind, Register, known
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 from prestocloud_sec.bpf.verifier.state import State
+from prestocloud_sec.bpf.verifier.stops import Stops, stops_of
 from prestocloud_sec.bpf.verifier.structure import Functions, check
 
 __all__ = ["Walk", "Way"]
@@ -26,6 +28,7 @@ class Way(NamedTuple):
     parent: Checkpoint | None
     steps: list[Step]
     unroll: int
+    history: int
 
 
 class Walk:
@@ -44,6 +47,12 @@ class Walk:
         How many bytes of stack each function uses.
     unroll : int
         Turns of loops of helpers on this way.
+    history : int
+        Steps since the last state was kept that are not one instruction after the other, or touch the stack.
+    stops : Stops
+        Where states are compared.
+    uses : LiveStack
+        What is read of the stack.
     """
 
     def __init__(self, env: Environment) -> None:
@@ -53,7 +62,9 @@ class Walk:
         self.depth_used = [0] * len(self.functions.entries)
         self.parent: Checkpoint | None = None
         self.steps: list[Step] = []
-        self.unroll = 0
+        self.unroll = self.history = 0
+        self.stops: Stops = stops_of(env.instructions, env.targets)
+        self.uses = LiveStack(env.instructions, env.targets, self.stops.compared)
         self.pointers: dict[int, Kind] = {}
         """What each access was made through, where the kernel rewrites it by that."""
 
@@ -64,7 +75,7 @@ class Walk:
         if self.parent is not None:
             self.parent.branches += 1
         self.waiting.append(
-            Way(state, index, self.parent, self.steps.copy(), self.unroll if unroll is None else unroll)
+            Way(state, index, self.parent, self.steps.copy(), self.unroll if unroll is None else unroll, self.history)
         )
 
     def need(self, state: State, *registers: int) -> None:
@@ -95,6 +106,8 @@ class Walk:
     def step(self, state: State, index: int, place: tuple[int, int] | None = None) -> None:
         """Note an instruction on the way."""
         self.steps.append(Step(index, len(state.frames) - 1, place))
+        if place is not None and index not in self.stops.landings:
+            self.history += 1
 
     def shared(self, state: State, register: int, held: Register) -> Register:
         """Return a number with an identifier, so that what is learnt of a copy is learnt of it."""

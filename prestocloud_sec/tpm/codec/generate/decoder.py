@@ -28,6 +28,7 @@ from prestocloud_sec.tpm.codec.generate.writing import (
     branches_of,
     in_ranges,
     is_any,
+    is_finite,
     runs_of,
     scheme_of,
     selects,
@@ -37,13 +38,6 @@ from prestocloud_sec.tpm.errors import TpmMisuseError
 from prestocloud_sec.tpm.spec.declare import Declared
 
 __all__ = ["write_decoder"]
-
-
-def is_finite(kind: Kind) -> bool:
-    """Tell whether a kind is a number of which a table has all values."""
-    if not isinstance(kind, Scalar) or kind.is_attributes:
-        return False
-    return kind.rc is not None if kind.allowed is None else not kind.allowed.ranges
 
 
 def usual_size(layout: Layout) -> int:

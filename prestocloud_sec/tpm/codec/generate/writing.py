@@ -21,6 +21,7 @@ from prestocloud_sec.tpm.codec.fields import (
 from prestocloud_sec.tpm.spec.declare import Declared
 
 __all__ = [
+    "Heads",
     "Interned",
     "Known",
     "Refused",
@@ -31,6 +32,7 @@ __all__ = [
     "branches_of",
     "in_ranges",
     "is_any",
+    "is_finite",
     "runs_of",
     "scheme_of",
     "selects",
@@ -83,6 +85,35 @@ class Known(dict[bytes, tuple[Any, int]]):
         """Keep a structure, if `start` holds all of it, and there is room."""
         if size <= len(start) and len(self) < _KEPT:
             self[start] = value, size
+
+
+class Heads:
+    """Bytes of numbers that stand together, found by these numbers.
+
+    Parameters
+    ----------
+    most : int
+        How many bytes may come after them, where their number is one of these; else 0.
+
+    Attributes
+    ----------
+    by_size : tuple of dict
+        For each size a dictionary by the first number, of dictionaries by the second, and so on.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.by_size: tuple[dict[Any, Any], ...] = tuple({} for _ in range(most + 1))
+        self._kept = 0
+
+    def keep(self, packed: bytes, size: int, *numbers: int) -> bytes:
+        """Return what was packed, and keep it if there is room."""
+        if size < len(self.by_size) and self._kept < _KEPT:
+            table = self.by_size[size]
+            for number in numbers[:-1]:
+                table = table.setdefault(number, {})
+            table[numbers[-1]] = packed
+            self._kept += 1
+        return packed
 
 
 class Text:
@@ -173,6 +204,13 @@ def in_ranges(scalar: Scalar, number: str) -> str:
     return " or ".join(f"0x{first:x} <= {number} <= 0x{last:x}" for first, last in ranges)
 
 
+def is_finite(kind: Kind) -> bool:
+    """Tell whether a kind is a number of which a table has all values."""
+    if not isinstance(kind, Scalar) or kind.is_attributes:
+        return False
+    return kind.rc is not None if kind.allowed is None else not kind.allowed.ranges
+
+
 def is_any(scalar: Scalar) -> bool:
     """Tell whether any number is in a range of the interface type."""
     return scalar.allowed is not None and any(r == (0, 0xFFFFFFFF) for r in scalar.allowed.ranges)
@@ -215,6 +253,8 @@ def alike_on_wire(kind: Kind | None) -> Any:
             return (Scalar, kind.code)
         case Blob():
             return (Blob, kind.sized.code)
+        case Digest():
+            return Digest
         case _:
             return alike(kind)
 

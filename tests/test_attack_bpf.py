@@ -21,6 +21,7 @@ from prestocloud_sec.bpf import (
     assemble,
     classic,
     isa,
+    verify,
 )
 from prestocloud_sec.bpf.classic.codec import encode as encode_classic
 from prestocloud_sec.bpf.classic.disassembler import instruction_text as classic_text
@@ -295,6 +296,26 @@ def test_statements_of_the_builder(statement: str) -> None:
         exec(statement, {"b": builder, "v": value})  # noqa: S102
 
     survives(write)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("type", "maps", "profile", "attach", "license", "context", "helpers"),
+        *("privileged", "strict_alignment", "compare_with_kernel", "witness"),
+    ],
+)
+def test_judging(name: str) -> None:
+    program = assemble("r0 = r3\nexit", type=ProgramType.SOCKET_FILTER)  # refused, so that a witness is looked for
+    survives(lambda value: verify(program, **{name: value}))
+    survives(verify)
+
+
+@pytest.mark.parametrize("name", ["privileged", "strict_alignment", "compare_with_kernel", "witness"])
+@pytest.mark.parametrize("value", [np.zeros(2), np.bool_(True), 1, 0, None, "no", []])
+def test_what_is_neither_true_nor_false(name: str, value: object) -> None:
+    with pytest.raises(BpfMisuseError, match=f"{name}.*True or False"):
+        verify(PROGRAM, type=ProgramType.SOCKET_FILTER, **{name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -30,7 +30,7 @@ class FaultKind(IntEnum):
     place, and code without loops costs nothing to count.
     """
     TIME = 4
-    """The limit of time is used up; looked at whenever 2**16 instructions were counted (`prestocloud_sec.bpf.vm.machine.PORTION`)."""
+    """The limit of time is used up; looked at whenever 2**16 instructions were counted (`machine.PORTION`)."""
     DEPTH = 5
     """More than eight functions are active."""
     HELPER = 6

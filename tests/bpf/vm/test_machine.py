@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import gc
+import inspect
+import re
 import threading
 import weakref
 from typing import Any
@@ -16,6 +18,7 @@ from prestocloud_sec.bpf import ArrayMap, HashMap, Program, ProgramType, assembl
 from prestocloud_sec.bpf.errors import BpfError, BpfMisuseError, DecodeError, FaultError, JumpTargetError, ProgramError
 from prestocloud_sec.bpf.vm import FaultKind, Machine
 from prestocloud_sec.bpf.vm.layout import PACKET_DATA
+from prestocloud_sec.bpf.vm.machine import PORTION
 from prestocloud_sec.errors import PrestoCloudError
 from prestocloud_sec.testing.bpf_isa import nearly_programs
 
@@ -383,3 +386,9 @@ class TestResults:
         program = assemble("r0 = 1\nexit")
         assert "0x1" in repr(program.run())
         assert "Machine" in repr(Machine(program))
+
+
+def test_how_often_the_time_is_looked_at_is_what_is_written() -> None:
+    text = inspect.getsource(FaultKind)
+    assert re.findall(r"2\*\*(\d+)", text) == [str(PORTION.bit_length() - 1)]
+    assert PORTION.bit_count() == 1

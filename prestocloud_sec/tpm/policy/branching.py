@@ -10,6 +10,7 @@ come to. After the alternative the digest does not tell any more which branch it
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -37,6 +38,12 @@ __all__ = ["OR", "Authorize", "AuthorizeNV", "any_of"]
 _LEAST, _MOST = 2, 8
 _REF = Octets(64)
 _NO_STEPS = Policy()
+_FOUND: ContextVar[dict[tuple[int, bytes, int], tuple[bytes, ...]] | None] = ContextVar("_FOUND", default=None)
+"""What the alternatives inside of one have come to so far: by the step, the digest before it, and the hash.
+
+A policy may be a branch at many places, in others that are branches at many places in turn. Where the steps before have
+come to the same digest it does not have to be gone through again.
+"""
 
 
 class _Branches(Kind):
@@ -103,6 +110,19 @@ class OR(Step):
         PolicyError
             If a digest in a branch is not of this hash.
         """
+        found = _FOUND.get()
+        if found is None:  # this is the outermost one, which keeps all that are in it alive
+            token = _FOUND.set({})
+            try:
+                return self._digests(digest, algorithm)
+            finally:
+                _FOUND.reset(token)
+        key = id(self), digest, algorithm.id
+        if key not in found:
+            found[key] = self._digests(digest, algorithm)
+        return found[key]
+
+    def _digests(self, digest: bytes, algorithm: HashAlgorithm) -> tuple[bytes, ...]:
         return tuple(
             sized(branch, algorithm, f"OR.branches[{number}]")
             if isinstance(branch, bytes)

@@ -113,6 +113,55 @@ def test_digests(step: Step, formula: Callable[[bytes], bytes]) -> None:
     assert (before >> step).digest("sha256") == formula(before.digest(0x000B))
 
 
+def plainly(policy: Policy, digest: bytes) -> bytes:
+    """Return the digest after a policy of AuthValue, CommandCode and OR; each branch is gone through where it stands."""
+    for step in policy.steps:
+        if isinstance(step, OR):
+            branches = (branch if isinstance(branch, bytes) else plainly(branch, digest) for branch in step.branches)
+            digest = sha256(ZERO, code(0x171), *branches)
+        else:
+            argument = code(step.command) if isinstance(step, CommandCode) else b""
+            digest = sha256(digest, code(step.code), argument)
+    return digest
+
+
+@st.composite
+def shared(draw: st.DrawFn) -> Policy:
+    """Return a strategy of policies whose branches are branches at other places too."""
+    known: list[Policy | bytes] = [Policy(AuthValue()), Policy(CommandCode(1)), DIGEST]
+    for _ in range(draw(st.integers(1, 7))):
+        branches = draw(st.lists(st.sampled_from(known), min_size=2, max_size=3))
+        before = [CommandCode(2)] if draw(st.booleans()) else []
+        known.append(Policy(*before, OR(*branches)))
+    return Policy(*(policy for policy in known[3:] if isinstance(policy, Policy)))
+
+
+@given(policy=shared())
+def test_what_is_a_branch_at_many_places_counts_at_each(policy: Policy) -> None:
+    assert policy.digest() == plainly(policy, ZERO)
+
+
+def test_alternatives_in_each_other_cost_what_there_is_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+    hashed = Step._hashed
+
+    def counted(self: Step, *given: Any) -> bytes:
+        nonlocal calls
+        calls += 1
+        return hashed(self, *given)
+
+    monkeypatch.setattr(Step, "_hashed", counted)
+    policy = Policy(AuthValue())
+    for _ in range(15):  # eight to the power of fifteen ways through it
+        policy = Policy(OR(*[policy] * 8))
+    digest = policy.digest()
+    assert calls <= 8 * 15 + 1 + 8  # each branch of each step once
+    expected = sha256(ZERO, code(0x16B))
+    for _ in range(15):
+        expected = sha256(ZERO, code(0x171), expected * 8)
+    assert digest == expected
+
+
 def test_every_class_is_tried() -> None:
     assert {type(step).op for step, _ in FORMULAS} == set(STEPS)
 

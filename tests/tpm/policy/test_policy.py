@@ -114,7 +114,7 @@ def test_digests(step: Step, formula: Callable[[bytes], bytes]) -> None:
 
 
 def plainly(policy: Policy, digest: bytes) -> bytes:
-    """Return the digest after a policy of AuthValue, CommandCode and OR; each branch is gone through where it stands."""
+    """Return the digest after a policy of AuthValue, CommandCode and OR; a branch is gone through where it stands."""
     for step in policy.steps:
         if isinstance(step, OR):
             branches = (branch if isinstance(branch, bytes) else plainly(branch, digest) for branch in step.branches)

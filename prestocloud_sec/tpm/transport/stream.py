@@ -4,6 +4,9 @@
 One thread at a time sends a command whole and waits for the whole response. A response that does not come in time, or
 whose wait was interrupted, is *owed*: it is dropped when it comes, and until then commands are refused as busy; so a
 response is never taken for that of another command. Whatever else goes wrong closes the transport.
+
+A TPM in software answers sooner than a sleeping thread is woken. So the wait begins with some looks at the socket;
+where these do not help, as with slow commands or a single processor, ever more commands go without them.
 """
 
 from __future__ import annotations
@@ -44,6 +47,10 @@ CONNECT_SECONDS = 10.0
 
 _LATE = "the transport is usable: the late answer will be dropped when it comes, and commands are refused until then"
 _GONE = "the transport is closed; whether the TPM carried out the command is not known"
+_LOOKS = 40
+"""How often to look for a response before sleeping: about ten microseconds, in which emulators answer most commands."""
+_LONGEST_PAUSE = 255
+"""How many commands, at most, go without looking after it did not help."""
 _unpack = SIZE_AND_CODE.unpack_from
 
 
@@ -132,6 +139,8 @@ class StreamTransport(BaseTransport):
         "_milliseconds",
         "_ordinary",
         "_owed",
+        "_pause",
+        "_pauses",
         "_poll",
         "_ready",
         "_receive",
@@ -166,6 +175,8 @@ class StreamTransport(BaseTransport):
         self._ordinary = _milliseconds(self._timeouts.ordinary)
         self._ask = self._limit + 1  # one more than a response has, so that what does not belong to it is seen
         self._owed: Collector | None = None
+        self._pause = 0  # commands that are yet to go without looking
+        self._pauses = 0  # how many these were the last time
         self._ready = True
         super().__init__(name)
 
@@ -204,7 +215,12 @@ class StreamTransport(BaseTransport):
             if sent != size:
                 self._send_rest(command, sent, wait)
             try:
-                response = self._receive(self._ask) if self._poll(wait) else None
+                if self._pause:
+                    self._pause -= 1
+                    is_there: object = self._poll(wait)
+                else:
+                    is_there = self._comes_soon() or self._poll(wait)
+                response = self._receive(self._ask) if is_there else None
             except BaseException as error:
                 self._not_received(error)
             if response is None:
@@ -213,6 +229,16 @@ class StreamTransport(BaseTransport):
                 self._ready = True
                 return response
             return self._gather(self._collector(), wait, response)
+
+    def _comes_soon(self) -> bool:
+        """Look for a response some times; where there is none, have some commands go without."""
+        look = self._poll
+        for _ in range(_LOOKS):
+            if look(0):
+                self._pauses = 0
+                return True
+        self._pause = self._pauses = min(2 * self._pauses + 1, _LONGEST_PAUSE)
+        return False
 
     @property
     def timeouts(self) -> Timeouts:

@@ -40,6 +40,34 @@ def test_a_response_comes_back_as_it_was_sent() -> None:
         assert not tpm.closed
 
 
+def test_it_looks_before_it_sleeps_and_less_often_where_that_does_not_help() -> None:
+    waits: list[int] = []
+    comes_soon = False
+    with peer(answering(*[ANSWER] * 36)) as tpm:
+        sleep = tpm._poll
+
+        def poll(milliseconds: int) -> object:
+            waits.append(milliseconds)
+            if milliseconds:
+                return sleep(milliseconds)
+            return sleep(1000) if comes_soon and len(waits) == 3 else []
+
+        def looks() -> int:
+            waits.clear()
+            assert tpm.transceive(RANDOM) == ANSWER
+            assert [wait for wait in waits if wait] == ([] if comes_soon and 0 in waits else [5000])
+            return waits.count(0)
+
+        tpm._poll = poll  # type: ignore[assignment]
+        seen = [looks() for _ in range(20)]
+        most = max(seen)
+        assert seen == [most, 0, most, 0, 0, 0, most, *[0] * 7, most, *[0] * 5]
+        comes_soon = True
+        assert [looks() for _ in range(12)] == [0] * 10 + [3, 3]
+        comes_soon = False
+        assert [looks() for _ in range(4)] == [most, 0, most, 0]
+
+
 @pytest.mark.parametrize("size", [1, 2, 5, 6, 9, 10, 11, 27])
 def test_a_response_in_parts(size: int) -> None:
     def script(connection: socket.socket) -> None:

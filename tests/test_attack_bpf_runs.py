@@ -28,6 +28,7 @@ from prestocloud_sec.bpf import (
     Machine,
     ProgArray,
     Program,
+    ProgramType,
     Result,
     RingBuffer,
     assemble,
@@ -374,3 +375,55 @@ def test_an_interrupt_while_a_program_runs_is_the_callers(engine: str, helped: b
         )
         assert time.monotonic() - start < 10
     assert kind_of(program.run(limit=1000, helpers=mine, engine=engine)) is FaultKind.LIMIT
+
+
+WRITES = assemble("*(u8 *)(r1 + 0) = 3\nr0 = 2\nexit")
+
+
+def altered(offset: int = 0, length: int = 8) -> PacketArena:
+    """Return an arena of 300 packets whose arrays were changed after it was made."""
+    arena = PacketArena.pack([b"x" * 8] * 300)
+    arena.offsets[250] += offset
+    arena.lengths[250:252] = length
+    return arena
+
+
+@ENGINES
+@pytest.mark.parametrize("place", [{"length": 1 << 40}, {"length": 1 << 62}, {"length": -5}, {"length": -(1 << 63)}])
+@pytest.mark.parametrize("offset", [0, 1 << 40, -(1 << 40), (1 << 63) - 1 - 2000])
+def test_an_arena_that_was_changed_takes_no_memory(engine: str, place: dict[str, int], offset: int) -> None:
+    with pytest.raises(BpfMisuseError, match="packet 250 lies outside the buffer"):
+        WRITES.run_batch(altered(offset, **place), engine=engine)
+    assert WRITES.run_batch(altered(), engine=engine).values.tolist() == [2] * 300
+
+
+@ENGINES
+def test_packets_that_overlap_are_not_copied_beyond_the_memory_there_is(engine: str) -> None:
+    size, count = 1 << 24, 1 << 16  # a terabyte
+    arena = PacketArena(np.zeros(size, np.uint8), np.zeros(count, np.int64), np.full(count, size, np.int64))
+    start = time.monotonic()
+    with pytest.raises(BpfMisuseError, match=rf"{size * count} bytes"):
+        WRITES.run_batch(arena, engine=engine)
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize("engine", ["interpreter", "compiled"])
+def test_packets_that_grow_beyond_the_memory_there_is(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results are given more room whenever it is used up; 500 packets become 2000 bytes long here."""
+    grow = assemble("r6 = r1\nr2 = 1992\ncall 65\nr0 = 2\nexit", type=ProgramType.XDP)
+    arena = PacketArena.pack([b"x" * 64] * 500)
+    assert grow.run_batch(arena, engine=engine).packets.lengths.tolist() == [2056] * 500
+    monkeypatch.setattr("prestocloud_sec.bpf.vm.batch_room._most", lambda: 300_000)
+    with pytest.raises(BpfMisuseError, match="what fits into memory"):
+        grow.run_batch(arena, engine=engine)
+    monkeypatch.undo()
+    assert grow.run_batch(arena, engine=engine).packets.lengths.tolist() == [2056] * 500
+
+
+@ENGINES
+def test_a_packet_that_is_too_long_to_be_copied(engine: str) -> None:
+    size = (1 << 24) + 1
+    arena = PacketArena(np.zeros(size, np.uint8), np.zeros(300, np.int64), np.full(300, 8, np.int64))
+    arena.lengths[7] = size
+    with pytest.raises(BpfMisuseError, match=rf"packet 7 has {size} bytes"):
+        WRITES.run_batch(arena, engine=engine)

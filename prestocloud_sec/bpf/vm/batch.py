@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prestocloud_sec.arena import PacketArena, trusted_arena
-from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.isa import (
     FRAME_POINTER,
@@ -27,6 +26,7 @@ from prestocloud_sec.bpf.isa import (
 from prestocloud_sec.bpf.maps.storage import address_of
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.batch_layout import BATCH_WORDS, RECORD_WORDS, Batch
+from prestocloud_sec.bpf.vm.batch_room import copies_of, outside, room
 from prestocloud_sec.bpf.vm.batch_shared import cuts, each, siblings, workers_for
 from prestocloud_sec.bpf.vm.context import ContextKind
 from prestocloud_sec.bpf.vm.layout import State
@@ -124,15 +124,15 @@ class _Run:
         self.changed = np.zeros(count, np.bool_)
         self.copies = can_write(machine.program)
         copied = count if self.copies else 0
-        self.out = np.empty(int(arena.lengths.sum()) if self.copies else 0, np.uint8)
+        size, self.longest = copies_of(arena) if self.copies else (0, 0)
+        self.out = room(size)
         self.out_offsets, self.out_lengths = np.empty(copied, np.int64), np.empty(copied, np.int64)
         self.words = self._words()
         self._arrays()
 
     def _words(self) -> Any:
         machine = self.machine
-        longest = int(self.arena.lengths.max()) if self.copies and len(self.arena) else 0
-        machine.start(bytes(longest))
+        machine.start(bytes(self.longest))
         state, words = machine.state, np.zeros(BATCH_WORDS, np.int64)
         kind = machine.context.kind
         words[Batch.STATE_AT] = address_of(state)
@@ -176,7 +176,8 @@ class _Run:
 
     def grow(self) -> None:
         """Make room for more results."""
-        self.out = np.concatenate([self.out, np.empty(len(self.out) + (1 << 16), np.uint8)])
+        full, self.out = self.out, room(2 * len(self.out) + (1 << 16))
+        self.out[: len(full)] = full
         self._arrays()
 
     def take_faults(self) -> None:
@@ -226,11 +227,7 @@ def _drive(run: _Run, kernel: Any, resume: Any) -> None:
         if status == 0:
             return
         if status == OUTSIDE:
-            raise BpfMisuseError(
-                f"packet {run.first + reached} lies outside the buffer",
-                where="run_batch",
-                hint="do not change an arena meanwhile",
-            )
+            raise outside(run.first + reached)
         if status == CROWDED:
             run.take_faults()
             at = reached

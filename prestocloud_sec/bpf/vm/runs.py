@@ -21,6 +21,7 @@ from prestocloud_sec.arena import PacketArena
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.vm.arguments import given_maps, pairs_of
+from prestocloud_sec.bpf.vm.batch_room import copies_of
 from prestocloud_sec.bpf.vm.layout import MAX_MAPS
 from prestocloud_sec.bpf.vm.machine import Machine
 from prestocloud_sec.bpf.vm.result import BatchResult, Result
@@ -304,6 +305,7 @@ def run_batch(
 
 def one_by_one(machine: Machine, arena: PacketArena, engine: str) -> BatchResult:
     """Run an engine over each packet by itself: what every batch must be equal to."""
+    copies_of(arena)
     execute = _engine(engine)
     count = len(arena)
     values = np.zeros(count, np.uint64)

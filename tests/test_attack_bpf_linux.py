@@ -103,6 +103,55 @@ def test_a_descriptor_that_somebody_closed_or_took() -> None:
         taken.lookup(bytes(4))
 
 
+MAPS: dict[str, Any] = {
+    "larger": {"type": 1, "key_size": 64, "value_size": 1 << 16, "max_entries": 4},
+    "smaller": {"type": 1, "key_size": 1, "value_size": 1, "max_entries": 4},
+    "alike": {"type": 1, "key_size": 4, "value_size": 4, "max_entries": 4},
+    "of another kind": {"type": 2, "key_size": 4, "value_size": 4, "max_entries": 4},
+    "of all processors": {"type": 5, "key_size": 4, "value_size": 4, "max_entries": 4},
+}
+
+
+@needs_right
+@pytest.mark.parametrize("other", MAPS)
+def test_a_descriptor_that_another_map_has_now(other: str) -> None:
+    """The kernel goes by the map that it finds, and would write as many bytes as that one's values have."""
+    made = KernelMap(**MAPS["alike"])
+    made.update(bytes(4), b"mine")
+    walk = made.items()
+    with KernelMap(**MAPS[other]) as instead:
+        kept = os.dup(made.fileno())
+        os.dup2(instead.fileno(), made.fileno())
+        calls: list[Callable[..., Any]] = [
+            *(partial(getattr(made, method), bytes(4)) for method in ELEMENTS[:4]),
+            *(partial(made.update, bytes(4), b"more"), made.next_key, made.keys, made.freeze),
+            *(partial(next, made.items()), partial(next, walk)),
+        ]
+        for call in calls:
+            with pytest.raises(MapError, match=r"no longer that of this map \[EBADF\]"):
+                call()
+        os.dup2(kept, made.fileno())
+        os.close(kept)
+        assert made.lookup(bytes(4)) == b"mine"
+        assert not any(any(value) for _, value in instead.items())
+    made.close()
+
+
+@needs_right
+def test_a_descriptor_that_another_map_has_between_two_batches() -> None:
+    made = KernelMap(1, key_size=4, value_size=4, max_entries=5000)
+    for number in range(5000):
+        made.update(number.to_bytes(4, "little"), bytes(4))
+    walk = made.items()
+    next(walk)
+    with KernelMap(**MAPS["larger"]) as instead:
+        instead.update(bytes(64), bytes(1 << 16))
+        os.dup2(instead.fileno(), made.fileno())
+        with pytest.raises(MapError, match="no longer that of this map"):
+            list(walk)
+    made.close()
+
+
 @needs_right
 def test_a_child_has_descriptors_of_its_own() -> None:
     with KernelMap(2, key_size=4, value_size=4, max_entries=1) as made:

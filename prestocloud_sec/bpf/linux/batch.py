@@ -75,7 +75,7 @@ def _fetch(source: KernelMap, position: Buffer | None, count: int) -> _Batch:
     reached = make_buffer(max(key_size, _POSITION))
     attr = Attr(
         Command.MAP_LOOKUP_BATCH,
-        map_fd=source.fileno(),
+        map_fd=source.own_descriptor(),
         in_batch=position,
         out_batch=reached,
         keys=keys,

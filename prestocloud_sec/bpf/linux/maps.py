@@ -2,7 +2,8 @@
 """Maps of the running kernel.
 
 A `KernelMap` takes and gives bytes, as bpf(2) does, and refuses with the errno that the kernel gave. What is not there
-is None, not an error. Sizes are checked here, before the kernel reads or writes as many bytes as the map says.
+is None, not an error. Sizes are checked here, before the kernel reads or writes as many bytes as the map says; and that
+the map still is this one (`prestocloud_sec.bpf.linux.identity`).
 
 Sources: bpf(2); Linux 6.18, ``kernel/bpf/syscall.c`` (``map_copy_to_user``, ``bpf_map_value_size``) and
 ``Documentation/bpf/maps.rst``.
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from prestocloud_sec.bpf.errors import BpfMisuseError, MapError
 from prestocloud_sec.bpf.linux.attr import MAP_INFO, Attr, Buffer, Command, content, make_buffer
 from prestocloud_sec.bpf.linux.host import possible_cpus
+from prestocloud_sec.bpf.linux.identity import Identity
 from prestocloud_sec.bpf.linux.mapinfo import HINTS, HOLDS_DESCRIPTORS, KINDS, PER_CPU, MapInfo, map_label
 from prestocloud_sec.bpf.linux.syscall import KernelObject, bpf, read_info
 from prestocloud_sec.bpf.maps.kinds import MapType
@@ -71,7 +73,10 @@ class KernelMap(KernelObject):
     Kernels before 5.11 count maps against ``RLIMIT_MEMLOCK`` and say EPERM beyond it.
     """
 
-    __slots__ = ("_extra", "_flags", "_key_size", "_max_entries", "_name", "_type", "_value_bytes", "_value_size")
+    __slots__ = (
+        *("_extra", "_flags", "_identity", "_key_size", "_max_entries"),
+        *("_name", "_type", "_value_bytes", "_value_size"),
+    )
 
     def __init__(
         self,
@@ -119,6 +124,7 @@ class KernelMap(KernelObject):
         self._value_bytes = info.value_size
         if info.type in PER_CPU:
             self._value_bytes = possible_cpus() * (info.value_size + -info.value_size % 8)
+        self._identity = Identity(self.fileno(), self._label())
 
     @classmethod
     def from_id(cls, identifier: int) -> KernelMap:
@@ -169,6 +175,20 @@ class KernelMap(KernelObject):
             name=model.name,
             extra=getattr(model, "map_extra", 0),
         )
+
+    def own_descriptor(self) -> int:
+        """Return the descriptor, which is that of this map: for calls that rely on its sizes.
+
+        Raises
+        ------
+        MapError
+            If somebody closed it by its number, and perhaps opened something else.
+        BpfMisuseError
+            If it was closed.
+        """
+        descriptor = self.fileno()
+        self._identity.check()
+        return descriptor
 
     def info(self) -> MapInfo:
         """Return what the kernel knows of the map (Linux 4.13).
@@ -298,7 +318,7 @@ class KernelMap(KernelObject):
         """
         found = make_buffer(self._key_size)
         given = None if key is None else self._key(key)
-        attr = Attr(Command.MAP_GET_NEXT_KEY, map_fd=self.fileno(), key=given, next_key=found)
+        attr = Attr(Command.MAP_GET_NEXT_KEY, map_fd=self.own_descriptor(), key=given, next_key=found)
         result = bpf(Command.MAP_GET_NEXT_KEY, attr)
         if result == -errno.ENOENT:
             return None
@@ -390,7 +410,7 @@ class KernelMap(KernelObject):
             EPERM, where user space may not write (also where it is frozen); EBUSY, where it is mapped for writing;
             ENOTSUPP, for some kinds.
         """
-        self._check(bpf(Command.MAP_FREEZE, Attr(Command.MAP_FREEZE, map_fd=self.fileno())), "freeze")
+        self._check(bpf(Command.MAP_FREEZE, Attr(Command.MAP_FREEZE, map_fd=self.own_descriptor())), "freeze")
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"key {self._key_size}, value {self._value_size}, max {self._max_entries}"
@@ -411,7 +431,7 @@ class KernelMap(KernelObject):
         return buffer if self._key_size else None
 
     def _call(self, command: Command, key: Buffer | None, value: Buffer | None, flags: int) -> int:
-        return bpf(command, Attr(command, map_fd=self.fileno(), key=key, value=value, flags=flags))
+        return bpf(command, Attr(command, map_fd=self.own_descriptor(), key=key, value=value, flags=flags))
 
     def _take(self, command: Command, key: Buffer | None, flags: int, what: str) -> bytes | None:
         value = make_buffer(self._value_bytes)

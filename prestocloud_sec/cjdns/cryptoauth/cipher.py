@@ -41,16 +41,15 @@ from prestocloud_sec.wire import shown
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
 
-__all__ = ["LARGEST", "DataCipher", "readable", "refused"]
+__all__ = ["LARGEST", "WIRE_NONCE", "DataCipher", "readable", "refused"]
 
-_WIRE_NONCE = struct.Struct(">I")
+WIRE_NONCE = struct.Struct(">I")
+"""How a data packet begins."""
+
 _RESPONDER_NONCE = struct.Struct("<I20x").pack
 _INITIATOR_NONCE = struct.Struct("<4xI16x").pack
-_PACKERS = {
-    True: (_INITIATOR_NONCE, _RESPONDER_NONCE, struct.Struct("<4xI16x4s").pack_into),
-    False: (_RESPONDER_NONCE, _INITIATOR_NONCE, struct.Struct("<I20x4s").pack_into),
-}
-"""By whether we are the initiator: the cipher's nonce of what we send, of what we receive, and ours with the wire's."""
+_PACKERS = {True: (_INITIATOR_NONCE, _RESPONDER_NONCE), False: (_RESPONDER_NONCE, _INITIATOR_NONCE)}
+"""By whether we are the initiator: the cipher's nonce of what we send, and of what we receive."""
 
 
 class DataCipher(KeepsSecrets):
@@ -87,14 +86,15 @@ class DataCipher(KeepsSecrets):
         "_key",
         "_receive_nonce",
         "_send_nonce",
-        "_write_nonces",
         "authenticated",
         "batches",
         "context",
         "initiator",
         "open_quickly",
+        "opening",
         "overhead",
         "seal_quickly",
+        "sealing",
     )
 
     authenticated: bool
@@ -109,6 +109,11 @@ class DataCipher(KeepsSecrets):
     open_quickly: Callable[[int, bytes, int], bytes | None] | None
     """`open_as` likewise, for a packet that is `bytes`, and its size, 20 to `LARGEST`; None for what does not
     authenticate."""
+    sealing: tuple[Any, Callable[[int], bytes]] | None
+    """What `seal_quickly` works with, for `Session.encrypt`, which does the same without calling it: the secret, and
+    what makes the cipher's nonce. None when that is."""
+    opening: tuple[Any, Callable[[int], bytes]] | None
+    """What `open_quickly` works with, for `Session.decrypt`."""
     context: Any
     """What compiled kernels take in place of this object (`prestocloud_sec.cjdns.cryptoauth.batch`), once made."""
 
@@ -122,10 +127,10 @@ class DataCipher(KeepsSecrets):
         self.initiator = initiator
         self.authenticated = authenticated
         self.overhead = 20 if authenticated else 4
-        self._send_nonce, self._receive_nonce, self._write_nonces = _PACKERS[bool(initiator)]
+        self._send_nonce, self._receive_nonce = _PACKERS[bool(initiator)]
         self._key: Any = bytearray(raw)
         self.batches = authenticated and sodium.LIBRARY is not None
-        self.context = self.seal_quickly = self.open_quickly = None
+        self.context = self.seal_quickly = self.open_quickly = self.sealing = self.opening = None
 
     def __repr__(self) -> str:
         return f"DataCipher(<secret>, initiator={self.initiator}, authenticated={self.authenticated})"
@@ -146,7 +151,7 @@ class DataCipher(KeepsSecrets):
             If the nonce is out of range, the payload is not bytes-like, or the cipher was wiped.
         """
         try:
-            head, inner = _WIRE_NONCE.pack(nonce), self._send_nonce(nonce)
+            head, inner = WIRE_NONCE.pack(nonce), self._send_nonce(nonce)
         except (struct.error, TypeError):
             raise _bad_nonce(nonce) from None
         if nonce < FIRST_DATA_NONCE:
@@ -171,7 +176,7 @@ class DataCipher(KeepsSecrets):
         source = octets(packet, "packet")
         if len(source) < self.overhead:
             raise _runt(len(source), self.overhead)
-        return self.open_as(_WIRE_NONCE.unpack_from(source)[0], source)
+        return self.open_as(WIRE_NONCE.unpack_from(source)[0], source)
 
     def open_as(self, nonce: int, packet: bytes) -> bytes:
         """Return the payload of a data packet of at least `overhead` bytes whose nonce was read already.
@@ -181,7 +186,7 @@ class DataCipher(KeepsSecrets):
         DecryptionError, CjdnsMisuseError
             As `open`.
         """
-        inner, boxed = self._receive_nonce(nonce), packet[_WIRE_NONCE.size :]
+        inner, boxed = self._receive_nonce(nonce), packet[WIRE_NONCE.size :]
         if not self.authenticated:  # the key stream is its own inverse
             return bindings.crypto_box_afternm(boxed, inner, self._secret())[sodium.TAG_BYTES :]
         try:
@@ -220,10 +225,10 @@ class _SodiumCipher(DataCipher):
         self.initiator = initiator
         self.authenticated = self.batches = authenticated
         self.overhead = 20
-        self._send_nonce, receive_nonce, write_nonces = _PACKERS[bool(initiator)]
-        self._receive_nonce, self._write_nonces = receive_nonce, write_nonces
+        send_nonce, receive_nonce = self._send_nonce, self._receive_nonce = _PACKERS[bool(initiator)]
         key = self._key = _new_key(secret)
-        self.seal_quickly, self.open_quickly = _sealer(key, write_nonces), _opener(key, receive_nonce)
+        self.sealing, self.opening = (key, send_nonce), (key, receive_nonce)
+        self.seal_quickly, self.open_quickly = _sealer(key, send_nonce), _opener(key, receive_nonce)
         self.context = None
 
     def seal(self, nonce: int, payload: BytesLike) -> bytes:
@@ -252,7 +257,7 @@ class _SodiumCipher(DataCipher):
 
     def wipe(self) -> None:
         key, self._key, self.context = self._key, None, None
-        self.seal_quickly = self.open_quickly = None
+        self.seal_quickly = self.open_quickly = self.sealing = self.opening = None
         if key is not None:
             sodium.library().zero(key, sodium.KEY_BYTES)
 
@@ -262,15 +267,15 @@ class _SodiumCipher(DataCipher):
         return int(sodium.library().ffi.cast("uintptr_t", self._key))
 
 
-# A call's scratch memory holds the cipher's nonce (24 bytes), the wire's (4), tag and ciphertext, or a payload instead.
-LARGEST = sodium.SCRATCH_BYTES - 44
-"""Larger packets, which no datagram carries, go through the public bindings."""
+# A call's scratch memory holds a packet (the wire's nonce, 4 bytes; the tag, 16; the ciphertext) or a payload.
+LARGEST = sodium.SCRATCH_BYTES - 20
+"""Larger payloads and packets, which no datagram carries, go through the public bindings."""
 _U32_MAX = 0xFFFFFFFF
 
 _pop = sodium.SCRATCH.pop
 _push = sodium.SCRATCH.append
-_read_wire_nonce = _WIRE_NONCE.unpack_from
-_wire_nonce = _WIRE_NONCE.pack
+_read_wire_nonce = WIRE_NONCE.unpack_from
+_put_wire_nonce = WIRE_NONCE.pack_into
 
 readable: Callable[[memoryview], Any] = bytes if sodium.LIBRARY is None else sodium.LIBRARY.ffi.from_buffer
 """Turns a view into what libsodium can read, without a copy if possible."""
@@ -281,7 +286,7 @@ if sodium.LIBRARY is not None:
     _new_key = functools.partial(sodium.LIBRARY.ffi.new, sodium.LIBRARY.ffi.typeof("unsigned char[32]"))
 
 
-def _sealer(key: Any, write_nonces: Callable[..., None]) -> Callable[[int, Any, int], bytes]:
+def _sealer(key: Any, send_nonce: Callable[[int], bytes]) -> Callable[[int, Any, int], bytes]:
     """Return what seals with a secret, and checks nothing."""
 
     def seal(nonce: int, source: Any, size: int) -> bytes:
@@ -289,10 +294,10 @@ def _sealer(key: Any, write_nonces: Callable[..., None]) -> Callable[[int, Any, 
             scratch = _pop()
         except IndexError:
             scratch = sodium.new_scratch()
-        inner, box, memory = scratch
-        write_nonces(memory, 0, nonce, _wire_nonce(nonce))
-        _seal(box, source, size, inner, key)
-        packet: bytes = memory[24 : size + 44]
+        _, box, memory = scratch
+        _put_wire_nonce(memory, 0, nonce)
+        _seal(box, source, size, send_nonce(nonce), key)
+        packet: bytes = memory[: size + 20]
         _push(scratch)
         return packet
 
@@ -307,12 +312,12 @@ def _opener(key: Any, receive_nonce: Callable[[int], bytes]) -> Callable[[int, b
             scratch = _pop()
         except IndexError:
             scratch = sodium.new_scratch()
-        _, box, memory = scratch
+        out, _, memory = scratch
         # Cutting the nonce off copies the packet, and still takes less time than a cffi pointer into it.
-        if _open(box, packet[4:], size - 4, receive_nonce(nonce), key):
+        if _open(out, packet[4:], size - 4, receive_nonce(nonce), key):
             _push(scratch)
             return None
-        payload: bytes = memory[28 : size + 8]
+        payload: bytes = memory[: size - 20]
         _push(scratch)
         return payload
 

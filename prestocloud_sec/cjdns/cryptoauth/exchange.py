@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
+from typing import Any
 
 from prestocloud_sec.cjdns.cryptoauth import handshake, sodium
 from prestocloud_sec.cjdns.cryptoauth.cipher import DataCipher
@@ -87,7 +88,7 @@ class Exchange(KeepsSecrets):
         The secret of key packets (the responder's permanent with the initiator's temporary key).
     cipher : DataCipher or None
         Set from the moment on when we send data.
-    seal_quickly, open_quickly : callable or None
+    sealing, opening : tuple or None
         Those of the cipher, the one from then on, the other from the moment on when the peer's data has come.
     window : ReplayWindow
         Of the peer's nonces.
@@ -102,10 +103,10 @@ class Exchange(KeepsSecrets):
         "established",
         "initiator",
         "next_nonce",
-        "open_quickly",
+        "opening",
         "pair",
         "peer_temporary",
-        "seal_quickly",
+        "sealing",
         "temporary",
         "temporary_public",
         "user",
@@ -123,8 +124,8 @@ class Exchange(KeepsSecrets):
         self.user: User | None = None
         self.cipher: DataCipher | None = None
         self._made: DataCipher | None = None
-        self.seal_quickly: Callable[[int, bytes, int], bytes] | None = None
-        self.open_quickly: Callable[[int, bytes, int], bytes | None] | None = None
+        self.sealing: tuple[Any, Callable[[int], bytes]] | None = None
+        self.opening: tuple[Any, Callable[[int], bytes]] | None = None
 
     @property
     def phase(self) -> Phase:
@@ -206,13 +207,13 @@ class Exchange(KeepsSecrets):
     def start(self) -> DataCipher:
         """Begin the data phase: we send data."""
         cipher = self.cipher = self.data_cipher()
-        self.seal_quickly = cipher.seal_quickly
+        self.sealing = cipher.sealing
         return cipher
 
     def establish(self, nonce: int) -> None:
         """Count the peer's first data packet, which had this nonce, as decrypted."""
         cipher = self.cipher = self.data_cipher()
-        self.seal_quickly, self.open_quickly = cipher.seal_quickly, cipher.open_quickly
+        self.sealing, self.opening = cipher.sealing, cipher.opening
         self.established = True
         self.next_nonce += 3
         self.window.restart(nonce + 1)
@@ -226,4 +227,4 @@ class Exchange(KeepsSecrets):
     def _forget_cipher(self) -> None:
         if self._made is not None:
             self._made.wipe()
-        self._made = self.cipher = self.seal_quickly = self.open_quickly = None
+        self._made = self.cipher = self.sealing = self.opening = None

@@ -60,12 +60,12 @@ interoperates.
 
 from __future__ import annotations
 
-import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prestocloud_sec.cjdns._layout import octets, view
+from prestocloud_sec.cjdns.cryptoauth import sodium
 from prestocloud_sec.cjdns.cryptoauth.batch_session import BatchSession
-from prestocloud_sec.cjdns.cryptoauth.cipher import LARGEST, readable, refused
+from prestocloud_sec.cjdns.cryptoauth.cipher import LARGEST, WIRE_NONCE, readable, refused
 from prestocloud_sec.cjdns.cryptoauth.core import NONCES_EXHAUSTED, SESSION_SECONDS, SETUP_SECONDS
 from prestocloud_sec.cjdns.cryptoauth.handshake import (
     CONNECT_TO_ME_FILLER,
@@ -75,6 +75,7 @@ from prestocloud_sec.cjdns.cryptoauth.handshake import (
 )
 from prestocloud_sec.cjdns.cryptoauth.machine import StateMachine, replayed
 from prestocloud_sec.cjdns.cryptoauth.replay import WIDTH
+from prestocloud_sec.cjdns.cryptoauth.sodium import new_scratch
 from prestocloud_sec.cjdns.errors import CjdnsMisuseError
 
 if TYPE_CHECKING:
@@ -82,7 +83,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
-_word = struct.Struct(">I").unpack_from
+_wire_nonce, _put_wire_nonce = WIRE_NONCE.unpack_from, WIRE_NONCE.pack_into
+_pop, _push = sodium.SCRATCH.pop, sodium.SCRATCH.append
+_seal: Any = None if sodium.LIBRARY is None else sodium.LIBRARY.seal
+_open: Any = None if sodium.LIBRARY is None else sodium.LIBRARY.open
 _CONNECT_TO_ME = int(PacketKind.CONNECT_TO_ME)
 _OVERHEAD = 20
 _BITS = tuple(1 << offset for offset in range(WIDTH))
@@ -157,9 +161,10 @@ class Session(StateMachine, BatchSession):
             If the peer's key is no key.
         """
         live = self._live
-        at = self._now() if now is None else self._checked(now)
-        seal = live.seal_quickly
-        if seal is not None and self._pending is None:
+        ask = self._now  # a slot: called as a method it would be looked for in every base class first
+        at = ask() if now is None else self._checked(now)
+        sealing = live.sealing
+        if sealing is not None and self._pending is None:
             source = payload if type(payload) is bytes else readable(view(payload, "payload"))
             size, nonce, idle = len(source), live.next_nonce, at - self._heard
             if (
@@ -168,10 +173,20 @@ class Session(StateMachine, BatchSession):
                 and (idle < SETUP_SECONDS or (idle < SESSION_SECONDS and live.established))
             ):
                 live.next_nonce = nonce + 1  # before libsodium lets other threads run
-                packet = seal(nonce, source, size)
+                key, send_nonce = sealing  # from here on `DataCipher.seal_quickly`, without the call
+                try:
+                    scratch = _pop()
+                except IndexError:
+                    scratch = new_scratch()
+                _, box, memory = scratch
+                _put_wire_nonce(memory, 0, nonce)
+                _seal(box, source, size, send_nonce(nonce), key)
+                size += _OVERHEAD
+                packet: bytes = memory[:size]
+                _push(scratch)
                 counters = self._counters
                 counters.packets_out += 1
-                counters.bytes_out += size + _OVERHEAD
+                counters.bytes_out += size
                 return packet
         return self._encrypt_slowly(payload if type(payload) is bytes else bytes(view(payload, "payload")), at)
 
@@ -253,17 +268,25 @@ class Session(StateMachine, BatchSession):
             If `packet` is not bytes-like, or `now` no time.
         """
         data = packet if type(packet) is bytes else octets(packet, "packet")
-        live = self._live
-        at = self._now() if now is None else self._checked(now)
-        open_, size = live.open_quickly, len(data)
-        if open_ is None or not _OVERHEAD <= size <= LARGEST:
+        live, ask = self._live, self._now
+        at = ask() if now is None else self._checked(now)
+        opening, size = live.opening, len(data)
+        if opening is None or size < _OVERHEAD or size > LARGEST:
             return self._receive(data, at)
-        (nonce,) = _word(data)
-        if not FIRST_DATA_NONCE <= nonce < _CONNECT_TO_ME:
+        (nonce,) = _wire_nonce(data)
+        if nonce < FIRST_DATA_NONCE or nonce == _CONNECT_TO_ME:
             return self._receive(data, at)
-        payload = open_(nonce, data, size)
-        if payload is None:
+        key, receive_nonce = opening  # from here on `DataCipher.open_quickly`, without the call
+        try:
+            scratch = _pop()
+        except IndexError:
+            scratch = new_scratch()
+        out, _, memory = scratch
+        if _open(out, data[4:], size - 4, receive_nonce(nonce), key):
+            _push(scratch)
             return self._receive(data, at, refused())
+        payload: bytes = memory[: size - _OVERHEAD]
+        _push(scratch)
         window = live.window
         offset, seen = nonce - window.base, window.bits
         if 0 <= offset < WIDTH and not seen & (bit := _BITS[offset]):  # as `ReplayWindow.accept`, for the usual packet

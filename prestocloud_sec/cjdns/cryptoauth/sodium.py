@@ -20,6 +20,7 @@ table keeps the cffi objects that own them.
 from __future__ import annotations
 
 import functools
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -174,13 +175,13 @@ def parts() -> Parts | None:
         return None
 
 
-SCRATCH: list[tuple[Any, Any, Any]] = []
-"""Memory for the output of one call each: a pointer to it, one to byte 28, and a view to copy results from.
+SCRATCH: deque[tuple[Any, Any, Any]] = deque()
+"""Memory for the output of one call each: a pointer to it, one to byte 4, and a view to copy results from.
 
-A call takes one (`list.pop` and `list.append` are atomic, so no two calls share it) or makes a `new_scratch`, and gives
-it back. Writing straight into a new `bytes` would save that copy but change an immutable object; allocating a cffi
-buffer for each packet costs ten times as much. Payloads stay there until overwritten, as they do in Python's own freed
-memory; keys are overwritten at once.
+A call takes one (`deque.pop` and `deque.append` are atomic, so no two calls share it; a list would be shrunk and grown
+again each time) or makes a `new_scratch`, and gives it back. Writing straight into a new `bytes` would save that copy
+but change an immutable object; allocating a cffi buffer for each packet costs ten times as much. Payloads stay there
+until overwritten, as they do in Python's own freed memory; keys are overwritten at once.
 """
 
 SCRATCH_BYTES = 1 << 16
@@ -195,7 +196,7 @@ def new_scratch() -> tuple[Any, Any, Any]:
     """Make scratch memory for `SCRATCH`."""
     ffi = library().ffi
     memory = ffi.new("unsigned char[]", SCRATCH_BYTES)
-    return memory, memory + 28, ffi.buffer(memory)
+    return memory, memory + 4, ffi.buffer(memory)
 
 
 def _wrong_sizes() -> CjdnsMisuseError:

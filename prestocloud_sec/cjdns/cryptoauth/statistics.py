@@ -29,11 +29,13 @@ COUNTED = (
 class Counters:
     """The running counts of a session; plain integers, because every packet adds to them."""
 
-    # Defaults, which cost nothing when a session is made.
-    packets_in = packets_out = bytes_in = bytes_out = handshakes_in = handshakes_out = 0
-    sessions = resets = timeouts = pending_expired = pending_opened = pending_promoted = 0
+    # Slots and no defaults: where the class has a value of that name too, the interpreter looks in both places, always.
+    __slots__ = (*COUNTED, "refused")
 
     def __init__(self) -> None:
+        self.packets_in = self.packets_out = self.bytes_in = self.bytes_out = 0
+        self.handshakes_in = self.handshakes_out = self.sessions = self.resets = self.timeouts = 0
+        self.pending_expired = self.pending_opened = self.pending_promoted = 0
         self.refused: dict[str, int] = {}
 
 

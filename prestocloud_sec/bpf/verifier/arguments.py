@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.verifier.environment import Environment
     from prestocloud_sec.bpf.verifier.state import Frame, State
 
-__all__ = ["Call", "check_arguments", "limited", "memory"]
+__all__ = ["CHECKED", "Call", "check_arguments", "limited", "memory"]
 
 _MOST_SIZE = 1 << 29
 _READS_PACKET = frozenset({1, 2, 3, 28, 84, 85, 87, 88, 89, 99, 100, 110, 195})
@@ -66,7 +66,7 @@ _SIZES = frozenset({A.SIZE, A.SIZE_OR_ZERO})
 _WRITTEN = frozenset({A.MEMORY_OUT, A.MEMORY_OUT_OR_NULL, A.MAP_VALUE_OUT, A.NUMBER_OUT})
 _NO_CONTEXT = frozenset({122})
 """Helpers that take 0 instead of a context."""
-_CHECKED = {6: 2}
+CHECKED = {6: 2}
 """Helpers whose last arguments may be anything, nothing too: what ``trace_printk`` prints."""
 _FIXED = frozenset({A.CONTEXT, A.SOCKET, A.SOCKET_COMMON, A.SOCKET_ANY, A.RING_RECORD})
 """Pointers that must be given as they were got."""
@@ -92,6 +92,8 @@ class Call:
         Registers whose exact value the verdict depends on.
     places : list of (int, int)
         Slots of the stack of which the same holds: frame and slot.
+    touched : list of (int, int)
+        Where the helper uses the stack: the frame, and the lowest place.
     reads : list of (int, int, int)
         Bytes of the stack that the helper may read: the frame, the first, and the one behind the last.
     """
@@ -105,6 +107,7 @@ class Call:
         self.function = -1
         self.precise: list[int] = []
         self.places: list[tuple[int, int]] = []
+        self.touched: list[tuple[int, int]] = []
         self.reads: list[tuple[int, int, int]] = []
         self.key: int | None = None
 
@@ -121,7 +124,7 @@ def check_arguments(env: Environment, state: State, call: Call) -> None:
     ------
     Rejected
     """
-    arguments = call.prototype.arguments[: _CHECKED.get(call.prototype.number)]
+    arguments = call.prototype.arguments[: CHECKED.get(call.prototype.number)]
     for index, argument in enumerate(arguments):
         following = arguments[index + 1] if index + 1 < len(arguments) else None
         _check(env, state, call, index + 1, argument, following)
@@ -409,9 +412,11 @@ def _stack(
     if not size:
         if not zero:
             raise Rejected(Rule.ARGUMENT, f"invalid zero-sized read from stack R{name} off={pointer.offset} size=0")
-        stack.bounds(pointer, 0, 0, write=write, name=str(name))
+        least, _ = stack.bounds(pointer, 0, 0, write=write, name=str(name))
+        call.touched.append((pointer.frame, least))
         return
     least, most = stack.bounds(pointer, 0, size, write=write, name=str(name))
+    call.touched.append((pointer.frame, least))
     frame = state.frames[pointer.frame]
     if least != most and not env.privileged:
         raise Rejected(Rule.PRIVILEGE, f"R{name} variable offset stack access prohibited for !root")

@@ -11,6 +11,7 @@ mode  loads that are allowed
 f     the whole field
 n     the whole field, or a naturally aligned part of it
 w     as ``n``, and eight aligned bytes of an array of 32-bit fields
+s     the whole field, or a part of it from its first byte on
 p     the whole field; it gives a pointer
 ====  =============================================================
 """
@@ -128,19 +129,19 @@ XDP_MD = Layout(
 SOCK = Layout(
     _fields("""
     bound_dev_if 0 4 f
-    family 4 4 n
-    type 8 4 n
-    protocol 12 4 n
+    family 4 4 s
+    type 8 4 s
+    protocol 12 4 s
     mark 16 4 f
     priority 20 4 f
     src_ip4 24 4 n
     src_ip6[4] 28 4 n
-    src_port 44 4 n
+    src_port 44 4 s
     dst_port 48 2 4
     dst_ip4 52 4 n
     dst_ip6[4] 56 4 n
-    state 72 4 n
-    rx_queue_mapping 76 4 n
+    state 72 4 s
+    rx_queue_mapping 76 4 s
     """),
     80,
 )
@@ -165,7 +166,8 @@ SOCK_ADDR = Layout(
 SOCK_OPS = Layout(
     _fields("""
     op 0 4 f
-    reply[4] 4 4 f
+    reply 4 4 f
+    replylong[3] 8 4 f
     words[17] 20 4 f
     state 88 4 f
     more[18] 92 4 f
@@ -176,7 +178,7 @@ SOCK_OPS = Layout(
     skb_data 192 8 p
     skb_data_end 200 8 p
     skb_len 208 4 f
-    skb_tcp_flags 212 4 n
+    skb_tcp_flags 212 4 s
     skb_hwtstamp 216 8 f
     """),
     224,
@@ -189,7 +191,7 @@ SK_LOOKUP = Layout(
     protocol 12 4 n
     remote_ip4 16 4 n
     remote_ip6[4] 20 4 n
-    remote_port 36 2 4
+    remote_port 36 4 n
     local_ip4 40 4 n
     local_ip6[4] 44 4 n
     local_port 60 4 n
@@ -225,7 +227,7 @@ SOCKOPT = Layout(
     """),
     40,
 )
-PERF_EVENT = Layout(_fields("regs[21] 0 8 n\nsample_period 168 8 n\naddr 176 8 n"), 184)
+PERF_EVENT = Layout(_fields("regs[21] 0 8 f\nsample_period 168 8 n\naddr 176 8 n"), 184)
 REGISTERS = Layout(_fields("regs[21] 0 8 n"), 168)
 
 
@@ -247,7 +249,7 @@ class Access:
     writable_at : mapping of str to frozenset of int
         Fields that may be written only there.
     raw : tuple of (int, int, int) or None
-        Instead of fields: the first byte, that behind the last, and the alignment; any aligned load is allowed.
+        Where no field begins: the first byte, that behind the last, and the alignment; any aligned load is allowed.
     """
 
     layout: Layout
@@ -375,7 +377,9 @@ CONTEXTS: dict[str, Access] = {
     "KPROBE": Access(REGISTERS),
     "TRACEPOINT": Access(Layout((), 8192), raw=(8, 8192)),
     "RAW_TRACEPOINT": Access(Layout((), 96), raw=(0, 96)),
-    "RAW_TRACEPOINT_WRITABLE": Access(Layout((), 96), raw=(0, 96)),
+    "RAW_TRACEPOINT_WRITABLE": Access(
+        Layout(_fields("buffer 0 8 p"), 96), pointers={"buffer": Pointer(Kind.BUFFER)}, raw=(0, 96)
+    ),
 }
 """By the name of the type of program."""
 
@@ -403,10 +407,10 @@ def allowed(access: Access, offset: int, size: int, *, write: bool, attach: int)
     layout = access.layout
     if not 0 <= offset < layout.size or offset % size:
         return False
-    if access.raw is not None:
+    row = layout.find(offset)
+    if access.raw is not None and (row is None or row.offset != offset):
         first, last = access.raw
         return not write and first <= offset and offset + size <= last
-    row = layout.find(offset)
     if row is None or row.name in access.hidden or attach not in access.only_at.get(row.name, (attach,)):
         return False
     if write:
@@ -414,8 +418,6 @@ def allowed(access: Access, offset: int, size: int, *, write: bool, attach: int)
             return False
         if row.mode == "c":
             return offset + size <= row.offset + row.size
-        if row.name == "file_pos":
-            return True
         return size == row.size or (row.mode == "w" and size == 8 and _within(layout, row.name, offset, 8))
     if row.mode == "p":
         return access.pointers.get(row.name, False) if (offset, size) == (row.offset, row.size) else False
@@ -430,6 +432,8 @@ def _readable(layout: Layout, row: Field, offset: int, size: int) -> bool:
     match row.mode:
         case "f":
             return (offset, size) == (row.offset, row.size)
+        case "s":
+            return offset == row.offset and size <= row.size
         case "c":
             return offset + size <= row.offset + row.size
         case "w":

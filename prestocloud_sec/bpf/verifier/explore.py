@@ -39,7 +39,7 @@ from prestocloud_sec.bpf.verifier.live_stack import call_site
 from prestocloud_sec.bpf.verifier.liveness import live_before
 from prestocloud_sec.bpf.verifier.loops import Loops, components
 from prestocloud_sec.bpf.verifier.precision import Checkpoint, Step, mark
-from prestocloud_sec.bpf.verifier.pruning import Exactly, covers
+from prestocloud_sec.bpf.verifier.pruning import Exactly, covers, widened
 from prestocloud_sec.bpf.verifier.registers import ZERO_NUMBER, Kind, Register
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 from prestocloud_sec.bpf.verifier.stack_depth import check_depth
@@ -103,6 +103,7 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         while self.waiting:
             state, index, self.parent, self.steps, self.unroll, self.history = self.waiting.pop()
             self.uses.settle(state)
+            self.needed.clear()
             try:
                 self._go(state, index)
             except Rejected as rejected:
@@ -204,13 +205,27 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         if unfinished:
             self.loops.leave(old, self.parent, self.steps)
 
+    def widen(self, state: State, index: int, depth: int) -> None:
+        """Give up numbers that change from turn to turn of a loop and that nothing needed yet, so that it can end.
+
+        Parameters
+        ----------
+        state : State
+            What the next turn begins with.
+        index : int
+            Where turns begin.
+        depth : int
+            Only states that were kept before so many others on this way begin an earlier turn.
+        """
+        for old in reversed(self.kept.get(index, ())):
+            if old.branches and old.depth < depth and _called_alike(old.state, state):
+                widened(old.state, state, old.precise, self.needed)
+                return
+
     def _clean(self, old: Checkpoint, state: State) -> None:
         """Take what is not read later out of a state whose ways were all gone."""
-        if old.cleaned or len(old.state.frames) != len(state.frames) or self.loops.unfinished(old):
+        if old.cleaned or not _called_alike(old.state, state) or self.loops.unfinished(old):
             return
-        for a, b in zip(old.state.frames, state.frames, strict=True):
-            if a.entry != b.entry or call_site(a) != call_site(b):
-                return
         old.cleaned = True
         for frame, live in zip(old.state.frames, self.uses.live(old.state, old.index), strict=True):
             for number in [number for number in frame.stack if not live >> (-number - 1) & 1]:
@@ -234,6 +249,7 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         self.loops.enter(made)
         self.states += 1
         self.parent, self.steps, self.history = made, [], 0
+        self.needed.clear()
         self.jumps_before, self.processed_before = self.jumps, self.processed
 
     def _ended(self) -> None:
@@ -253,13 +269,15 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         self.step(state, index)
         return self.env.targets[index]
 
-    def may_goto(self, state: State, _: MayGoto, index: int) -> int:
+    def may_goto(self, state: State, _: MayGoto, index: int) -> int | None:
         """Go on, and elsewhere: the run decides."""
-        other = state.copy()
-        self.push_branch(other, self.env.targets[index] or 0)
-        state.may_goto += 1
         self.step(state, index)
-        return index + 1
+        other = state.copy()
+        other.may_goto += 1
+        if self.parent is not None:
+            self.widen(other, index, self.parent.depth)
+        self.push_branch(other, index + 1)
+        return self.env.targets[index]
 
     def push_branch(self, state: State, index: int) -> None:
         """Let the other side of a branch wait."""
@@ -308,6 +326,16 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
                 if slot.register is not None and slot.bytes[0] == Byte.SPILL and slot.register.id in ids
             ]
         return tuple(found)
+
+
+def _called_alike(a: State, b: State) -> bool:
+    """Whether two states are in the same functions, called from the same places."""
+    if len(a.frames) != len(b.frames):
+        return False
+    return all(
+        one.entry == other.entry and call_site(one) == call_site(other)
+        for one, other in zip(a.frames, b.frames, strict=True)
+    )
 
 
 _STEPS: dict[type[Instruction], Callable[[Explorer, State, Any, int], int | None]] = {

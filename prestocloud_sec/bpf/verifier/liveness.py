@@ -28,6 +28,7 @@ from prestocloud_sec.bpf.isa import (
     StoreRelease,
     Swap,
 )
+from prestocloud_sec.bpf.verifier.arguments import CHECKED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,15 +64,15 @@ def _use_and_define(i: Instruction, helper: Callable[[int], Prototype | None]) -
             if op is AtomicOp.CMPXCHG:
                 return _bit(base) | _bit(src) | 1, 1
             return _bit(base) | _bit(src), _bit(src) if fetch else 0
-        case LegacyLoad(_, indirect, src):
-            return 1 << 6 | (_bit(src) if indirect else 0), _CLOBBERED
+        case LegacyLoad():
+            return _ALL, 0  # as the kernel sees it
         case Branch(_, _, dst, src):
             return _bit(dst) | _bit(src), 0
         case Exit():
             return 1, 0
         case CallHelper(number):
             found = helper(number)
-            count = 5 if found is None else len(found.arguments)
+            count = 5 if found is None else CHECKED.get(number, len(found.arguments))
             return ((1 << count) - 1) << 1, _CLOBBERED
         case CallLocal():
             return 0b11_1110, _CLOBBERED

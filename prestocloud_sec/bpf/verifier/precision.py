@@ -79,11 +79,25 @@ class Checkpoint:
         How often a later state was covered, and was not.
     unroll : int
         Turns of loops of helpers that led here.
+    depth : int
+        How many states were kept on the way here.
     cleaned : bool
         Whether what is not read later was taken out of the state.
     """
 
-    __slots__ = ("branches", "cleaned", "hits", "index", "misses", "parent", "precise", "state", "steps", "unroll")
+    __slots__ = (
+        "branches",
+        "cleaned",
+        "depth",
+        "hits",
+        "index",
+        "misses",
+        "parent",
+        "precise",
+        "state",
+        "steps",
+        "unroll",
+    )
 
     def __init__(self, state: State, index: int, parent: Checkpoint | None, steps: list[Step]) -> None:
         self.state = state
@@ -94,6 +108,7 @@ class Checkpoint:
         self.precise: set[tuple[int, int]] = set()
         self.unroll = 0
         self.cleaned = False
+        self.depth: int = 0 if parent is None else parent.depth + 1
 
 
 def mark(

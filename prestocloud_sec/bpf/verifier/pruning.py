@@ -7,12 +7,12 @@ that no check depended on covers any other; one that did (it is *precise*) cover
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from prestocloud_sec.bpf.verifier.registers import Kind, Register
+from prestocloud_sec.bpf.verifier.registers import NUMBER, Kind, Register
 from prestocloud_sec.bpf.verifier.state import EMPTY, Byte, Slot, State
 
-__all__ = ["Exactly", "covers"]
+__all__ = ["Exactly", "covers", "widened"]
 
 
 class Exactly:
@@ -93,7 +93,7 @@ def covers(
     for depth, (before, now) in enumerate(zip(old.frames, new.frames, strict=True)):
         if before.entry != now.entry or before.returns_to != now.returns_to:
             return False
-        if (before.callback is None) != (now.callback is None):
+        if (before.callback is None) != (now.callback is None) or before.turns > now.turns:
             return False
         needed = live[index] if depth == last else _after_call(old.frames[depth + 1].returns_to, live)
         for number in range(10):
@@ -109,6 +109,40 @@ def covers(
         if exactly == Exactly.SAME and any(number not in before.stack for number in now.stack):
             return False
     return all(names.match(a[0], b[0]) for a, b in zip(old.references, new.references, strict=True))
+
+
+def widened(old: State, new: State, precise: set[tuple[int, int]], needed: Mapping[int, Register]) -> None:
+    """Give up numbers of `new` that are others than in `old`, unless a check depended on one of the two.
+
+    Parameters
+    ----------
+    old, new : State
+        Before an earlier and a later turn of a loop, in the same functions.
+    precise : set of (int, int)
+        What checks after `old` depended on.
+    needed : mapping of int to Register
+        Registers of `new` that checks depended on, by identity.
+    """
+    names = _Names()
+
+    def changed(was: Register, now: Register, place: tuple[int, int]) -> bool:
+        return (
+            was.kind is Kind.NUMBER
+            and now.kind is Kind.NUMBER
+            and place not in precise
+            and id(now) not in needed
+            and not (was.same(now) and names.match(was.id, now.id))
+        )
+
+    for depth, (before, frame) in enumerate(zip(old.frames, new.frames, strict=True)):
+        for number in range(10):
+            if changed(before.registers[number], frame.registers[number], (depth, number)):
+                frame.registers[number] = NUMBER
+        for number, slot in before.stack.items():
+            held = frame.stack.get(number, EMPTY)
+            both = slot.spilled and held.spilled and slot.register is not None and held.register is not None
+            if both and changed(slot.register or NUMBER, held.register or NUMBER, (depth, number)):
+                frame.stack[number] = held._replace(register=NUMBER)
 
 
 def _after_call(returns_to: int, live: Sequence[int]) -> int:

@@ -87,9 +87,11 @@ class Frame:
         The instruction after the call, -1 for the outermost.
     callback : Callback or None
         If a helper called it.
+    turns : int
+        How often a helper that was called here has called back so far.
     """
 
-    __slots__ = ("callback", "entry", "registers", "returns_to", "stack")
+    __slots__ = ("callback", "entry", "registers", "returns_to", "stack", "turns")
 
     def __init__(self, number: int, entry: int, returns_to: int = -1, callback: Callback | None = None) -> None:
         self.registers = [NOTHING] * 10
@@ -98,6 +100,7 @@ class Frame:
         self.entry = entry
         self.returns_to = returns_to
         self.callback = callback
+        self.turns = 0
 
     def copy(self) -> Frame:
         """Return a frame that says the same."""
@@ -105,6 +108,7 @@ class Frame:
         made.registers = self.registers.copy()
         made.stack = self.stack.copy()
         made.entry, made.returns_to, made.callback = self.entry, self.returns_to, self.callback
+        made.turns = self.turns
         return made
 
     def slot(self, number: int) -> Slot:

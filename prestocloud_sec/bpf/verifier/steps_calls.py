@@ -49,11 +49,12 @@ class CallSteps(Walk):
     def call_helper(self, state: State, i: CallHelper, index: int) -> int | None:
         """Call a helper."""
         before = state.registers.copy()
-        self._note_helper_stack(state)
         entering = state.copy() if i.number in CALLBACKS else None
         call = calls.call_helper(self.env, state, i.number, index)
         for frame, start, end in call.reads:
             self.uses.read(state, index, frame, slots(start, end))
+        for frame, lowest in call.touched:
+            self.note_depth(state, frame, lowest)
         if entering is not None:
             self.uses.written(state, index, 0, 0)
         for register in call.precise:
@@ -70,25 +71,22 @@ class CallSteps(Walk):
         if before[register].kind is Kind.NUMBER:
             mark(self.env.instructions, self.parent, self.steps, [(depth, register)])
 
-    def _note_helper_stack(self, state: State) -> None:
-        for register in range(1, 6):
-            if state.registers[register].kind is Kind.STACK:
-                self.note_stack(state, register, 0)
-
     def _callback(self, entering: State, state: State, call: Call, before: list[Register], index: int) -> None:
         """Let the function that a helper calls be gone through, for one turn more."""
         if call.function < 0:
             return
         if call.prototype.number == 181:
-            count = before[1].number
             self._need_before(before, state, 1)
-            if self.unroll >= count.umax:
+            if state.frame.turns >= before[1].number.umax:
+                state.frame.turns = 0
                 return
         frame = calls.callback_frame(self.env, entering, call, before, index)
         if len(entering.frames) >= MAX_FRAMES:
             raise Rejected(Rule.STACK_DEPTH, f"the call stack of {len(entering.frames)} frames is too deep", "E2BIG")
         caller = entering.registers
         caller[0] = NOTHING
+        entering.frame.turns += 1
+        state.frame.turns = 0
         entering.frames.append(frame)
         self.push(entering, call.function, self.unroll + 1)
 
@@ -169,4 +167,5 @@ class CallSteps(Walk):
         state.frames.pop()
         if callback.helper == 170:
             return None
+        self.widen(state, callback.call, 0 if self.parent is None else self.parent.depth + 1)
         return callback.call  # and through the call again, with what the turn left

@@ -49,6 +49,8 @@ class Walk:
         Turns of loops of helpers on this way.
     history : int
         Steps since the last state was kept that are not one instruction after the other, or touch the stack.
+    needed : dict of int to Register
+        Registers that a check depended on since the last state was kept, by identity.
     stops : Stops
         Where states are compared.
     uses : LiveStack
@@ -63,6 +65,7 @@ class Walk:
         self.parent: Checkpoint | None = None
         self.steps: list[Step] = []
         self.unroll = self.history = 0
+        self.needed: dict[int, Register] = {}
         self.stops: Stops = stops_of(env.instructions, env.targets)
         self.uses = LiveStack(env.instructions, env.targets, self.stops.compared)
         self.pointers: dict[int, Kind] = {}
@@ -82,8 +85,13 @@ class Walk:
         """Note that the verdict depends on what these registers hold exactly."""
         depth = len(state.frames) - 1
         wanted = [(depth, r) for r in registers if r < 10 and state.registers[r].kind is Kind.NUMBER]
+        self.needed.update((id(state.registers[r]), state.registers[r]) for _, r in wanted)
         if wanted:
             mark(self.env.instructions, self.parent, self.steps, wanted)
+
+    def widen(self, state: State, index: int, depth: int) -> None:
+        """Give up numbers that change from turn to turn of a loop."""
+        raise NotImplementedError
 
     def read(self, state: State, register: int) -> Register:
         """Return a register that an instruction reads."""
@@ -121,9 +129,12 @@ class Walk:
         return held
 
     def note_stack(self, state: State, base: int, offset: int) -> None:
-        """Note how deep a function's stack is used."""
+        """Note how deep a function's stack is used through a register."""
         pointer = state.registers[base]
         if pointer.kind is Kind.STACK:
-            entry = state.frames[pointer.frame].entry
-            at = self.functions.of(entry)
-            self.depth_used[at] = max(self.depth_used[at], -(pointer.offset + pointer.number.smin + offset))
+            self.note_depth(state, pointer.frame, pointer.offset + pointer.number.smin + offset)
+
+    def note_depth(self, state: State, frame: int, lowest: int) -> None:
+        """Note that the stack of a frame's function is used down to a place."""
+        at = self.functions.of(state.frames[frame].entry)
+        self.depth_used[at] = max(self.depth_used[at], -lowest)

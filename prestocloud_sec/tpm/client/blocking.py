@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 from prestocloud_sec.errors import PrestoCloudError
 from prestocloud_sec.tpm._given import octets
+from prestocloud_sec.tpm._within import refuse_within
 from prestocloud_sec.tpm.client import queries
 from prestocloud_sec.tpm.client.capabilities import everything
 from prestocloud_sec.tpm.client.core import Answered, Core, Sessions, listed
@@ -49,6 +50,10 @@ __all__ = ["Client"]
 
 R = TypeVar("R")
 
+_HOLDING = frozenset({"_carry_out", "_answered", "run"})
+"""The methods that hold the lock."""
+_COMMANDING = _HOLDING | {"execute", "get_random", "raw"}
+"""The methods in which a command is under way, if only in the transport."""
 _PASSWORD_ANSWER = b"\0\0\1\0\0"
 _MOST_RANDOM = 64
 """As many random bytes as the largest digest has; the frames that ask for fewer are kept."""
@@ -179,11 +184,13 @@ class Client(Methods, Standing):
                 if response == plan.bare_response and plan.nothing is not None:
                     return plan.nothing  # type: ignore[return-value]
                 return self._answered(plan, command, frame, response)  # type: ignore[no-any-return]
-        return self._carry_out(command, sessions)
+        return self._carry_out(command, listed(sessions))  # without the lock: going through them may take commands
 
     def _carry_out(self, command: Answered[R], sessions: Sessions) -> R:
         """Carry out a command; the generators of `Core` are asked where it is not a matter of one exchange."""
-        core, sessions = self.core, listed(sessions)  # without the lock: going through them may take commands
+        core = self.core
+        if self._lock.locked():
+            refuse_within(self, _HOLDING, "execute")
         with self._lock:
             call = core.begin(command, sessions)
             if call is None:
@@ -206,6 +213,8 @@ class Client(Methods, Standing):
         if response[6:10] != OK:
             response = self._policy.repeat(self._send, frame, response)
             if response[6:10] != OK:
+                if self._lock.locked():
+                    refuse_within(self, _HOLDING, "execute")
                 with self._lock:
                     return self._drive(self._refused(command, response))
         _, parameters, auths = split(plan, response, sessions=plan.first is not None)
@@ -243,6 +252,8 @@ class Client(Methods, Standing):
 
     def run(self, steps: Steps[R], /) -> R:
         """Carry out what takes several commands: a generator that yields commands and is sent the responses."""
+        if self._lock.locked():
+            refuse_within(self, _HOLDING, "run")
         with self._lock:
             return self._drive(steps)
 
@@ -421,9 +432,15 @@ class Client(Methods, Standing):
         """Flush what is left in the TPM, overwrite secrets, and close the transport.
 
         A TPM that this client had to start is shut down in order. What the TPM has to say to that is not raised.
+
+        Raises
+        ------
+        TpmMisuseError
+            If this thread is in the middle of a command, as in a handler of signals. The client is as it was.
         """
         if self._ended:
             return
+        refuse_within(self, _COMMANDING, "close")
         self._ended = True
         try:
             if not self.transport.closed:

@@ -149,6 +149,8 @@ class DeviceTransport(BaseTransport):
         TransportProtocolError
             If what comes is no response. The transport is usable: reads do not run into one another.
         """
+        if self._lock.locked():
+            self._refuse_within("transceive")
         with self._lock:
             if type(command) is not bytes:
                 command = command_of(command)

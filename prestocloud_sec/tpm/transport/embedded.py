@@ -137,6 +137,8 @@ class EmbeddedTransport(BaseTransport):
         TransportRefusedError
             If the TPM's state could not be written. The TPM has answered the command with a failure; it is usable.
         """
+        if self._lock.locked():
+            self._refuse_within("transceive")
         with self._lock:
             if command is self._checked:  # the very same bytes are not looked at twice
                 size = len(command)

@@ -15,6 +15,7 @@ from typing import Self
 from weakref import WeakSet
 
 from prestocloud_sec.tpm._given import text
+from prestocloud_sec.tpm._within import refuse_within
 from prestocloud_sec.tpm.errors import TpmMisuseError, TransportBusyError, TransportClosedError
 
 __all__ = ["CLOSED_HERE", "BaseTransport"]
@@ -22,6 +23,7 @@ __all__ = ["CLOSED_HERE", "BaseTransport"]
 CLOSED_HERE = "close() was called"
 """Why a transport is closed that was closed in order."""
 
+_COMMANDING = frozenset({"transceive"})
 _END_SECONDS = 5.0
 _OPEN: WeakSet[BaseTransport] = WeakSet()
 
@@ -84,7 +86,14 @@ class BaseTransport:
 
         A thread that waits for a response gets a `TransportClosedError`, but for ``embedded:``, whose command is waited
         for. Nothing happens where the transport was closed before.
+
+        Raises
+        ------
+        TpmMisuseError
+            If this thread is in the middle of a command, as in a handler of signals. The transport is as it was.
         """
+        if self._lock.locked():
+            self._refuse_within("close")
         with self._waking:
             if self._released:
                 return
@@ -92,6 +101,10 @@ class BaseTransport:
             self._wake()
         with self._lock:
             self._shut("")
+
+    def _refuse_within(self, what: str) -> None:
+        """Refuse to wait for a lock that this thread may hold itself."""
+        refuse_within(self, _COMMANDING, f"{self._name}: {what}", above=2)
 
     def _wake(self) -> None:
         """Let a thread that waits inside find out that the transport is about to be closed."""

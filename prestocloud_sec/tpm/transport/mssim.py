@@ -240,6 +240,8 @@ class MssimTransport(StreamTransport):
     def transceive(self, command: BytesLike, /) -> bytes:
         """Send a command and return the response to it (see `StreamTransport.transceive`)."""
         data = command_of(command, self._limit)
+        if self._lock.locked():
+            self._refuse_within("transceive")
         with self._lock:
             if not self._ready:
                 self._settle()

@@ -196,6 +196,8 @@ class StreamTransport(BaseTransport):
         TransportProtocolError
             If what comes is no response. The transport is closed.
         """
+        if self._lock.locked():
+            self._refuse_within("transceive")
         with self._lock:
             if type(command) is not bytes or len(command) < HEADER_BYTES:
                 command = command_of(command, self._limit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import threading
 import warnings
@@ -40,6 +41,12 @@ from prestocloud_sec.tpm.transport import RetryPolicy, StreamTransport
 from tests.tpm.client.exercises import DATA, child, primary
 from tests.tpm.client.fakes import Answering, Listening
 from tests.tpm.client.objects import Template, digests
+from tests.tpm.transport.peers import in_threads
+
+
+class InterruptedByTestError(Exception):
+    """What the handler of signals raises."""
+
 
 EXTEND = PCR_Extend(16, digests(b"x"))
 
@@ -135,6 +142,100 @@ def test_a_client_closed_by_another_thread() -> None:
     assert client.closed
     client.close()
     its.close()
+
+
+class Interrupting(Listening):
+    """A TPM, and somebody who does something in the middle of a command, as a handler of signals would."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.does: Callable[[], object] | None = None
+        self.errors: list[Exception] = []
+
+    def transceive(self, command: bytes, /) -> bytes:
+        does, self.does = self.does, None
+        if does is not None:
+            try:
+                does()
+            except Exception as error:
+                self.errors.append(error)
+        return super().transceive(command)
+
+
+COMMANDING: list[Callable[[Client], object]] = [
+    lambda client: client.raw(bytes.fromhex("8001 0000000c 0000017b 0010")),
+    lambda client: client.get_random(16),
+    lambda client: client.execute(EXTEND),
+    lambda client: client.execute(ReadClock()),
+    lambda client: client.properties(),
+    lambda client: client.start_session().close(),
+]
+
+
+@pytest.mark.parametrize("doing", COMMANDING)
+def test_a_client_closed_in_the_middle_of_its_own_command(doing: Callable[[Client], object]) -> None:
+    inner = connect("embedded:")
+    transport = Interrupting(inner.transport)
+    with inner, Client(transport) as client:
+        transport.does = client.close
+        doing(client)
+        (error,) = transport.errors
+        assert isinstance(error, TpmMisuseError)
+        assert "this thread is in the middle of a command; expected a call between two commands" in str(error)
+        assert not client.closed
+        doing(client)
+        client.close()
+        assert client.closed
+
+
+def test_a_command_in_the_middle_of_another_that_holds_the_lock() -> None:
+    inner = connect("embedded:")
+    transport = Interrupting(inner.transport)
+    with inner, Client(transport) as client:
+        for does in (client.properties, lambda: client.execute(EXTEND, ())):
+            transport.does = does
+            client.properties()
+        assert [type(error) for error in transport.errors] == [TpmMisuseError] * 2
+        assert len(client.get_random(4)) == 4
+
+
+@pytest.mark.parametrize("way", ["client", "transport"])
+def test_a_handler_of_signals_that_closes(way: str) -> None:
+    ours, its = socket.socketpair()
+    client = Client(StreamTransport(ours, "a socket"))
+    caught: list[Exception] = []
+
+    def handler(*_: object) -> None:
+        try:
+            (client if way == "client" else client.transport).close()
+        except TpmMisuseError as error:
+            caught.append(error)
+        raise InterruptedByTestError
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(InterruptedByTestError):
+            client.get_random(16)  # nobody answers
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(caught) == 1
+    assert not client.closed
+    client.close()
+    assert client.closed
+    its.close()
+
+
+def test_threads_that_wait_for_each_other_are_not_in_the_middle_of_a_command() -> None:
+    with connect("embedded:") as client:
+
+        def ask(_: int) -> None:
+            for _ in range(300):
+                client.get_random(16)
+                client.execute(ReadClock(), ())
+
+        in_threads(ask, 4)
 
 
 def test_what_the_tpm_says_at_the_end_does_not_matter() -> None:

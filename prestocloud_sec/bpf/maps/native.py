@@ -15,7 +15,6 @@ import numpy as np
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.maps.codec import sized_bytes
 from prestocloud_sec.bpf.maps.keyed import KeyedMap
-from prestocloud_sec.bpf.maps.kinds import MapFlag
 from prestocloud_sec.bpf.maps.storage import WINDOW
 from prestocloud_sec.bpf.words import signed
 from prestocloud_sec.wire import whole
@@ -41,8 +40,6 @@ class NativeMap(KeyedMap):
 
     def program_lookup(self, key: bytes, cpu: int = 0) -> int | None:
         """Return the offset of the value in `values` that a program on a processor sees, or None."""
-        if self.flags & MapFlag.WRONLY_PROG:
-            return None
         key = sized_bytes(key, self.key_size, "key")
         cpu = whole(cpu, "cpu", -_CPUS, _CPUS, error=BpfMisuseError)
         with self._lock:

@@ -15,7 +15,7 @@ import numpy as np
 
 from prestocloud_sec.bpf.maps.hooks import Hooks
 from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
-from prestocloud_sec.bpf.maps.layout import DELETE, DESCRIPTOR_WORDS, ITERATE, LOOKUP, UPDATE, Descriptor
+from prestocloud_sec.bpf.maps.layout import DELETE, DESCRIPTOR_WORDS, UPDATE, Descriptor
 from prestocloud_sec.bpf.maps.storage import WINDOW, address_of, rounded, stride_of, view, zeros
 
 if TYPE_CHECKING:
@@ -77,11 +77,12 @@ class Stored(Hooks):
         self._words[Descriptor.KEYS_AT] = address_of(self.keys)
 
     def _natively(self, operations: int) -> None:
-        """Say what kernels can do; not what the flags keep programs from."""
+        """Say what kernels can do; not what the flags keep programs from.
+
+        A lookup is answered where programs may not read, too, as in Linux: its verifier sees to it that they do not.
+        """
         if self.flags & MapFlag.RDONLY_PROG:
             operations &= ~(UPDATE | DELETE)
-        if self.flags & MapFlag.WRONLY_PROG:
-            operations &= ~(LOOKUP | ITERATE)
         self._words[Descriptor.NATIVE] = operations
 
     def _put(self, key: bytes, value: bytes = b"") -> None:

@@ -20,7 +20,7 @@ from prestocloud_sec.bpf.helpers.registry import implementations
 from prestocloud_sec.bpf.isa import CallHelper, ImmKind, LoadImm64
 from prestocloud_sec.bpf.maps.base import Map
 from prestocloud_sec.bpf.maps.create import create_map
-from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
+from prestocloud_sec.bpf.maps.kinds import MapType
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.verifier.contexts import CONTEXTS, Field
 from prestocloud_sec.bpf.verifier.maps import MapSpec
@@ -229,8 +229,7 @@ def _played(machine: Machine, row: Prototype, registers: tuple[int, ...], given:
 def _made(spec: MapSpec) -> Map:
     kind = _STAND_INS.get(spec.type, spec.type)
     inner = _made(spec.inner) if spec.inner is not None else None
-    # Where programs may not read, a lookup still finds: it is the verifier that keeps them from reading.
-    flags = int(spec.flags) & ~MapFlag.WRONLY_PROG if kind is spec.type else 0
+    flags = int(spec.flags) if kind is spec.type else 0
     made = create_map(kind, spec.key_size, spec.value_size, spec.max_entries or 1, flags, inner=inner)
     if inner is not None:
         for number in range(min(spec.max_entries, 4)):

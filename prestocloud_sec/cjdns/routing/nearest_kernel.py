@@ -13,6 +13,9 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from prestocloud_sec._jit import kernel
@@ -153,10 +156,29 @@ def _in_window(words: Keys, begin: Any, top: Any) -> Any:
     return np.int64(-1) if alike else np.int64(found)
 
 
+def _ask_for(_typing: Any, words: Any, at: Any) -> Any:
+    """Ask for the memory of an item of a contiguous array, counted from its first, without waiting for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), (byte, number, number, number))
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind)
+        to_read, keep, as_data = (ir.Constant(number, value) for value in (0, 3, 1))
+        builder.call(prefetch, (builder.bitcast(builder.gep(data, [arguments[1]]), byte), to_read, keep, as_data))
+        return context.get_dummy_value()
+
+    return types.none(words, at), generate
+
+
+_prefetch: Any = intrinsic(_ask_for)
+
+
 @kernel()
 def _lookup(words: Keys, starts: Starts, shift: int, high: Any, low: Any) -> Any:
     """Return the place of the key nearest to (`high`, `low`)."""
     begin = _few(starts, shift, high)
+    _prefetch(words, 4 * words.shape[1] + begin)  # row 4, on its way while the keys are: in a large index both miss
     found = _in_window(words, begin, _part(high, low, 0)) if begin >= 0 else np.int64(-1)
     return found if found >= 0 else _walk(words, starts, shift, high, low)[0]
 

@@ -39,6 +39,8 @@ __all__ = ["Outcome", "check", "run_campaign"]
 _RUNS = 6
 _MOST_PROCESSED = 20_000
 """Instructions of the judgement of one program; what takes more is not counted, as it would take all the time."""
+_LONGEST_RUN = 1 << 13
+"""Instructions of a run; only loops of helpers take more, and turn as they did before."""
 _LENGTHS = (0, 1, 13, 14, 15, 20, 33, 34, 42, 64, 100, 300)
 _PATTERNS = (b"\0", b"\xff", b"\x01", b"\x80", b"\x7f")
 _STEPS = (1, 10, 20, 30, 40, 50, 75, 100)
@@ -135,7 +137,7 @@ def check(case: Trial, rng: random.Random, *, runs: int = _RUNS) -> Counter[str]
     """
     stage = Stage(case.program, case.specs)
     ends: Counter[str] = Counter()
-    machine = stage.machine(Inputs())
+    machine = stage.machine(Inputs(), limit=_LONGEST_RUN)
     _watched(machine, stage, case, rng, ends)
     stage.at_call = lambda _: _number(rng)
     for _ in range(runs):

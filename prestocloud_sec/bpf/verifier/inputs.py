@@ -152,8 +152,14 @@ class Stage:
         """
         return [_made(spec) for spec in self.specs]
 
-    def machine(self, inputs: Inputs) -> Machine:
+    def machine(self, inputs: Inputs, *, limit: int = _LIMIT) -> Machine:
         """Return a machine that is about to run on inputs.
+
+        Parameters
+        ----------
+        inputs : Inputs
+        limit : int
+            After how many instructions a run ends.
 
         Raises
         ------
@@ -165,7 +171,7 @@ class Stage:
             put(maps[number], key, value)
         results = iter(inputs.returns)
         helpers = {number: self._player(number, results) for number in self.played}
-        machine = Machine(self.program, maps=maps, helpers=helpers, limit=_LIMIT, seed=1, now=1)
+        machine = Machine(self.program, maps=maps, helpers=helpers, limit=limit, seed=1, now=1)
         machine.memory.show(SOCKET >> layout.REGION_SHIFT, np.zeros(SOCKET_SIZE, np.uint8), "socket", writable=False)
         machine.start(inputs.packet, self.context(inputs))
         if inputs.metadata:

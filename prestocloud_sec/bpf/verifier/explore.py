@@ -35,11 +35,11 @@ from prestocloud_sec.bpf.isa import (
 )
 from prestocloud_sec.bpf.verifier import branches
 from prestocloud_sec.bpf.verifier.environment import Environment
-from prestocloud_sec.bpf.verifier.live_stack import call_site
+from prestocloud_sec.bpf.verifier.live_stack import called_alike
 from prestocloud_sec.bpf.verifier.liveness import live_before
 from prestocloud_sec.bpf.verifier.loops import Loops, components
 from prestocloud_sec.bpf.verifier.precision import Checkpoint, Step, mark
-from prestocloud_sec.bpf.verifier.pruning import Exactly, covers, widened
+from prestocloud_sec.bpf.verifier.pruning import Exactly, covers
 from prestocloud_sec.bpf.verifier.registers import ZERO_NUMBER, Kind, Register
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 from prestocloud_sec.bpf.verifier.stack_depth import check_depth
@@ -80,7 +80,6 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         self.states = 0
         self.at = 0
         self.observe = observe
-        self.kept: dict[int, list[Checkpoint]] = {}
         self.loops = Loops(
             env.instructions,
             components(env.instructions, env.targets, lambda index: index in self.stops.repeating),
@@ -205,26 +204,9 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         if unfinished:
             self.loops.leave(old, self.parent, self.steps)
 
-    def widen(self, state: State, index: int, depth: int) -> None:
-        """Give up numbers that change from turn to turn of a loop and that nothing needed yet, so that it can end.
-
-        Parameters
-        ----------
-        state : State
-            What the next turn begins with.
-        index : int
-            Where turns begin.
-        depth : int
-            Only states that were kept before so many others on this way begin an earlier turn.
-        """
-        for old in reversed(self.kept.get(index, ())):
-            if old.branches and old.depth < depth and _called_alike(old.state, state):
-                widened(old.state, state, old.precise, self.needed)
-                return
-
     def _clean(self, old: Checkpoint, state: State) -> None:
         """Take what is not read later out of a state whose ways were all gone."""
-        if old.cleaned or not _called_alike(old.state, state) or self.loops.unfinished(old):
+        if old.cleaned or not called_alike(old.state, state) or self.loops.unfinished(old):
             return
         old.cleaned = True
         for frame, live in zip(old.state.frames, self.uses.live(old.state, old.index), strict=True):
@@ -326,16 +308,6 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
                 if slot.register is not None and slot.bytes[0] == Byte.SPILL and slot.register.id in ids
             ]
         return tuple(found)
-
-
-def _called_alike(a: State, b: State) -> bool:
-    """Whether two states are in the same functions, called from the same places."""
-    if len(a.frames) != len(b.frames):
-        return False
-    return all(
-        one.entry == other.entry and call_site(one) == call_site(other)
-        for one, other in zip(a.frames, b.frames, strict=True)
-    )
 
 
 _STEPS: dict[type[Instruction], Callable[[Explorer, State, Any, int], int | None]] = {

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from prestocloud_sec.bpf.isa import Branch, Exit, Instruction, Jump, MayGoto
 from prestocloud_sec.bpf.verifier.state import Frame, State
 
-__all__ = ["LiveStack", "call_site", "slots"]
+__all__ = ["LiveStack", "call_site", "called_alike", "slots"]
 
 _EVERYTHING = (1 << 64) - 1
 
@@ -40,6 +40,14 @@ def slots(start: int, end: int) -> int:
 def call_site(frame: Frame) -> int:
     """Return the instruction that called a frame's function; for a callback, the call of the helper."""
     return frame.callback.call if frame.callback is not None else frame.returns_to - 1
+
+
+def called_alike(a: State, b: State) -> bool:
+    """Whether two states are in the same functions, called from the same places."""
+    return len(a.frames) == len(b.frames) and all(
+        one.entry == other.entry and call_site(one) == call_site(other)
+        for one, other in zip(a.frames, b.frames, strict=True)
+    )
 
 
 class _Stretches:

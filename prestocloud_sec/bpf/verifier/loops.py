@@ -6,7 +6,8 @@ known yet: what a check on another way will need, the later state needs, too. So
 gone through on all ways, and then what is needed is carried back over them until nothing changes (Linux 6.18,
 ``bpf_scc_visit``, ``propagate_backedges``). Until then a state in the loop covers only what lies in its ranges.
 
-A loop is a strongly connected part of a function's control flow, as it was called.
+A loop is a strongly connected part of a function's control flow, as it was called. A call of a helper that calls back
+is one, too, here; in Linux 6.18 it is not, so that there what a turn of such a loop will need can be overlooked.
 """
 
 from __future__ import annotations

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from prestocloud_sec.bpf.isa import Imm
 from prestocloud_sec.bpf.verifier.environment import Environment
-from prestocloud_sec.bpf.verifier.live_stack import LiveStack
+from prestocloud_sec.bpf.verifier.live_stack import LiveStack, called_alike
 from prestocloud_sec.bpf.verifier.precision import Checkpoint, Step, mark
+from prestocloud_sec.bpf.verifier.pruning import widened
 from prestocloud_sec.bpf.verifier.registers import Kind, Register, known
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 from prestocloud_sec.bpf.verifier.state import State
@@ -49,6 +50,8 @@ class Walk:
         Turns of loops of helpers on this way.
     history : int
         Steps since the last state was kept that are not one instruction after the other, or touch the stack.
+    kept : dict of int to list of Checkpoint
+        States that later ones are compared with, by instruction, the newest last.
     needed : dict of int to Register
         Registers that a check depended on since the last state was kept, by identity.
     stops : Stops
@@ -65,6 +68,7 @@ class Walk:
         self.parent: Checkpoint | None = None
         self.steps: list[Step] = []
         self.unroll = self.history = 0
+        self.kept: dict[int, list[Checkpoint]] = {}
         self.needed: dict[int, Register] = {}
         self.stops: Stops = stops_of(env.instructions, env.targets)
         self.uses = LiveStack(env.instructions, env.targets, self.stops.compared)
@@ -90,8 +94,21 @@ class Walk:
             mark(self.env.instructions, self.parent, self.steps, wanted)
 
     def widen(self, state: State, index: int, depth: int) -> None:
-        """Give up numbers that change from turn to turn of a loop."""
-        raise NotImplementedError
+        """Give up numbers that change from turn to turn of a loop and that nothing needed yet, so that it can end.
+
+        Parameters
+        ----------
+        state : State
+            What the next turn begins with.
+        index : int
+            Where turns begin.
+        depth : int
+            Only states that were kept before so many others on this way begin an earlier turn.
+        """
+        for old in reversed(self.kept.get(index, ())):
+            if old.branches and old.depth < depth and called_alike(old.state, state):
+                widened(old.state, state, old.precise, self.needed)
+                return
 
     def read(self, state: State, register: int) -> Register:
         """Return a register that an instruction reads."""

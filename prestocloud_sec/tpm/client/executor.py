@@ -39,7 +39,7 @@ def live(client: object, handle: int) -> int:
         If it was closed; or if it stands for what is in the TPM by another client, whose number is here that of nothing
         or, worse, of something else.
     """
-    if isinstance(handle, Handle):
+    if type(handle) is not int and isinstance(handle, Handle):
         handle._entity.check()
         if isinstance(handle, Transient) and handle._owner is not client:
             hint = "int() it, if both are on the same TPM and nothing between moves what is in it"

@@ -49,7 +49,7 @@ _LATE = "the transport is usable: the late answer will be dropped when it comes,
 _GONE = "the transport is closed; whether the TPM carried out the command is not known"
 _LOOKS = 40
 """How often to look for a response before sleeping: about ten microseconds, in which emulators answer most commands."""
-_LONGEST_PAUSE = 255
+_LONGEST_PAUSE = 1023
 """How many commands, at most, go without looking after it did not help."""
 _unpack = SIZE_AND_CODE.unpack_from
 

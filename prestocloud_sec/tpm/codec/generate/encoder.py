@@ -57,6 +57,11 @@ def _is_few(kind: Kind) -> bool:
     return isinstance(kind, Scalar) and (kind.is_attributes or is_finite(kind))
 
 
+def _most_of(kind: Blob | Array) -> int:
+    """Return how many bytes or elements there may be."""
+    return kind.sized.most if isinstance(kind, Blob) else kind.most
+
+
 class _Number(NamedTuple):
     """A number that is packed together with its neighbours."""
 
@@ -98,12 +103,14 @@ class _Encoding:
         left = [number for number, value in zip(self.run, known, strict=True) if value is None]
         if not left:
             return repr(pack(f">{codes}", *known))
-        sizes = [(number.value, number.kind.sized.most) for number in left if isinstance(number.kind, Blob)]
+        sizes = [(number.value, _most_of(number.kind)) for number in left if isinstance(number.kind, Blob | Array)]
         keys = [number.value for number in left if _is_few(number.kind)]
         size, most = sizes[0] if sizes else ("0", 0)
-        if not keys or len(keys) > _MOST_KEYS or len(sizes) > 1 or len(keys) + len(sizes) < len(left) or most > _LARGE:
+        if len(keys) > _MOST_KEYS or len(sizes) > 1 or len(keys) + len(sizes) < len(left) or most > _LARGE:
             return None
         what = codes, tuple(known), tuple(number.value == size for number in self.run), most
+        if not keys:
+            return self.sized(codes, packed, known, size, most)
         heads = self.text.name("H", what, lambda: Heads(most))
         kept: Heads = self.text.names[heads]
         if sizes:
@@ -113,6 +120,20 @@ class _Encoding:
         name = self.fresh("h")
         self.text.add(f"try: {name} = {table}{''.join(f'[{key}]' for key in keys)}")
         self.text.add(f"except LookupError: {name} = {heads}.keep({packed}, {size}, {', '.join(keys)})")
+        return name
+
+    def sized(self, codes: str, packed: str, known: list[int | None], size: str, most: int) -> str:
+        """Write the finding of bytes in which only a size or count is not known beforehand: there are all of them."""
+
+        def every() -> tuple[bytes, ...]:
+            return tuple(
+                pack(f">{codes}", *(number if value is None else value for value in known))
+                for number in range(most + 1)
+            )
+
+        table, name = self.text.name("A", (codes, tuple(known), most), every), self.fresh("h")
+        self.text.add(f"try: {name} = {table}[{size}]")
+        self.text.add(f"except LookupError: {name} = {packed}")
         return name
 
     def part(self, expression: str) -> None:

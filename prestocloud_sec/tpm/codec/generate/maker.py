@@ -116,7 +116,9 @@ def _usual_scalar(text: Text, kind: Scalar, name: str, *, asked: bool) -> str:
         return f"typeof({name}) is {text.of(kind.kind)} and {name} in {table}"
     if kind.allowed is not None:
         ranges = in_ranges(kind, name)
-        plain = [f"typeof({name}) is int and ({ranges}) and {name} not in {table}"] if ranges else []
+        named = any(first <= number <= last for first, last in kind.allowed.ranges for number in text.names[table])
+        unless = f" and {name} not in {table}" if named else ""
+        plain = [f"typeof({name}) is int and ({ranges}){unless}"] if ranges else []
         known = text.of(TPM_RH) if kind.is_handle else "int"
         plain.append(f"typeof({name}) is {known} and {name} in {table}")
         return " or ".join(f"({part})" for part in plain)

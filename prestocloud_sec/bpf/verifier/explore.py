@@ -43,7 +43,7 @@ from prestocloud_sec.bpf.verifier.pruning import Exactly, covers
 from prestocloud_sec.bpf.verifier.registers import ZERO_NUMBER, Kind, Register
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 from prestocloud_sec.bpf.verifier.stack_depth import check_depth
-from prestocloud_sec.bpf.verifier.state import Byte, Frame, State
+from prestocloud_sec.bpf.verifier.state import EMPTY, Byte, Frame, State
 from prestocloud_sec.bpf.verifier.steps_arithmetic import ArithmeticSteps
 from prestocloud_sec.bpf.verifier.steps_calls import CallSteps
 from prestocloud_sec.bpf.verifier.steps_memory import MemorySteps
@@ -211,7 +211,7 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         old.cleaned = True
         for frame, live in zip(old.state.frames, self.uses.live(old.state, old.index), strict=True):
             for number in [number for number in frame.stack if not live >> (-number - 1) & 1]:
-                del frame.stack[number]
+                frame.stack[number] = EMPTY
 
     def _covers(self, old: Checkpoint, state: State, exactly: int) -> bool:
         return covers(old.state, state, self.live, old.precise, exactly, old.index)

@@ -103,11 +103,13 @@ def covers(
                 before.registers[number], now.registers[number], names, (depth, number) in precise, exactly
             ):
                 return False
+        if exactly != Exactly.COVERS and any(
+            before.slot(number).bytes != now.slot(number).bytes for number in range(min(before.stack, default=0), 0)
+        ):
+            return False  # bytes of another kind, though they may be read as the others: Linux 6.18, ``stacksafe``
         for number, slot in before.stack.items():
             if not _slot(slot, now.stack.get(number, EMPTY), names, (depth, number) in precise, exactly):
                 return False
-        if exactly == Exactly.SAME and any(number not in before.stack for number in now.stack):
-            return False
     return all(names.match(a[0], b[0]) for a, b in zip(old.references, new.references, strict=True))
 
 
@@ -156,7 +158,7 @@ def _register(old: Register, new: Register, names: _Names, precise: bool, exactl
     if exactly == Exactly.SAME:
         return old.same(new) and names.match(old.id, new.id) and names.match(old.reference, new.reference)
     kind = old.kind
-    if kind is Kind.NOTHING:
+    if kind is Kind.NOTHING and (exactly == Exactly.COVERS or new.kind is Kind.NOTHING):
         return True
     if kind is not new.kind or old.nullable != new.nullable or old.read_only != new.read_only or old.ring != new.ring:
         return False
@@ -188,16 +190,11 @@ def _register(old: Register, new: Register, names: _Names, precise: bool, exactl
 
 
 def _slot(old: Slot, new: Slot, names: _Names, precise: bool, exactly: int) -> bool:
-    if exactly == Exactly.SAME:
-        if old.bytes != new.bytes:
-            return False
-    else:
-        kept = old.register is not None and old.bytes[0] == Byte.SPILL
-        number = _number_of(old)
-        if number is not None and not precise and exactly == Exactly.COVERS:
-            other = _number_of(new)
-            if other is not None or Byte.SPILL not in new.bytes:
-                return True  # any bytes will do where a number was not needed
+    if exactly == Exactly.COVERS:
+        if old.spilled == 8 and old.register is not None and old.register.kind is Kind.NUMBER:
+            other = _whole_number(new)
+            if other is not None:
+                return _register(old.register, other, names, precise, exactly)
         for was, now in zip(old.bytes, new.bytes, strict=True):
             if was in (Byte.INVALID, Byte.MISC):
                 if now == Byte.SPILL and new.register is not None and new.register.is_pointer and was == Byte.MISC:
@@ -205,13 +202,14 @@ def _slot(old: Slot, new: Slot, names: _Names, precise: bool, exactly: int) -> b
                 continue  # anything may be read where anything was
             if was != now:
                 return False
-        if not kept:
-            return True
-    if old.register is None or new.register is None:
-        return old.register is new.register
-    return _register(old.register, new.register, names, precise, exactly)
+    if old.register is None or old.bytes[0] != Byte.SPILL:
+        return True
+    return new.register is not None and _register(old.register, new.register, names, precise, exactly)
 
 
-def _number_of(slot: Slot) -> Register | None:
+def _whole_number(slot: Slot) -> Register | None:
+    """Return what a load of all of a slot gives, where that is a number that is kept, or unknown."""
     register = slot.register
-    return register if register is not None and register.kind is Kind.NUMBER and slot.bytes[0] == Byte.SPILL else None
+    if slot.spilled == 8:
+        return register if register is not None and register.kind is Kind.NUMBER else None
+    return NUMBER if slot.bytes.count(Byte.MISC) + slot.bytes.count(Byte.INVALID) == 8 else None

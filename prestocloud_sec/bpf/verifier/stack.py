@@ -144,14 +144,14 @@ def load(state: State, pointer: Register, offset: int, size: int, *, privileged:
         if not privileged:
             raise Rejected(Rule.PRIVILEGE, f"R{name} {_UNPRIVILEGED_VARYING}")
         initialised(frame, least, most + size, privileged=privileged)
-        return known(0) if _all_zero(frame, least, most + size) else NUMBER
+        return _unkept(frame, least, most + size)
     number, part = divmod(least, 8)
     slot = frame.stack.get(number, EMPTY)
     spilled = slot.spilled
     kept = slot.register
     if kept is None or not spilled:
         initialised(frame, least, least + size, privileged=privileged)
-        return known(0) if _all_zero(frame, least, least + size) else NUMBER
+        return _unkept(frame, least, least + size)
     if size == 8 and spilled == 8 and not part:
         return kept
     if kept.is_pointer:
@@ -161,7 +161,9 @@ def load(state: State, pointer: Register, offset: int, size: int, *, privileged:
     if not part and size <= spilled:
         return kept if _fits(kept, size) else kept.but(id=0, delta=0, narrow=False)
     initialised(frame, least, least + size, privileged=privileged)
-    return known(0) if _all_zero(frame, least, least + size) else NUMBER
+    if kept.is_null and part + size <= spilled:
+        return known(0)
+    return _unkept(frame, least, least + size)
 
 
 def initialised(frame: Frame, start: int, end: int, *, privileged: bool) -> None:
@@ -182,12 +184,10 @@ def initialised(frame: Frame, start: int, end: int, *, privileged: bool) -> None
             )
 
 
-def _all_zero(frame: Frame, start: int, end: int) -> bool:
-    for place in range(start, end):
-        slot = frame.stack.get(place // 8, EMPTY)
-        kind = slot.bytes[place % 8]
-        if kind == Byte.SPILL and slot.register is not None and slot.register.is_null:
-            continue
-        if kind != Byte.ZERO:
-            return False
-    return True
+def _unkept(frame: Frame, start: int, end: int) -> Register:
+    """Return what bytes hold of which no register is found again: a zero if each was written as one.
+
+    A zero that is kept as a register does not count (Linux 6.18, ``mark_reg_stack_read``).
+    """
+    zero = all(frame.stack.get(place // 8, EMPTY).bytes[place % 8] == Byte.ZERO for place in range(start, end))
+    return known(0) if zero else NUMBER

@@ -114,6 +114,7 @@ class MemorySteps(Walk):
         if (
             isinstance(i.src, int)
             and place is not None
+            and (pointer.offset + pointer.number.smin + i.offset) % 8 == 0  # only such places keep a register
             and value.kind is Kind.NUMBER
             and value.number.umax < 1 << 8 * i.size
         ):

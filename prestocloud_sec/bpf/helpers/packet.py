@@ -159,7 +159,8 @@ def skb_vlan_push(machine: Machine, context: int, protocol: int, tag: int) -> in
 def _tag_into_packet(machine: Machine) -> int:
     """Write the tag that stands in the context into the packet."""
     fields = machine.context
-    header = network_order(fields["vlan_proto"]).to_bytes(2, "big") + int(fields["vlan_tci"]).to_bytes(2, "big")
+    tag = int(fields["vlan_tci"]) & _U16
+    header = network_order(fields["vlan_proto"]).to_bytes(2, "big") + tag.to_bytes(2, "big")
     failed = machine.packet.insert(_ADDRESSES, header)
     if not failed:
         fields.update(protocol=fields["vlan_proto"], vlan_present=0, vlan_tci=0)

@@ -110,8 +110,8 @@ def context_kind(type_: ProgramType | None) -> ContextKind:
 
 
 def network_order(value: int) -> int:
-    """Return what a 16-bit number in network order reads as on this machine."""
-    return int.from_bytes(value.to_bytes(2, "big"), sys.byteorder)
+    """Return what a 16-bit number in network order reads as on this machine; of a longer one the low bits."""
+    return int.from_bytes((value & 0xFFFF).to_bytes(2, "big"), sys.byteorder)
 
 
 def protocol_of(packet: bytes, *, link_layer: bool) -> int:

@@ -76,3 +76,26 @@ def test_only_arrays_and_hashes_are_gone_through(kind: MapType, key: int, flags:
     )
     program = assemble(text, type=ProgramType.XDP, license="GPL")
     assert Trial(program, 0, (MapSpec(kind, key, 8, 4, flags),)).judge().accepted is allowed
+
+
+def test_part_of_an_address_may_be_extended_by_privileged_programs() -> None:
+    # as Linux 6.18 judges it: what comes out is some number
+    case = Trial(assemble("r7 = (s8)r1\nw8 = (s8)w1\nr0 = 0\nexit", type=ProgramType.XDP, license="GPL"), 0, ())
+    assert case.judge().accepted
+    assert set(check(case, random.Random(1), runs=3)) == {"value", "watched"}
+
+
+@pytest.mark.parametrize("protocol", [0x81, 0x10081, 0xFFFF_A888, 0xFFFF_FFFF])
+@pytest.mark.parametrize("call", ["skb_vlan_pop", "skb_vlan_push"])
+def test_a_protocol_of_more_than_16_bits(call: str, protocol: int) -> None:
+    # a context holds what its user wrote into it: a number of 32 bits, of which the packet's protocol has 16
+    program = assemble(
+        f"r6 = r1\nr2 = 129\nr3 = 7\ncall bpf_{call}\nr0 = 0\nexit", type=ProgramType.SCHED_CLS, license="GPL"
+    )
+    context = bytearray(192)
+    for offset in (16, 24, 28):  # protocol, vlan_tci, vlan_proto
+        context[offset : offset + 4] = protocol.to_bytes(4, "little")
+    for present in (0, 1):
+        context[20] = present
+        for engine in ("reference", "interpreter", "compiled"):
+            assert program.run(bytes(64), ctx=bytes(context), engine=engine).fault is None

@@ -3,7 +3,7 @@
 
 Each takes what is known of both operands and gives what is then known of the result, as Linux 6.18 does
 (``adjust_scalar_min_max_vals``), no more and no less. Where the kernel gives up, the result is unknown: division and
-remainder, byte swaps, shifts by a number that is not known.
+remainder, shifts by a number that is not known. Bits are followed through byte swaps as Linux 6.18.44 does.
 
 All ranges are ranges of the *operation without a wrap*; beside each stands what is done where a result can wrap, which
 is what its soundness rests on. The upper half of a 32-bit operation's result is zero (`Scalar.keep_low`).
@@ -25,7 +25,7 @@ from prestocloud_sec.bpf.verifier.scalar import (
 )
 from prestocloud_sec.bpf.verifier.tnum import U32, U64, Tnum
 
-__all__ = ["alu", "negate", "sign_extend"]
+__all__ = ["alu", "negate", "sign_extend", "swap"]
 
 
 def alu(op: AluOp, bits: int, left: Scalar, right: Scalar) -> Scalar:
@@ -64,6 +64,14 @@ def _known_shift(right: Scalar, bits: int) -> bool:
 def negate(bits: int, value: Scalar) -> Scalar:
     """Return what is known of ``-value``: it is ``0 - value``."""
     return alu(AluOp.SUB, bits, Scalar.const(0), value)
+
+
+def swap(size: int, value: Scalar) -> Scalar:
+    """Return what is known of the low `size` bytes in the reverse order: of ranges nothing is left, of bits all."""
+    found = Scalar.unknown()
+    found.tnum = value.tnum.swapped(size)
+    found.sync()
+    return found
 
 
 # --- Sums.

@@ -11,6 +11,7 @@ from prestocloud_sec.bpf.isa import (
     Imm,
     Negate,
     Swap,
+    SwapKind,
 )
 from prestocloud_sec.bpf.verifier import arithmetic
 from prestocloud_sec.bpf.verifier.pointers import moved
@@ -149,11 +150,18 @@ class ArithmeticSteps(Walk):
         return index + 1
 
     def swap(self, state: State, i: Swap, index: int) -> int:
-        """Swap bytes; nothing is known of the result."""
+        """Swap bytes, or cut off those above; a number of 64 bits in the order of bytes that it has stays itself."""
         held = self.read(state, i.dst)
         self.write(i.dst)
         self._no_pointer(i.dst, held)
-        state.registers[i.dst] = NUMBER
+        if held.is_pointer:
+            state.registers[i.dst] = NUMBER
+        elif i.kind is not SwapKind.LE:
+            state.registers[i.dst] = number(arithmetic.swap(i.width // 8, held.number))
+        elif i.width < 64:
+            cut = held.number.copy()
+            cut.truncate(i.width // 8)
+            state.registers[i.dst] = number(cut)
         self.step(state, index)
         return index + 1
 

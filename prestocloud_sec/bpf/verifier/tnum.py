@@ -226,6 +226,12 @@ class Tnum(NamedTuple):
         bits = 8 * size
         return Tnum(_extend(self.value, bits), _extend(self.mask, bits))
 
+    def swapped(self, size: int) -> Tnum:
+        """Return the low `size` bytes in the reverse order, zeros above."""
+        low = self.cast(size)
+        value, mask = (int.from_bytes(bits.to_bytes(size, "little"), "big") for bits in (low.value, low.mask))
+        return Tnum(value, mask)
+
     def aligned(self, size: int) -> bool:
         """Whether every word is a multiple of `size`, a power of two."""
         return not self.most & size - 1

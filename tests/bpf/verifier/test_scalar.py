@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from prestocloud_sec.bpf.isa import AluOp, BranchOp
-from prestocloud_sec.bpf.verifier.arithmetic import alu, negate, sign_extend
+from prestocloud_sec.bpf.verifier.arithmetic import alu, negate, sign_extend, swap
 from prestocloud_sec.bpf.verifier.refine import foreseen, refined
 from prestocloud_sec.bpf.verifier.scalar import S32_MAX, S32_MIN, Scalar
 from prestocloud_sec.bpf.verifier.tnum import U32, U64
@@ -84,6 +84,15 @@ def test_sign_extension(size: int, bits: int) -> None:
     kinds = {1: (np.uint8, np.int8), 2: (np.uint16, np.int16), 4: (np.uint32, np.int32)}
     expected = words.astype(kinds[size][0]).view(kinds[size][1]).astype(np.int64).view(np.uint64)
     assert all_in([sign_extend(size, bits, s) for s in scalars], expected if bits == 64 else expected & LOW)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.uint32, np.uint64])
+def test_byte_swaps(kind: type[np.unsignedinteger[Any]]) -> None:
+    scalars, words = drawn_scalars(np.random.default_rng(8))
+    found = [swap(np.dtype(kind).itemsize, scalar) for scalar in scalars]
+    assert all_in(found, words.astype(kind).byteswap().astype(np.uint64))
+    assert any(scalar.is_const for scalar in found)
+    assert swap(4, Scalar.const(0x11_2233_4455)) == Scalar.const(0x5544_3322)
 
 
 def test_ranges_and_bits_teach_each_other_nothing_false() -> None:

@@ -35,7 +35,7 @@ from prestocloud_sec.bpf.isa import (
 )
 from prestocloud_sec.bpf.verifier import branches
 from prestocloud_sec.bpf.verifier.environment import Environment
-from prestocloud_sec.bpf.verifier.live_stack import called_alike
+from prestocloud_sec.bpf.verifier.live_stack import call_site, called_alike
 from prestocloud_sec.bpf.verifier.liveness import live_before
 from prestocloud_sec.bpf.verifier.loops import Loops, components
 from prestocloud_sec.bpf.verifier.precision import Checkpoint, Step, mark
@@ -55,6 +55,8 @@ MOST_INSTRUCTIONS = 1_000_000
 _LONG_HISTORY = 40
 """Steps after which a state is kept in any case: going back over them takes time."""
 
+_MOST_LINKED = 6
+"""Copies of a number that learn what a comparison tells of it (Linux 6.18, ``LINKED_REGS_MAX``)."""
 
 _JUMPING = frozenset({Jump, Branch, MayGoto, CallHelper, CallLocal, CallKfunc, Exit})
 """Instructions that count when it is decided whether a state is worth keeping."""
@@ -295,18 +297,28 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         return index + 1 if can_go_on else None
 
     def _linked(self, state: State, left: Register, right: Register) -> tuple[tuple[int, int], ...]:
-        """Return where copies of what is compared are."""
-        ids = {register.id for register in (left, right) if register.id and register.kind is Kind.NUMBER}
-        if not ids:
-            return ()
-        found = []
-        for depth, frame in enumerate(state.frames):
-            found += [(depth, n) for n in range(10) if frame.registers[n].id in ids]
-            found += [
-                (depth, n)
-                for n, slot in frame.stack.items()
-                if slot.register is not None and slot.bytes[0] == Byte.SPILL and slot.register.id in ids
-            ]
+        """Return where copies of what is compared are, as far as these are still read: of few, others are none more."""
+        found: list[tuple[int, int]] = []
+        for identifier in dict.fromkeys(r.id for r in (right, left) if r.id and r.kind is Kind.NUMBER):
+            at = self.at
+            for depth in range(len(state.frames) - 1, -1, -1):
+                frame = state.frames[depth]
+                places: list[tuple[int, Register]] = [
+                    (n, frame.registers[n]) for n in range(10) if self.live[at] >> n & 1
+                ]
+                for n in sorted(frame.stack, reverse=True):
+                    register = frame.stack[n].register
+                    if register is not None and frame.stack[n].bytes[0] == Byte.SPILL:
+                        places.append((n, register))
+                for n, register in places:
+                    if register.id != identifier or register.kind is not Kind.NUMBER:
+                        continue
+                    if len(found) < _MOST_LINKED:
+                        found.append((depth, n))
+                    else:
+                        state.put(frame.registers if n >= 0 else frame.stack, n, register.but(id=0, delta=0))
+                if depth:
+                    at = call_site(frame)
         return tuple(found)
 
 

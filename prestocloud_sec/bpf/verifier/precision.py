@@ -51,7 +51,8 @@ class Step(NamedTuple):
     place : tuple of (int, int) or None
         For an access to the stack: frame and slot.
     linked : tuple of (int, int)
-        For a branch on numbers with copies: where these are, as `Checkpoint.precise` has it.
+        For a branch on numbers with copies: where these are, as `Checkpoint.precise` has it. For the end of a function
+        that a helper calls: what its caller had given the helper, which is needed where that was called already.
     """
 
     at: int
@@ -210,6 +211,7 @@ def _back(i: Instruction, step: Step, wanted: set[tuple[int, int]]) -> bool:
                     wanted.add((depth, number))
             return not any(where == depth + 1 for where, _ in wanted)
         case Exit():
+            wanted.difference_update(step.linked)
             if depth and (depth - 1, 0) in wanted:
                 wanted.discard((depth - 1, 0))
                 wanted.add((depth, 0))

@@ -12,7 +12,7 @@ from prestocloud_sec.bpf.isa import (
 from prestocloud_sec.bpf.verifier import calls
 from prestocloud_sec.bpf.verifier.arguments import Call
 from prestocloud_sec.bpf.verifier.live_stack import slots
-from prestocloud_sec.bpf.verifier.precision import mark
+from prestocloud_sec.bpf.verifier.precision import Step, mark
 from prestocloud_sec.bpf.verifier.programs import return_range
 from prestocloud_sec.bpf.verifier.registers import (
     NAMES,
@@ -163,7 +163,8 @@ class CallSteps(Walk):
             )
         if len(state.references) and callback.helper == 170:
             raise Rejected(Rule.REFERENCE, "Unreleased reference in callback", "EINVAL")
-        self.step(state, index)
+        depth = len(state.frames) - 1
+        self.steps.append(Step(index, depth, None, tuple((depth - 1, number) for number in range(1, 6))))
         state.frames.pop()
         if callback.helper == 170:
             return None

@@ -12,7 +12,7 @@ from prestocloud_sec.bpf.verifier.registers import NUMBER, Kind, Register, known
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 from prestocloud_sec.bpf.verifier.state import EMPTY, STACK_SIZE, Byte, Frame, Slot, State
 
-__all__ = ["bounds", "initialised", "load", "mark_written", "store"]
+__all__ = ["bounds", "initialised", "load", "mark_written", "restored", "store", "zeroed"]
 
 _UNPRIVILEGED_VARYING = "a place on the stack that varies is for privileged programs"
 
@@ -124,10 +124,13 @@ def _mark_varying(frame: Frame, start: int, end: int, zero: bool) -> None:
     """Let any of the bytes be written: a zero is known only where zeros are written over zeros."""
     for number in range(start // 8, (end - 1) // 8 + 1):
         slot = frame.slot(number)
+        parts = range(max(start - 8 * number, 0), min(end - 8 * number, 8))
         kinds = bytearray(slot.scrubbed().bytes if slot.register is not None else slot.bytes)
         if zero and slot.register is not None and slot.register.is_null:
+            if all(slot.bytes[part] == Byte.SPILL for part in parts):
+                continue  # the register that is kept is what is written
             kinds = bytearray(bytes(slot.bytes).replace(b"\1", b"\3"))
-        for part in range(max(start - 8 * number, 0), min(end - 8 * number, 8)):
+        for part in parts:
             if not (zero and kinds[part] == Byte.ZERO):
                 kinds[part] = Byte.MISC
         frame.stack[number] = Slot(bytes(kinds), None)
@@ -145,25 +148,46 @@ def load(state: State, pointer: Register, offset: int, size: int, *, privileged:
             raise Rejected(Rule.PRIVILEGE, f"R{name} {_UNPRIVILEGED_VARYING}")
         initialised(frame, least, most + size, privileged=privileged)
         return _unkept(frame, least, most + size)
-    number, part = divmod(least, 8)
-    slot = frame.stack.get(number, EMPTY)
-    spilled = slot.spilled
+    slot = frame.stack.get(least // 8, EMPTY)
     kept = slot.register
-    if kept is None or not spilled:
-        initialised(frame, least, least + size, privileged=privileged)
-        return _unkept(frame, least, least + size)
-    if size == 8 and spilled == 8 and not part:
-        return kept
-    if kept.is_pointer:
+    if kept is not None and slot.spilled and kept.is_pointer and (size != 8 or slot.spilled != 8):
         raise Rejected(
             Rule.POINTER_LEAK, "invalid size of register fill", hint="a kept pointer is read with eight bytes"
         )
-    if not part and size <= spilled:
+    if kept is not None and restored(slot, least % 8, size):
+        if size == 8:
+            return kept
+        if least % 8:
+            return known(0)
         return kept if _fits(kept, size) else kept.but(id=0, delta=0, narrow=False)
     initialised(frame, least, least + size, privileged=privileged)
-    if kept.is_null and part + size <= spilled:
-        return known(0)
     return _unkept(frame, least, least + size)
+
+
+def restored(slot: Slot, part: int, size: int) -> bool:
+    """Whether a load from byte `part` of a slot gives the register that is kept there, or its low bytes.
+
+    Of a register that is zero any bytes are.
+    """
+    kept = slot.register
+    if kept is None or not slot.spilled:
+        return False
+    return size <= slot.spilled if not part else kept.is_null and part + size <= slot.spilled
+
+
+def zeroed(state: State, pointer: Register, offset: int, size: int) -> bool:
+    """Whether a store of a zero left zeros that no register is kept for, so that what is read relies on the zero."""
+    number = pointer.number
+    start, end = pointer.offset + number.smin + offset, pointer.offset + number.smax + offset + size
+    frame = state.frames[pointer.frame]
+    for place in range(start, end):
+        slot = frame.slot(place // 8)
+        kind = slot.bytes[place % 8]
+        if kind == Byte.ZERO:
+            return True
+        if kind == Byte.SPILL and not number.is_const and slot.register is not None and slot.register.is_null:
+            return True
+    return False
 
 
 def initialised(frame: Frame, start: int, end: int, *, privileged: bool) -> None:

@@ -16,7 +16,7 @@ from prestocloud_sec.bpf.isa import (
     StoreRelease,
 )
 from prestocloud_sec.bpf.program_type import ProgramType
-from prestocloud_sec.bpf.verifier import arithmetic, memory
+from prestocloud_sec.bpf.verifier import arithmetic, memory, stack
 from prestocloud_sec.bpf.verifier.live_stack import slots
 from prestocloud_sec.bpf.verifier.registers import (
     NAMES,
@@ -91,6 +91,9 @@ class MemorySteps(Walk):
         found = memory.access(self.env, state, i.base, i.offset, i.size, write=False)
         if pointer.kind is Kind.STACK:
             self._reads(state, pointer, i.offset, i.size, index)
+        if place is not None:
+            part = (pointer.offset + pointer.number.smin + i.offset) % 8
+            place, found = self._restored(state, place, part, i.size, found)
         self._one_kind(index, pointer.kind)
         if isinstance(i, Load) and i.signed:
             if found.is_pointer:
@@ -99,6 +102,22 @@ class MemorySteps(Walk):
         state.registers[i.dst] = found
         self.step(state, index, place)
         return index + 1
+
+    def _restored(
+        self, state: State, place: tuple[int, int], part: int, size: int, found: Register
+    ) -> tuple[tuple[int, int] | None, Register]:
+        """Return the place, if a load from it gives what is kept there, and what it gives: a whole number is shared."""
+        frame, number = state.frames[place[0]], place[1]
+        slot = frame.slot(number)
+        kept = slot.register
+        if kept is None or not stack.restored(slot, part, size):
+            return None, found
+        whole = size == 8 or (size == slot.spilled == 4 and kept.number.umax < 1 << 32)
+        if not whole or kept.kind is not Kind.NUMBER or not self.env.privileged:
+            return place, found
+        shared = self.identified(kept)
+        frame.stack[number] = slot._replace(register=shared)
+        return place, shared
 
     def store(self, state: State, i: Store | StoreRelease, index: int) -> int:
         """Store to memory."""
@@ -120,6 +139,9 @@ class MemorySteps(Walk):
         ):
             value = self.shared(state, i.src, value)
         memory.access(self.env, state, i.base, i.offset, i.size, write=True, value=value)
+        zero = pointer.kind is Kind.STACK and value.is_null
+        if zero and isinstance(i.src, int) and stack.zeroed(state, pointer, i.offset, i.size):
+            self.need(state, i.src)
         self._writes(state, pointer, i.offset, i.size, index)
         self._one_kind(index, pointer.kind)
         self.step(

@@ -138,12 +138,17 @@ class Walk:
         """Return a number with an identifier, so that what is learnt of a copy is learnt of it."""
         if held.kind is not Kind.NUMBER or held.number.is_const:
             return held
-        if held.delta:
-            held = held.but(id=0, delta=0, narrow=False)
-        if not held.id:
-            held = held.but(id=self.env.new_id())
+        held = self.identified(held)
         state.registers[register] = held
         return held
+
+    def identified(self, held: Register) -> Register:
+        """Return a number with an identifier of its own, unless it is known; it is no sum with another's any more."""
+        if held.number.is_const:
+            return held
+        if held.delta:
+            held = held.but(id=0, delta=0, narrow=False)
+        return held if held.id else held.but(id=self.env.new_id())
 
     def note_stack(self, state: State, base: int, offset: int) -> None:
         """Note how deep a function's stack is used through a register."""

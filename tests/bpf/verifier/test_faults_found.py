@@ -78,6 +78,43 @@ def test_only_arrays_and_hashes_are_gone_through(kind: MapType, key: int, flags:
     assert Trial(program, 0, (MapSpec(kind, key, 8, 4, flags),)).judge().accepted is allowed
 
 
+@pytest.mark.parametrize(
+    "store",
+    [
+        "*(u32 *)(r10 - 4) = r6",
+        "*(u32 *)(r10 - 4) = 0\n*(u8 *)(r10 - 3) = r6",
+        "*(u64 *)(r10 - 8) = 0\nr2 = r10\nr2 += r7\n*(u8 *)(r2 - 8) = r6",
+    ],
+)
+def test_a_zero_that_is_kept_as_bytes_matters(store: str) -> None:
+    # the way with a zero is gone first: that another number is stored there, too, must not be taken for covered
+    program = assemble(
+        f"""
+        call bpf_get_prandom_u32
+        r7 = r0
+        r7 &= 7
+        r6 = r0
+        r6 &= 255
+        if r0 == 5 goto other
+        r6 = 0
+    other:
+        call bpf_get_prandom_u32
+        if r0 == 6 goto both
+    both:
+        {store}
+        r1 = *(u32 *)(r10 - 4)
+        r2 = r10
+        r2 += -16
+        *(u64 *)(r10 - 16) = 0
+        r2 += r1
+        *(u8 *)(r2 + 0) = 1
+        r0 = 0
+        exit""",
+        type=ProgramType.XDP,
+    )
+    assert Trial(program, 0, ()).judge().errno == "EACCES"
+
+
 def test_part_of_an_address_may_be_extended_by_privileged_programs() -> None:
     # as Linux 6.18 judges it: what comes out is some number
     case = Trial(assemble("r7 = (s8)r1\nw8 = (s8)w1\nr0 = 0\nexit", type=ProgramType.XDP, license="GPL"), 0, ())

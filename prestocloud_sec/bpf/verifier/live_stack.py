@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from heapq import heapify, heappop, heappush
 
 from prestocloud_sec.bpf.isa import Branch, Exit, Instruction, Jump, MayGoto
 from prestocloud_sec.bpf.verifier.state import Frame, State
@@ -199,31 +200,42 @@ class LiveStack:
                 if called.dropped:
                     waiting.update(marks.always)
                     marks.always.clear()
-                self._spread(marks, waiting)
+                self._spread(marks, waiting, outside=frame < depth)
             called.dirty.clear()
             called.dropped = False
             if depth:
                 self._tell_caller(state, depth, called)
 
-    def _spread(self, marks: _Marks, waiting: set[int]) -> None:
+    def _spread(self, marks: _Marks, waiting: set[int], *, outside: bool) -> None:
+        """Carry what changed in some stretches to those before them; what is always written matters to callers only."""
         after, before = self._stretches.after, self._stretches.before
         live, always = marks.live, marks.always
-        while waiting:
-            stretch = max(waiting)
+        heap = [-stretch for stretch in waiting]  # the last ones first, as changes go backwards
+        heapify(heap)
+        while heap:
+            stretch = -heappop(heap)
             waiting.discard(stretch)
             following = after[stretch]
             read, kept = 0, _EVERYTHING if following else 0
             for other in following:
                 read |= live.get(other, 0)
-                kept &= always.get(other, 0)
-            reads, writes = marks.reads.get(stretch, {}), marks.writes.get(stretch, {})
-            for index in sorted(reads.keys() | writes.keys(), reverse=True):
-                mask = writes.get(index, 0)
-                kept |= mask
-                read = read & ~mask | reads.get(index, 0)
-            if live.get(stretch, 0) != read or always.get(stretch, 0) != kept:
-                live[stretch], always[stretch] = read, kept
-                waiting.update(before[stretch])
+                if outside:
+                    kept &= always.get(other, 0)
+            reads, writes = marks.reads.get(stretch), marks.writes.get(stretch)
+            if reads or writes:
+                reads, writes = reads or {}, writes or {}
+                for index in sorted(reads.keys() | writes.keys(), reverse=True):
+                    mask = writes.get(index, 0)
+                    kept |= mask
+                    read = read & ~mask | reads.get(index, 0)
+            if live.get(stretch, 0) != read or (outside and always.get(stretch, 0) != kept):
+                live[stretch] = read
+                if outside:
+                    always[stretch] = kept
+                for other in before[stretch]:
+                    if other not in waiting:
+                        waiting.add(other)
+                        heappush(heap, -other)
 
     def _tell_caller(self, state: State, depth: int, called: _Called) -> None:
         frame = state.frames[depth]

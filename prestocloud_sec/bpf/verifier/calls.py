@@ -145,7 +145,7 @@ def call_helper(env: Environment, state: State, number: int, index: int) -> Call
         if call.map is not None and which.is_const and which.umin < call.map.max_entries:
             call.precise.append(3)  # where the call leads is written into the program
     if number in _RELEASES:
-        _release(state, call)
+        _release(env, state, call)
     if number == 81 and not state.registers[2].is_null:
         raise Rejected(Rule.ARGUMENT, "get_local_storage() doesn't support non-zero flags", "EINVAL")
     registers = state.registers
@@ -166,7 +166,8 @@ def _drop_locked(state: State) -> None:
     del state
 
 
-def _release(state: State, call: Call) -> None:
+def _release(env: Environment, state: State, call: Call) -> None:
+    """Give back what was acquired; who may see addresses finds a number where the pointer was."""
     if not call.reference:
         if not state.registers[1].is_null:
             raise Rejected(
@@ -180,7 +181,7 @@ def _release(state: State, call: Call) -> None:
         raise Rejected(Rule.REFERENCE, "release of something that is not held", "EINVAL")
     for where, index, register in state.places():
         if register.reference == call.reference:
-            state.put(where, index, NOTHING if isinstance(where, list) else NUMBER)
+            state.put(where, index, NUMBER if env.privileged or not isinstance(where, list) else NOTHING)
 
 
 def _result(env: Environment, state: State, call: Call, index: int) -> Register:

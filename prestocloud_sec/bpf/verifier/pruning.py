@@ -107,7 +107,10 @@ def covers(
             before.slot(number).bytes != now.slot(number).bytes for number in range(min(before.stack, default=0), 0)
         ):
             return False  # bytes of another kind, though they may be read as the others: Linux 6.18, ``stacksafe``
+        lowest = min(now.stack, default=0)
         for number, slot in before.stack.items():
+            if number < lowest and (Byte.SPILL in slot.bytes or Byte.ZERO in slot.bytes):
+                return False  # the stack was never that deep
             if not _slot(slot, now.stack.get(number, EMPTY), names, (depth, number) in precise, exactly):
                 return False
     return all(names.match(a[0], b[0]) for a, b in zip(old.references, new.references, strict=True))

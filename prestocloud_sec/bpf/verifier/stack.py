@@ -146,9 +146,10 @@ def load(state: State, pointer: Register, offset: int, size: int, *, privileged:
     if least != most:
         if not privileged:
             raise Rejected(Rule.PRIVILEGE, f"R{name} {_UNPRIVILEGED_VARYING}")
+        frame.stack.setdefault(least // 8, EMPTY)
         initialised(frame, least, most + size, privileged=privileged)
         return _unkept(frame, least, most + size)
-    slot = frame.stack.get(least // 8, EMPTY)
+    slot = frame.stack.setdefault(least // 8, EMPTY)
     kept = slot.register
     if kept is not None and slot.spilled and kept.is_pointer and (size != 8 or slot.spilled != 8):
         raise Rejected(

@@ -166,6 +166,14 @@ class MemorySteps(Walk):
         self._check_atomic_alignment(pointer, i)
         place = self._place(state, i.base, i.offset)
         self.note_stack(state, i.base, i.offset)
+        if pointer.kind is Kind.STACK and place is None:
+            stack.bounds(pointer, i.offset, i.size, write=False, name=str(i.base))
+            raise Rejected(
+                Rule.STACK,
+                "variable offset stack pointer cannot be passed into helper function; "
+                f"var_off={pointer.number.tnum} off={pointer.offset + i.offset} size={i.size}",
+                hint="load, change and store what is there",
+            )
         old = memory.access(self.env, state, i.base, i.offset, i.size, write=False)
         if pointer.kind is Kind.STACK:
             self._reads(state, pointer, i.offset, i.size, index)

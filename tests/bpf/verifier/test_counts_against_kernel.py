@@ -66,7 +66,7 @@ def theirs(trial: Trial) -> Counts:
 
 def trial_of(text: str) -> Trial:
     program = assemble(text, type=ProgramType.SCHED_CLS, license="GPL")
-    return Trial(program, 0, (MapSpec(MapType.HASH, 4, 8, 8),))
+    return Trial(program, 0, (MapSpec(MapType.HASH, 4, 8, 8), MapSpec(MapType.RINGBUF, 0, 0, 4096)))
 
 
 def chain(length: int) -> str:
@@ -392,6 +392,44 @@ PROGRAMS = {
         if r1 == 0 goto again
         r0 = 0
         exit""",
+    "a stack that was never that deep": """
+        r6 = 1
+        call bpf_get_prandom_u32
+        if r0 == 1 goto both
+        r7 = 0
+        r7 = 0
+        r7 = 0
+        r7 = 0
+        *(u64 *)(r10 - 8) = r6
+    both:
+        r0 = *(u64 *)(r10 - 8)
+        r0 = 0
+        exit""",
+    "an atomic operation anywhere on the stack": """
+        *(u64 *)(r10 - 8) = 0
+        *(u64 *)(r10 - 16) = 0
+        call bpf_get_prandom_u32
+        r0 &= 8
+        r1 = r10
+        r1 += -16
+        r1 += r0
+        r0 = atomic_fetch_add((u64 *)(r1 + 0), r0)
+        r0 = 0
+        exit""",
+    "what was given back is a number": """
+        r1 = map[id:1]
+        r2 = 8
+        r3 = 0
+        call bpf_ringbuf_reserve
+        if r0 == 0 goto out
+        r9 = r0
+        r1 = r9
+        r2 = 0
+        call bpf_ringbuf_discard
+        r0 = r9
+    out:
+        r0 = 0
+        exit""",
     "bytes that are swapped": """
         call bpf_get_prandom_u32
         r7 = r0
@@ -441,6 +479,13 @@ FEW_PROCESSORS = """
 never:
     r0 = 1
     exit"""
+NAMES = """
+    call bpf_get_prandom_u32
+    r7 = r0
+again:
+    r7 <<= r7
+    *(u64 *)(r10 - 8) = r7
+    goto again"""
 NO_NUMBER = """
     call bpf_get_prandom_u32
     r0 &= 31
@@ -460,8 +505,10 @@ always:
         (FEW_PROCESSORS, (True, 6, 0), (True, 4, 0)),
         # A way that no number can go is not gone here; Linux 6.18 goes it, and forgets what it knows of the number.
         (NO_NUMBER, (True, 5, 0), (True, 7, 0)),
+        # A number that is kept has another identifier in each turn, and Linux 6.18 sees no loop in what changes.
+        (NAMES, (False, 12, 1), (False, 1_000_001, 16_667)),
     ],
-    ids=["callback", "processors", "no number"],
+    ids=["callback", "processors", "no number", "identifiers"],
 )
 def test_where_they_are_others(text: str, here: Counts, there: Counts) -> None:
     trial = trial_of(text)

@@ -161,7 +161,7 @@ CASES = [
         "a record is given back twice",
         f"r1 = map[idx:0] ll\nr2 = 8\nr3 = 0\ncall 131\nif r0 == 0 goto +6\nr6 = r0\nr1 = r0\nr2 = 0\ncall 132\n"
         f"r1 = r6\ncall 132\n{END}",
-        Rule.UNINITIALISED,
+        Rule.ARGUMENT,
         maps=("ring",),
     ),
     # Loops and calls.

@@ -174,6 +174,10 @@ class MemorySteps(Walk):
                 f"var_off={pointer.number.tnum} off={pointer.offset + i.offset} size={i.size}",
                 hint="load, change and store what is there",
             )
+        if place is not None:
+            part = (pointer.offset + pointer.number.smin + i.offset) % 8
+            if not stack.restored(state.frames[place[0]].slot(place[1]), part, i.size):
+                place = None  # nothing that is kept is read, and afterwards nothing is kept there
         old = memory.access(self.env, state, i.base, i.offset, i.size, write=False)
         if pointer.kind is Kind.STACK:
             self._reads(state, pointer, i.offset, i.size, index)

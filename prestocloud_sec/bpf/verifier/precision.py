@@ -10,8 +10,8 @@ states are compared with it by that. What cannot be followed (a callback, a pack
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from prestocloud_sec.bpf.isa import (
     Alu,
@@ -28,10 +28,8 @@ from prestocloud_sec.bpf.isa import (
     Load,
     LoadAcquire,
     LoadImm64,
-    Negate,
     Store,
     StoreRelease,
-    Swap,
 )
 from prestocloud_sec.bpf.verifier.registers import Kind
 from prestocloud_sec.bpf.verifier.state import Byte, State
@@ -126,7 +124,9 @@ def mark(
     changed = False
     while wanted:
         for step in reversed(steps):
-            if not _back(instructions[step.at], step, wanted):
+            i = instructions[step.at]
+            over = _BACK.get(type(i))
+            if over is not None and not over(i, step, wanted):
                 mark_everything(parent)
                 return changed
             if not wanted:
@@ -164,62 +164,110 @@ def mark_everything(checkpoint: Checkpoint | None) -> None:
         checkpoint = checkpoint.parent
 
 
-def _back(i: Instruction, step: Step, wanted: set[tuple[int, int]]) -> bool:
-    """Turn what is needed after a step into what is needed before it; False where that cannot be told."""
-    depth = step.depth
-    match i:
-        case Alu(AluOp.MOV, _, dst, src) | Extend(_, dst, src):
-            if (depth, dst) in wanted:
-                wanted.discard((depth, dst))
-                _add(wanted, depth, src)
-        case Alu(_, _, dst, src):
-            if (depth, dst) in wanted:
-                _add(wanted, depth, src)
-        case Negate() | Swap():
-            pass
-        case Load(_, _, dst) | LoadAcquire(_, dst):
-            _loaded(step, wanted, dst)
-        case LoadImm64(dst):
-            wanted.discard((depth, dst))
-        case Store(_, base, _, src) | StoreRelease(_, base, _, src):
-            if (depth, base) in wanted:
-                return False
-            if step.place is not None and step.place in wanted:
-                wanted.discard(step.place)
-                _add(wanted, depth, src)
-        case Atomic(op, fetch, _, base, _, src):
-            if (depth, base) in wanted:
-                return False
-            if op is AtomicOp.CMPXCHG:
-                _loaded(step, wanted, 0)
-            elif fetch:
-                _loaded(step, wanted, src)
-            if step.place in wanted:
-                return False
-        case Branch(_, _, dst, src):
-            if type(src) is int and ((depth, dst) in wanted or (depth, src) in wanted):
-                _add(wanted, depth, dst)
-                _add(wanted, depth, src)
-            if step.linked and not wanted.isdisjoint(step.linked):
-                wanted.update(step.linked)
-        case CallHelper():
-            wanted.difference_update([(depth, number) for number in range(6)])
-        case CallLocal():
-            for number in range(1, 6):
-                if (depth + 1, number) in wanted:
-                    wanted.discard((depth + 1, number))
-                    wanted.add((depth, number))
-            return not any(where == depth + 1 for where, _ in wanted)
-        case Exit():
-            wanted.difference_update(step.linked)
-            if depth and (depth - 1, 0) in wanted:
-                wanted.discard((depth - 1, 0))
-                wanted.add((depth, 0))
-        case LegacyLoad():
-            return not any((depth, number) in wanted for number in range(6))
-        case _:
-            pass
+# --- Back over one instruction: what is needed after it becomes what is needed before it; False if that cannot be told.
+
+_Wanted = set[tuple[int, int]]
+
+
+def _over_alu(i: Alu, step: Step, wanted: _Wanted) -> bool:
+    here = (step.depth, i.dst)
+    if here in wanted:
+        if i.op is AluOp.MOV:
+            wanted.discard(here)
+        _add(wanted, step.depth, i.src)
     return True
+
+
+def _over_extend(i: Extend, step: Step, wanted: _Wanted) -> bool:
+    here = (step.depth, i.dst)
+    if here in wanted:
+        wanted.discard(here)
+        _add(wanted, step.depth, i.src)
+    return True
+
+
+def _over_load(i: Load | LoadAcquire, step: Step, wanted: _Wanted) -> bool:
+    _loaded(step, wanted, i.dst)
+    return True
+
+
+def _over_load_imm64(i: LoadImm64, step: Step, wanted: _Wanted) -> bool:
+    wanted.discard((step.depth, i.dst))
+    return True
+
+
+def _over_store(i: Store | StoreRelease, step: Step, wanted: _Wanted) -> bool:
+    if (step.depth, i.base) in wanted:
+        return False
+    if step.place is not None and step.place in wanted:
+        wanted.discard(step.place)
+        _add(wanted, step.depth, i.src)
+    return True
+
+
+def _over_atomic(i: Atomic, step: Step, wanted: _Wanted) -> bool:
+    if (step.depth, i.base) in wanted:
+        return False
+    if i.op is AtomicOp.CMPXCHG:
+        _loaded(step, wanted, 0)
+    elif i.fetch:
+        _loaded(step, wanted, i.src)
+    return step.place not in wanted
+
+
+def _over_branch(i: Branch, step: Step, wanted: _Wanted) -> bool:
+    depth, src = step.depth, i.src
+    if type(src) is int and ((depth, i.dst) in wanted or (depth, src) in wanted):
+        _add(wanted, depth, i.dst)
+        _add(wanted, depth, src)
+    if step.linked and not wanted.isdisjoint(step.linked):
+        wanted.update(step.linked)
+    return True
+
+
+def _over_helper(_: CallHelper, step: Step, wanted: _Wanted) -> bool:
+    wanted.difference_update([(step.depth, number) for number in range(6)])
+    return True
+
+
+def _over_call(_: CallLocal, step: Step, wanted: _Wanted) -> bool:
+    depth = step.depth
+    for number in range(1, 6):
+        if (depth + 1, number) in wanted:
+            wanted.discard((depth + 1, number))
+            wanted.add((depth, number))
+    return not any(where == depth + 1 for where, _ in wanted)
+
+
+def _over_exit(_: Exit, step: Step, wanted: _Wanted) -> bool:
+    wanted.difference_update(step.linked)
+    depth = step.depth
+    if depth and (depth - 1, 0) in wanted:
+        wanted.discard((depth - 1, 0))
+        wanted.add((depth, 0))
+    return True
+
+
+def _over_legacy_load(_: LegacyLoad, step: Step, wanted: _Wanted) -> bool:
+    return not any((step.depth, number) in wanted for number in range(6))
+
+
+_BACK: dict[type[Instruction], Callable[[Any, Step, _Wanted], bool]] = {
+    Alu: _over_alu,
+    Extend: _over_extend,
+    Load: _over_load,
+    LoadAcquire: _over_load,
+    LoadImm64: _over_load_imm64,
+    Store: _over_store,
+    StoreRelease: _over_store,
+    Atomic: _over_atomic,
+    Branch: _over_branch,
+    CallHelper: _over_helper,
+    CallLocal: _over_call,
+    Exit: _over_exit,
+    LegacyLoad: _over_legacy_load,
+}
+"""What an instruction that is not here writes is needed no less before it."""
 
 
 def _add(wanted: set[tuple[int, int]], depth: int, register: object) -> None:

@@ -111,7 +111,11 @@ def covers(
         for number, slot in before.stack.items():
             if number < lowest and (Byte.SPILL in slot.bytes or Byte.ZERO in slot.bytes):
                 return False  # the stack was never that deep
-            if not _slot(slot, now.stack.get(number, EMPTY), names, (depth, number) in precise, exactly):
+            other = now.stack.get(number, EMPTY)
+            kept = slot.register
+            if other is slot and (kept is None or not (kept.id or kept.reference or kept.map_id)):
+                continue
+            if not _slot(slot, other, names, (depth, number) in precise, exactly):
                 return False
     return all(names.match(a[0], b[0]) for a, b in zip(old.references, new.references, strict=True))
 

@@ -164,8 +164,18 @@ class Register:
 
     def same(self, other: Register) -> bool:
         """Whether both say the same, identifiers apart."""
-        return all(
-            getattr(self, name) == getattr(other, name) for name in _FIELDS if name not in {"id", "reference", "map_id"}
+        return self is other or (
+            self.kind is other.kind
+            and self.offset == other.offset
+            and self.number == other.number
+            and self.delta == other.delta
+            and self.range == other.range
+            and self.map == other.map
+            and self.frame == other.frame
+            and self.size == other.size
+            and self.function == other.function
+            and (self.nullable, self.narrow, self.read_only, self.ring)
+            == (other.nullable, other.narrow, other.read_only, other.ring)
         )
 
     def __str__(self) -> str:

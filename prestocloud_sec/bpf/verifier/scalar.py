@@ -190,7 +190,9 @@ class Scalar:
         )
 
     def __eq__(self, other: object) -> bool:
-        return self._all() == other._all() if isinstance(other, Scalar) else NotImplemented
+        if not isinstance(other, Scalar):
+            return NotImplemented
+        return self is other or (self.umin == other.umin and self._all() == other._all())
 
     def __hash__(self) -> int:
         return hash(self._all())

@@ -10,12 +10,11 @@ from prestocloud_sec.bpf.isa import Instruction
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier.contexts import CONTEXTS, Access
+from prestocloud_sec.bpf.verifier.loading import usual_attach
 from prestocloud_sec.bpf.verifier.maps import MapSpec
 
 __all__ = ["Environment"]
 
-_USUAL = {ProgramType.CGROUP_SOCK: 2, ProgramType.SK_REUSEPORT: 39}
-"""Where programs are attached that do not say where."""
 _MOVING = frozenset({ProgramType.CGROUP_SOCKOPT, ProgramType.CGROUP_SYSCTL}) - frozenset(ProgramType)
 """Types whose context may be read through a pointer that was moved; in Linux 6.18 only those that no field is rewritten
 for, which are the tracing types."""
@@ -40,6 +39,8 @@ class Environment:
         Whether its licence is GPL-compatible.
     context : Access or None
         What may be done with the context; None where nothing is known of its type's.
+    user_space : bool
+        Whether a caller said what the context is: a program of a machine of his own, not of the kernel.
     helpers : mapping of int to Prototype
         Helpers of a user-space machine, which go before the kernel's.
     """
@@ -61,12 +62,13 @@ class Environment:
         self.instructions: Sequence[Instruction] = program.instructions
         self.targets = program.targets
         self.type = kind
-        self.attach = attach or _USUAL.get(kind, 0)
+        self.attach = usual_attach(kind, attach)
         self.maps = maps
         self.privileged = privileged
         self.strict_alignment = strict_alignment
         self.gpl = gpl
         self.context: Access | None = context if context is not None else CONTEXTS.get(kind.name)
+        self.user_space = context is not None
         self.helpers = helpers if helpers is not None else {}
         self._ids = 0
 

@@ -18,9 +18,11 @@ _ALWAYS: dict[ProgramType, tuple[int, int]] = {
     P.NETFILTER: (0, 1),
 }
 _EGRESS = 1
-_MUST_ALLOW = frozenset({19, 20, 29, 30, 31, 32, 52, 53, 54})
+_MUST_ALLOW = frozenset({19, 20, 29, 30, 31, 32, 51, 52, 53})
 """Places where addresses are received or told: they cannot be refused."""
 _BINDS = frozenset({8, 9})
+_SESSIONS = frozenset({56, 57})
+"""Places of probes that are called at a function's beginning and its end."""
 
 
 def return_range(kind: ProgramType, attach: int) -> tuple[int, int] | None:
@@ -36,4 +38,6 @@ def return_range(kind: ProgramType, attach: int) -> tuple[int, int] | None:
         return (0, 3) if attach == _EGRESS else (0, 1)
     if kind is P.CGROUP_SOCK_ADDR:
         return (1, 1) if attach in _MUST_ALLOW else (0, 3) if attach in _BINDS else (0, 1)
+    if kind is P.KPROBE and attach in _SESSIONS:
+        return (0, 1)
     return _ALWAYS.get(kind)

@@ -17,6 +17,7 @@ from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier.contexts import Access
 from prestocloud_sec.bpf.verifier.environment import Environment
 from prestocloud_sec.bpf.verifier.explore import Explorer
+from prestocloud_sec.bpf.verifier.loading import check_loading
 from prestocloud_sec.bpf.verifier.maps import MapSpec, spec_of
 from prestocloud_sec.bpf.verifier.profiles import Profile, restrict
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
@@ -65,9 +66,11 @@ def verify(
         Whose rules: those of Linux 6.18, or those that the deliverable describes (see
         `prestocloud_sec.bpf.verifier.profiles`).
     attach : int
-        ``expected_attach_type``, for the types whose rules depend on it.
+        ``expected_attach_type``, for the types that need one, or whose rules depend on it; see
+        `prestocloud_sec.bpf.verifier.loading`.
     privileged : bool
-        False judges a program that is loaded without ``CAP_BPF`` and ``CAP_PERFMON``.
+        False judges a program that is loaded without ``CAP_BPF`` and ``CAP_PERFMON``; only socket filters and
+        ``CGROUP_SKB`` programs may be.
     strict_alignment : bool
         Whether every access has to be aligned (``BPF_F_STRICT_ALIGNMENT``).
     license : str, optional
@@ -157,6 +160,7 @@ def judge(
     try:
         env = again()
         restrict(env, profile)
+        check_loading(env)
         explorer = Explorer(env)
         explorer.run()
     except Rejected as rejected:

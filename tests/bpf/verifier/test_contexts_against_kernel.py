@@ -24,7 +24,7 @@ pytestmark = [as_recorded, needs_kernel]
 ATTACHED = {
     "CGROUP_SKB": (0, 1),
     "CGROUP_SOCK": (2, 34, 12, 13),
-    "CGROUP_SOCK_ADDR": (8, 9, 10, 11, 14, 15, 19, 20, 29, 30, 31, 32),
+    "CGROUP_SOCK_ADDR": (8, 9, 10, 11, 14, 15, 19, 20, 29, 30, 31, 32, 49, 50, 51, 52, 53),
     "CGROUP_SOCKOPT": (21, 22),
     "CGROUP_SYSCTL": (18,),
     "CGROUP_DEVICE": (6,),

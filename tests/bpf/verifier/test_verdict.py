@@ -428,6 +428,9 @@ class TestLoader:
         text = "r0 = r10\nexit"
         assert judged(text, ProgramType.SOCKET_FILTER)
         assert judged(text, ProgramType.SOCKET_FILTER, privileged=False).reason is Rule.POINTER_LEAK
+        refused = judged("r0 = 0\nexit", XDP, privileged=False)
+        assert (refused.reason, refused.errno) == (Rule.PRIVILEGE, "EPERM")
+        assert judged("r0 = 0\nexit", ProgramType.CGROUP_SKB, privileged=False)
 
     def test_alignment(self) -> None:
         text = PACKET.format(offset=2).replace("u8", "u32")

@@ -61,6 +61,7 @@ _KINDS: dict[Argument, tuple[Kind, ...]] = {
     A.DYNPTR_OUT: (Kind.STACK,),
     A.DYNPTR_RING_RECORD: (Kind.STACK,),
 }
+_UNKNOWN = frozenset({A.DYNPTR, A.DYNPTR_OUT, A.DYNPTR_RING_RECORD, A.KPTR})
 _NULLABLE = frozenset({A.MAP_VALUE_OR_NULL, A.MEMORY_OR_NULL, A.MEMORY_OUT_OR_NULL, A.CALLBACK_CONTEXT})
 _SIZES = frozenset({A.SIZE, A.SIZE_OR_ZERO})
 _WRITTEN = frozenset({A.MEMORY_OUT, A.MEMORY_OUT_OR_NULL, A.MAP_VALUE_OUT, A.NUMBER_OUT})
@@ -153,7 +154,12 @@ def _check(
     ):
         raise Rejected(Rule.PACKET, "helper access to the packet is not allowed", hint="copy it to the stack first")
     if register.is_null and (argument in _NULLABLE or (argument is A.CONTEXT and call.prototype.number in _NO_CONTEXT)):
+        call.precise.append(name)  # another number would not do
         return
+    if argument in _UNKNOWN:
+        raise Rejected(
+            Rule.HELPER, f"arguments of {call.name} cannot be judged here", "EINVAL", hint="dynptrs are not judged"
+        )
     _kind(name, register, argument)
     if argument in _FIXED:
         _unmoved(name, register, argument)

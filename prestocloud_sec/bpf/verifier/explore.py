@@ -111,8 +111,12 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
                 if rejected.instruction is None:
                     rejected.instruction = self.at
                 raise
+            self.uses.settle(state)  # the way may have ended in a function that another was called by
             self._ended()
         self._check_stack()
+
+    def _check_stack(self) -> None:
+        check_depth(self)
 
     def _go(self, state: State, index: int) -> None:
         instructions = self.env.instructions
@@ -143,9 +147,6 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
             if kind in _JUMPING:
                 self.jumps += 1
             following = _STEPS[kind](self, state, instruction, index)
-
-    def _check_stack(self) -> None:
-        check_depth(self)
 
     # --- States that were here before.
 
@@ -216,7 +217,7 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
                 frame.stack[number] = EMPTY
 
     def _covers(self, old: Checkpoint, state: State, exactly: int) -> bool:
-        return covers(old.state, state, self.live, old.precise, exactly, old.index)
+        return covers(old.state, state, self.live, old.precise, exactly, old.index, privileged=self.env.privileged)
 
     def _same(self, old: Checkpoint, state: State) -> bool:
         return (

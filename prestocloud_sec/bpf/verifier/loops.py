@@ -7,7 +7,8 @@ gone through on all ways, and then what is needed is carried back over them unti
 ``bpf_scc_visit``, ``propagate_backedges``). Until then a state in the loop covers only what lies in its ranges.
 
 A loop is a strongly connected part of a function's control flow, as it was called. A call of a helper that calls back
-is one, too, here; in Linux 6.18 it is not, so that there what a turn of such a loop will need can be overlooked.
+is one, too, here; in Linux 6.18 it is not, so that there what a turn of such a loop will need can be overlooked. There,
+too, nothing is asked, back through the end of such a function, of what the helper was given; here it is.
 """
 
 from __future__ import annotations
@@ -39,6 +40,15 @@ def components(
         Whether an instruction is a loop by itself: a helper that calls back.
     """
     count = len(instructions)
+    ways_back = any(
+        target is not None and target <= index and isinstance(instructions[index], Jump | Branch | MayGoto)
+        for index, target in enumerate(targets)
+    )
+    if not ways_back:
+        loop = [0] * count
+        for number, index in enumerate(filter(repeats, range(count)), 1):
+            loop[index] = number
+        return loop
 
     def following(index: int) -> tuple[int, ...]:
         i, target = instructions[index], targets[index]

@@ -240,7 +240,6 @@ def _over_call(_: CallLocal, step: Step, wanted: _Wanted) -> bool:
 
 
 def _over_exit(_: Exit, step: Step, wanted: _Wanted) -> bool:
-    wanted.difference_update(step.linked)
     depth = step.depth
     if depth and (depth - 1, 0) in wanted:
         wanted.discard((depth - 1, 0))

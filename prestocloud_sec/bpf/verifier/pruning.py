@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from prestocloud_sec.bpf.verifier.live_stack import call_site
 from prestocloud_sec.bpf.verifier.registers import NUMBER, Kind, Register
 from prestocloud_sec.bpf.verifier.state import EMPTY, Byte, Slot, State
 
@@ -62,7 +63,14 @@ class _Names:
 
 
 def covers(
-    old: State, new: State, live: Sequence[int], precise: set[tuple[int, int]], exactly: int, index: int
+    old: State,
+    new: State,
+    live: Sequence[int],
+    precise: set[tuple[int, int]],
+    exactly: int,
+    index: int,
+    *,
+    privileged: bool = True,
 ) -> bool:
     """Whether `old` covers `new`.
 
@@ -77,6 +85,8 @@ def covers(
     exactly : int
         See `Exactly`.
     index : int
+    privileged : bool
+        Whether bytes of the stack that were never written may be read.
     """
     if len(old.frames) != len(new.frames) or len(old.references) != len(new.references):
         return False
@@ -95,7 +105,7 @@ def covers(
             return False
         if (before.callback is None) != (now.callback is None) or before.turns > now.turns:
             return False
-        needed = live[index] if depth == last else _after_call(old.frames[depth + 1].returns_to, live)
+        needed = live[index if depth == last else call_site(old.frames[depth + 1])]
         for number in range(10):
             if not needed >> number & 1 and exactly != Exactly.SAME:
                 continue
@@ -115,7 +125,7 @@ def covers(
             kept = slot.register
             if other is slot and (kept is None or not (kept.id or kept.reference or kept.map_id)):
                 continue
-            if not _slot(slot, other, names, (depth, number) in precise, exactly):
+            if not _slot(slot, other, names, (depth, number) in precise, exactly, privileged):
                 return False
     return all(names.match(a[0], b[0]) for a, b in zip(old.references, new.references, strict=True))
 
@@ -152,11 +162,6 @@ def widened(old: State, new: State, precise: set[tuple[int, int]], needed: Mappi
             both = slot.spilled and held.spilled and slot.register is not None and held.register is not None
             if both and changed(slot.register or NUMBER, held.register or NUMBER, (depth, number)):
                 frame.stack[number] = held._replace(register=NUMBER)
-
-
-def _after_call(returns_to: int, live: Sequence[int]) -> int:
-    """Return what a caller reads after its call: what is live there but what the call writes."""
-    return (live[returns_to] if 0 <= returns_to < len(live) else 0) & 0b11_1100_0000
 
 
 def _register(old: Register, new: Register, names: _Names, precise: bool, exactly: int) -> bool:
@@ -196,15 +201,18 @@ def _register(old: Register, new: Register, names: _Names, precise: bool, exactl
     return same_map and old.same(new) and names.match(old.id, new.id) and names.match(old.reference, new.reference)
 
 
-def _slot(old: Slot, new: Slot, names: _Names, precise: bool, exactly: int) -> bool:
+def _slot(old: Slot, new: Slot, names: _Names, precise: bool, exactly: int, privileged: bool) -> bool:
     if exactly == Exactly.COVERS:
         if old.spilled == 8 and old.register is not None and old.register.kind is Kind.NUMBER:
-            other = _whole_number(new)
+            other = _whole_number(new, privileged)
             if other is not None:
                 return _register(old.register, other, names, precise, exactly)
         for was, now in zip(old.bytes, new.bytes, strict=True):
-            if was in (Byte.INVALID, Byte.MISC):
-                if now == Byte.SPILL and new.register is not None and new.register.is_pointer and was == Byte.MISC:
+            if was == Byte.INVALID:
+                continue  # it was not read
+            if was == Byte.MISC:
+                pointer = now == Byte.SPILL and new.register is not None and new.register.is_pointer
+                if pointer or (now == Byte.INVALID and not privileged):
                     return False
                 continue  # anything may be read where anything was
             if was != now:
@@ -214,9 +222,10 @@ def _slot(old: Slot, new: Slot, names: _Names, precise: bool, exactly: int) -> b
     return new.register is not None and _register(old.register, new.register, names, precise, exactly)
 
 
-def _whole_number(slot: Slot) -> Register | None:
+def _whole_number(slot: Slot, privileged: bool) -> Register | None:
     """Return what a load of all of a slot gives, where that is a number that is kept, or unknown."""
     register = slot.register
     if slot.spilled == 8:
         return register if register is not None and register.kind is Kind.NUMBER else None
-    return NUMBER if slot.bytes.count(Byte.MISC) + slot.bytes.count(Byte.INVALID) == 8 else None
+    unknown = slot.bytes.count(Byte.MISC) + (slot.bytes.count(Byte.INVALID) if privileged else 0)
+    return NUMBER if unknown == 8 else None

@@ -25,13 +25,17 @@ class Violated(BaseException):
     instruction : int
     what : str
         One sentence.
+    at_a_place : bool
+        Whether it is forbidden only where the verifier knows the place: a part of a kept address may be read by
+        privileged programs where that varies.
     """
 
-    def __init__(self, rule: Rule, instruction: int, what: str) -> None:
+    def __init__(self, rule: Rule, instruction: int, what: str, *, at_a_place: bool = False) -> None:
         super().__init__(what)
         self.rule = rule
         self.instruction = instruction
         self.what = what
+        self.at_a_place = at_a_place
 
 
 class Stopped(BaseException):

@@ -126,10 +126,9 @@ def _mark_varying(frame: Frame, start: int, end: int, zero: bool) -> None:
         slot = frame.slot(number)
         parts = range(max(start - 8 * number, 0), min(end - 8 * number, 8))
         kinds = bytearray(slot.scrubbed().bytes if slot.register is not None else slot.bytes)
-        if zero and slot.register is not None and slot.register.is_null:
-            if all(slot.bytes[part] == Byte.SPILL for part in parts):
-                continue  # the register that is kept is what is written
-            kinds = bytearray(bytes(slot.bytes).replace(b"\1", b"\3"))
+        kept_zero = zero and slot.register is not None and slot.register.is_null
+        if kept_zero and all(slot.bytes[part] == Byte.SPILL for part in parts):
+            continue  # the register that is kept is what is written
         for part in parts:
             if not (zero and kinds[part] == Byte.ZERO):
                 kinds[part] = Byte.MISC

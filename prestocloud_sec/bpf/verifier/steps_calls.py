@@ -12,7 +12,7 @@ from prestocloud_sec.bpf.isa import (
 from prestocloud_sec.bpf.verifier import calls
 from prestocloud_sec.bpf.verifier.arguments import Call
 from prestocloud_sec.bpf.verifier.live_stack import slots
-from prestocloud_sec.bpf.verifier.precision import Step, mark
+from prestocloud_sec.bpf.verifier.precision import mark
 from prestocloud_sec.bpf.verifier.programs import return_range
 from prestocloud_sec.bpf.verifier.registers import (
     NAMES,
@@ -76,6 +76,14 @@ class CallSteps(Walk):
         if call.function < 0:
             return
         if call.prototype.number == 181:
+            if before[1].kind is not Kind.NUMBER:  # Linux 6.18 trips over itself here, and refuses with EFAULT
+                raise Rejected(
+                    Rule.ARGUMENT,
+                    f"R1 type={NAMES[before[1].kind]} expected=scalar",
+                    "EFAULT",
+                    hint="r1 says how many turns there are",
+                    register=1,
+                )
             self._need_before(before, state, 1)
             if state.frame.turns >= before[1].number.umax:
                 state.frame.turns = 0
@@ -163,8 +171,7 @@ class CallSteps(Walk):
             )
         if len(state.references) and callback.helper == 170:
             raise Rejected(Rule.REFERENCE, "Unreleased reference in callback", "EINVAL")
-        depth = len(state.frames) - 1
-        self.steps.append(Step(index, depth, None, tuple((depth - 1, number) for number in range(1, 6))))
+        self.step(state, index)
         state.frames.pop()
         if callback.helper == 170:
             return None

@@ -125,9 +125,9 @@ class Watch(Run):
         if self.shadows[0].kind is Kind.NOTHING:
             raise Violated(Rule.UNINITIALISED, self.following, "the program ends, and nothing was written to r0")
 
-    def violated(self, rule: Rule, what: str) -> Violated:
+    def violated(self, rule: Rule, what: str, *, at_a_place: bool = False) -> Violated:
         """Return the exception for the instruction that is carried out."""
-        return Violated(rule, self.following, what)
+        return Violated(rule, self.following, what, at_a_place=at_a_place)
 
     def _result(self, _: int) -> int:
         found = self.values.get(("return", len(self.results)), 0)

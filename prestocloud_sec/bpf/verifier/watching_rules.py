@@ -154,7 +154,8 @@ def _check_value(run: Watch, held: Shadow, address: int, size: int, *, write: bo
 def _check_fill(run: Watch, address: int, size: int) -> None:
     for place in range(address - 7, address + size):
         if place in run.kept and (place != address or size != 8):
-            raise run.violated(Rule.POINTER_LEAK, f"a read of {size} bytes of an address that is kept there")
+            told = f"a read of {size} bytes of an address that is kept there"
+            raise run.violated(Rule.POINTER_LEAK, told, at_a_place=True)
 
 
 def _locate(run: Watch, address: int, size: int, flag: int) -> None:

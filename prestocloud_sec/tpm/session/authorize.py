@@ -69,7 +69,9 @@ def authorize(
     Raises
     ------
     TpmMisuseError
-        If an argument has the wrong type, a handle has no session, or a session has nothing to do or what it cannot do.
+        If an argument has the wrong type, a handle has no session, or a session has nothing to do or what it cannot do;
+        if a policy session is to encrypt with a value that its policy does not ask for: see
+        `prestocloud_sec.tpm.session.cipher`.
     SessionStateError
         If a session has ended, lost its nonce, or has a command under way.
     """
@@ -185,13 +187,20 @@ def _role(able: list[Place], bit: int, name: str, *, possible: bool) -> Place | 
         raise TpmMisuseError(f"{len(asked)} sessions with {name}", where="sessions", expected="at most one")
     if asked and not possible:
         raise TpmMisuseError(f"{name}, though the first parameter is no TPM2B", where="sessions")
-    if asked:
-        return asked[0]
-    for place in able:
-        if possible and getattr(place.use, name) is None:
-            place.attributes |= bit
-            return place
-    return None
+    free = [place for place in able if getattr(place.use, name) is None] if possible and not asked else asked
+    if not free:
+        return None
+    chosen = next((place for place in free if place.session.proves(place.value)), free[0])
+    value = chosen.value
+    if value is not None and not value.is_empty and not chosen.session.proves(value):
+        raise TpmMisuseError(
+            f"a value that the policy does not ask for would be in the key of {name}, and nothing tells if it is wrong",
+            where="sessions",
+            expected="a further session that encrypts, an HMAC session with a cipher",
+            hint="or none, and decrypt=False, encrypt=False in `use` of this one",
+        )
+    chosen.attributes |= bit
+    return chosen
 
 
 def _encrypted(place: Place, parameters: bytes) -> bytes:

@@ -240,6 +240,10 @@ class Session(KeepsSecrets):
         """
         raise TpmMisuseError("of neither kind", where=repr(self), expected="an HmacSession or a PolicySession")
 
+    def proves(self, value: AuthValue | None) -> bool:  # noqa: ARG002  (policy sessions look at it)
+        """Return whether the TPM finds out if this is not the value of the handle that the session authorizes."""
+        return True
+
     def keyed(self, value: bytearray | None) -> Any:
         """Return the HMAC that is keyed with the session key, then `value`; its caller takes a copy."""
         if value is self._cached_for and self._cached is not None:

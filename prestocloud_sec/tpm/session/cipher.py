@@ -10,6 +10,11 @@ each command and each response from the nonces, so that nothing is ever encrypte
     XOR             mask      = KDFa(hash, sessionValue, "XOR", nonceNewer, nonceOlder, bits of the parameter)
 
 *sessionValue* is the session key, then the authorization value of the handle that the session authorizes, if it does.
+The TPM takes the value that the entity has, also where the session is bound to it, and where it is a policy session
+whose policy does not ask for the value. In that last case no HMAC has it in its key: were the value that is known on
+this side another one, the TPM would take garbage for the parameter, or this side for the answer, and neither would
+notice. So `authorize` leaves encryption to another session where there is one, and refuses such a session with a value
+that is not empty. Of an empty one it cannot tell whether that is true; a further session makes sure.
 """
 
 from __future__ import annotations

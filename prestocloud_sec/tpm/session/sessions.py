@@ -258,6 +258,10 @@ class PolicySession(Session):
             return self.keyed(value.live()), True, b""
         return self.keyed(None) if self._key else None, False, b""
 
+    def proves(self, value: AuthValue | None) -> bool:
+        """Return whether the TPM finds out that a value is wrong: where the policy asks for it, or none is meant."""
+        return value is None or bool(self._needs)
+
     def rolled(self, nonce_tpm: bytes, attributes: int) -> None:
         """Note that the command went well: the policy is to be executed again."""
         super().rolled(nonce_tpm, attributes)

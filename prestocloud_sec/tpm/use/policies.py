@@ -19,14 +19,14 @@ from prestocloud_sec.tpm.policy import Choose, Find, Outcome, Policy, Run, Sign,
 from prestocloud_sec.tpm.session import ParameterCipher, PolicySession, SessionKind
 from prestocloud_sec.tpm.signatures import signature_from_plain
 from prestocloud_sec.tpm.spec.constants import TPM_CAP, TPM_HT
-from prestocloud_sec.tpm.use._doing import client_of
+from prestocloud_sec.tpm.use._doing import client_of, secret_session
 from prestocloud_sec.wire import items_of, result_of, shown
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm.client import Client
     from prestocloud_sec.tpm.spec.structures.schemes import TPMT_SIGNATURE
 
-__all__ = ["Signer", "policy_session", "run_policy"]
+__all__ = ["Signer", "policy_session", "run_policy", "secret_policy_sessions"]
 
 Signer: TypeAlias = "Callable[[Sign], TPMT_SIGNATURE] | Any"
 """A private key of pyca/cryptography, or what returns a TPMT_SIGNATURE for a `Sign` request."""
@@ -122,13 +122,65 @@ def policy_session(
     hash : HashAlgorithm, int or str
         The hash of the policy: the nameAlg of the object.
     salt_key : int or Handle, optional
-        A key of the TPM that decrypts; with one the session also encrypts first parameters both ways.
+        A key of the TPM that decrypts; with one the session also encrypts first parameters both ways. The value of
+        the entity is in the key of that. Where the policy does not ask for it, nothing tells whether the one that is
+        known here is right, and a wrong one makes garbage; `secret_policy_sessions` do not depend on it.
     """
     cipher = None if salt_key is None else ParameterCipher()
-    made = client_of(client).start_session(SessionKind.POLICY, hash=hash, cipher=cipher, salt_key=salt_key)
-    with made as session:
-        run_policy(client, policy, session, choices=choices, handles=handles, signer=signer)
+    options: Any = {"choices": choices, "handles": handles, "signer": signer}
+    with _executed(client_of(client), policy, hash, cipher, salt_key, options) as session:
         yield session
+
+
+@contextlib.contextmanager
+def secret_policy_sessions(
+    client: Client, policy: Policy | Step, salt_key: int, *, hash: HashName = "sha256", **options: Any
+) -> Iterator[list[SessionHandle[Any]]]:
+    """Start two sessions for one command: one of a policy, which authorizes, and one that encrypts first parameters.
+
+    A policy session would encrypt with the entity's value in its key, which no HMAC has where the policy does not ask
+    for it: with a wrong one garbage would be written or read, and nobody would notice. The key of the second session
+    depends on no value, and its HMAC covers command and response.
+
+    Parameters
+    ----------
+    client : Client
+        The TPM.
+    policy : Policy
+        What to execute.
+    salt_key : int or Handle
+        A key of the TPM that decrypts; both are salted for it.
+    hash : HashAlgorithm, int or str
+        The hash of the policy: the nameAlg of the object.
+    options
+        ``choices``, ``handles`` and ``signer``, as of `run_policy`.
+    """
+    tpm = client_of(client)
+    with (
+        secret_session(tpm, salt_key) as encrypts,
+        _executed(tpm, policy, hash, None, salt_key, options) as authorizes,
+    ):
+        yield [authorizes, encrypts]
+
+
+@contextlib.contextmanager
+def _executed(
+    client: Client,
+    policy: Policy | Step,
+    hash: HashName,
+    cipher: ParameterCipher | None,
+    salt_key: int | None,
+    options: dict[str, Any],
+) -> Iterator[SessionHandle[Any]]:
+    with client.start_session(SessionKind.POLICY, hash=hash, cipher=cipher, salt_key=salt_key) as session:
+        run_policy(client, policy, session, **options)
+        yield session
+
+
+def asks_for_value(session: SessionHandle[Any]) -> bool:
+    """Return whether the policy that was executed in a session asks for the value of the entity."""
+    found = session.session
+    return isinstance(found, PolicySession) and (found.needs_auth_value or found.needs_password)
 
 
 def _answer(client: Client, request: object, handles: list[Any], signer: Signer) -> Any:

@@ -30,7 +30,7 @@ from prestocloud_sec.tpm.spec.constants import TPM_RC
 from prestocloud_sec.tpm.use._doing import client_of, secret_session
 from prestocloud_sec.tpm.use.objects import create, load, parent_of, salt_key_for
 from prestocloud_sec.tpm.use.pcrs import Values, read_pcrs, values_of
-from prestocloud_sec.tpm.use.policies import Signer, policy_session
+from prestocloud_sec.tpm.use.policies import Signer, asks_for_value, secret_policy_sessions
 from prestocloud_sec.tpm.use.templates import sealed_template
 from prestocloud_sec.tpm.use.wrapped import WrappedObject
 from prestocloud_sec.wire import items_of
@@ -153,7 +153,7 @@ def unseal(
     IntegrityError
         If the parent did not wrap it.
     TpmMisuseError
-        If the parent is not in this TPM, or the policy is not known.
+        If the parent is not in this TPM, the policy is not known, or a password is given that it does not ask for.
     """
     tpm = client_of(client)
     held = instance(sealed, WrappedObject, "sealed")
@@ -167,10 +167,16 @@ def unseal(
                 with secret_session(tpm, salt_key) as session:
                     return tpm.unseal(item, sessions=[session])
             branches = _branches(tpm, held.policy) if choices is None else choices
-            options: Any = {"hash": int(held.public.nameAlg), "salt_key": salt_key, "choices": branches}
+            options: Any = {"choices": branches, "handles": handles, "signer": signer}
             try:
-                with policy_session(tpm, held.policy, handles=handles, signer=signer, **options) as session:
-                    return tpm.unseal(item, sessions=[session])
+                with secret_policy_sessions(
+                    tpm, held.policy, salt_key, hash=int(held.public.nameAlg), **options
+                ) as sessions:
+                    if not auth_value(password).is_empty and not asks_for_value(sessions[0]):
+                        hint = "nothing would tell whether it is right; AuthValue, as a step of the policy, asks for it"
+                        what = "a password, and the policy asks for none"
+                        raise TpmMisuseError(what, where="password", expected="none", hint=hint)
+                    return tpm.unseal(item, sessions=sessions)
             except TpmResponseError as error:
                 if error.command == "PolicyPCR" and error.name == TPM_RC.VALUE.name:
                     raise _told(tpm, held.policy, error) from error

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from prestocloud_sec.tpm.errors import TpmMisuseError
 from prestocloud_sec.tpm.session import (
     PASSWORD,
+    PolicySession,
     Session,
     SessionKind,
     SessionState,
@@ -46,12 +48,18 @@ BINDS = {"unbound": None, "bound": OBJECT, "bound to another": OTHER}
 def test_every_kind_of_session(kind: SessionKind, hash: str, cipher: str, salted: bool, bind: str) -> None:
     bench = Bench.make()
     session = bench.session(kind, hash, cipher, salted=salted, bind=BINDS[bind])
+    if kind is SessionKind.POLICY and cipher != "null":
+        with pytest.raises(TpmMisuseError, match="does not ask for"):
+            bench.run([session], [OBJECT, OTHER], authorized=1)
+        names = [OTHER, OBJECT]  # whose value is empty
+    else:
+        names = [OBJECT, OTHER]
     for _ in range(3):
-        bench.run([session], [OBJECT, OTHER], authorized=1)
+        bench.run([session], names, authorized=1)
     bench.run([session.use(decrypt=False, encrypt=False)], [OBJECT])
     bench.run([session], [OWNER], encryptable=(False, False))
     assert a_wrong_value_is_noticed(bench, session) == (kind is SessionKind.HMAC)
-    bench.run([session.use(continue_session=False)], [OBJECT])
+    bench.run([session.use(continue_session=False)], names[:1])
     assert session.state is SessionState.CLOSED
     assert not bench.model.sessions
 
@@ -66,6 +74,37 @@ def a_wrong_value_is_noticed(bench: Bench, session: Session) -> bool:
     return rc != 0
 
 
+def run_or_refuse(bench: Bench, session: PolicySession, name: bytes, *, asked: bool) -> None:
+    """Run a command; a value that the policy does not ask for keys no encryption, whoever asks for that."""
+    if asked or session.cipher is None or bench.value(name).is_empty:
+        bench.run([session], [name])
+        return
+    for use in (session, session.use(encrypt=True), session.use(decrypt=True, encrypt=False)):
+        with pytest.raises(TpmMisuseError, match="does not ask for"):
+            bench.run([use], [name])
+        assert session.state is SessionState.READY
+    further = bench.session(cipher="xor")
+    for uses in ([session, further], [session.use(decrypt=False, encrypt=False), further]):
+        bench.run(uses, [name])
+    bench.run([session.use(decrypt=False, encrypt=False)], [name])
+
+
+def test_who_proves_the_value_encrypts_before_who_does_not() -> None:
+    bench = Bench.make()
+    policy, further = bench.session(SessionKind.POLICY, cipher="aes128"), bench.session(cipher="xor")
+    for value, code, attributes in (
+        (b"", POLICY_PCR, [0x01, 0x61]),
+        (b"v", POLICY_PCR, [0x01, 0x61]),
+        (b"v", POLICY_AUTH_VALUE, [0x61]),
+        (b"v", POLICY_PASSWORD, [0x61]),
+    ):
+        policy.policy_command(code)
+        uses = [policy, further][: len(attributes)]
+        exchange = authorize(LOAD, [OBJECT], b"\0\1x", uses, [value], encryptable=BOTH)
+        assert [a.attributes for a in bench.model.parse(exchange.authorizations)] == attributes
+        exchange.refused()
+
+
 @pytest.mark.parametrize("salted", [False, True])
 @pytest.mark.parametrize("cipher", CIPHERS)
 @pytest.mark.parametrize("name", [OBJECT, OTHER])
@@ -77,7 +116,7 @@ def test_policy_sessions_need_the_value_that_their_policy_says(cipher: str, salt
         session.policy_command(code)
         model.needs = needs
         assert (session.needs_auth_value, session.needs_password) == (needs == "auth", needs == "password")
-        bench.run([session], [name])
+        run_or_refuse(bench, session, name, asked=bool(needs))
         assert not session.needs_auth_value
         assert not session.needs_password
     session.policy_command(POLICY_PASSWORD)
@@ -86,7 +125,7 @@ def test_policy_sessions_need_the_value_that_their_policy_says(cipher: str, salt
     bench.run([session], [name])
     session.policy_command(POLICY_AUTH_VALUE)
     session.policy_command(POLICY_RESTART)
-    bench.run([session], [name])
+    run_or_refuse(bench, session, name, asked=False)
 
 
 def test_a_policy_session_that_only_encrypts_gives_no_value() -> None:

@@ -186,6 +186,11 @@ class CallerAndTpm(RuleBasedStateMachine):
             len(set(map(id, real))) < len(real),
             any(isinstance(s, PasswordAuthorization) for s in sessions[authorized:]),
             any(isinstance(s, Session) for s in sessions[authorized:]) and "nothing to do" in str(error),
+            "does not ask for" in str(error)
+            and any(
+                isinstance(s, PolicySession) and s.cipher is not None and not (s.needs_auth_value or s.needs_password)
+                for s in sessions[:authorized]
+            ),
         ]
         assert any(reasons), error
 

@@ -21,7 +21,7 @@ from prestocloud_sec.tpm.errors import (
 )
 from prestocloud_sec.tpm.pem import public_area_of
 from prestocloud_sec.tpm.policy import CommandCode, Policy, Signed
-from prestocloud_sec.tpm.session import SessionKind
+from prestocloud_sec.tpm.session import ParameterCipher, SessionKind
 from prestocloud_sec.tpm.spec import TPM_CC
 from prestocloud_sec.tpm.spec.commands import PolicyPCR, Unseal
 
@@ -167,6 +167,31 @@ def test_a_policy_of_ones_own(client):
     nothing = use.WrappedObject(sealed.public, sealed.private, sealed.parent)
     with pytest.raises(TpmMisuseError, match="policy is not known"):
         use.unseal(client, nothing, password="open")
+
+
+@pytest.mark.parametrize("options", [{"pcrs": "sha256:16"}, {"policy": CommandCode(TPM_CC.Unseal)}])
+def test_a_password_that_the_policy_does_not_ask_for_is_refused(reset, options):
+    """The TPM has no HMAC that it would be wrong in, and would encrypt with another key than ours."""
+    sealed = use.seal(reset, SECRET, **options)
+    for call in (use.unseal, use.reseal) if "pcrs" in options else (use.unseal,):
+        with pytest.raises(TpmMisuseError, match="the policy asks for none"):
+            call(reset, sealed, password="foo")
+    assert use.unseal(reset, sealed) == SECRET
+
+
+def test_a_value_that_no_policy_asks_for_changes_nothing_of_what_comes_back(client):
+    policy = Policy(CommandCode(TPM_CC.Unseal))
+    template = use.sealed_template(policy=policy, with_auth=False)
+    sealed = use.create(client, template, password="pw", data=SECRET, policy=policy)
+    assert use.unseal(client, sealed) == SECRET
+    with use.load(client, sealed, password="another") as item, use.srk(client) as key:
+        with use.policy_session(client, policy, salt_key=key) as session:
+            with pytest.raises(TpmMisuseError, match="does not ask for"):
+                client.unseal(item, sessions=[session])
+            with client.start_session(cipher=ParameterCipher(), salt_key=key) as further:
+                assert client.unseal(item, sessions=[session, further]) == SECRET
+        with use.policy_session(client, policy) as session:
+            assert client.unseal(item, sessions=[session]) == SECRET
 
 
 def test_a_parent_with_a_name_of_its_own(client):

@@ -43,7 +43,7 @@ from prestocloud_sec.tpm.use._doing import client_of, handle_of, secret_session
 from prestocloud_sec.tpm.use._paddings import check_mgf, decryption_of, plain_hash, row_of
 from prestocloud_sec.tpm.use.crypto import hash_data
 from prestocloud_sec.tpm.use.objects import persist, srk
-from prestocloud_sec.tpm.use.policies import Signer, policy_session
+from prestocloud_sec.tpm.use.policies import Signer, policy_session, secret_policy_sessions
 from prestocloud_sec.tpm.use.wrapped import WrappedObject
 from prestocloud_sec.wire import items_of, shown
 
@@ -145,8 +145,8 @@ class TpmKey(KeepsSecrets):
                 yield [session]
             return
         options: Any = {"choices": self._choices, "signer": self._signer, "hash": int(self.public.nameAlg)}
-        with policy_session(self.client, self._policy, salt_key=salt_key, **options) as session:
-            yield [session]
+        with secret_policy_sessions(self.client, self._policy, salt_key, **options) as sessions:
+            yield list(sessions)
 
     def _sign(self, data: Any, algorithm: Any, scheme: int) -> bytes:
         row, digest, ticket = self._digest(data, algorithm)

@@ -31,7 +31,7 @@ from prestocloud_sec.tpm.spec.structures.objects import TPMT_PUBLIC
 from prestocloud_sec.tpm.use._doing import client_of, handle_of, secret_session
 from prestocloud_sec.tpm.use.endorsement import ek_session
 from prestocloud_sec.tpm.use.objects import salt_key_for, srk
-from prestocloud_sec.tpm.use.policies import policy_session
+from prestocloud_sec.tpm.use.policies import secret_policy_sessions
 from prestocloud_sec.tpm.use.private_keys import TpmKey
 from prestocloud_sec.tpm.use.wrapped import WrappedObject
 from prestocloud_sec.wire import items_of, shown
@@ -254,10 +254,10 @@ def duplicate(
     with _loaded(tpm, new_parent) as target:
         name = b"" if new_parent is None else name_of(new_parent)
         wanted = tuple(items_of(choices, "choices", "branches", error=TpmMisuseError)) or _branches(held, name)
-        options: Any = {"hash": int(area.nameAlg), "choices": wanted, "salt_key": srk(tpm)}
+        options: Any = {"hash": int(area.nameAlg), "choices": wanted}
         symmetric = Duplicate(b"", b"", bytes(0 if cipher is None else cipher.bits // 8), cipher).symmetric
-        with policy_session(tpm, _of_object(held, source.name), **options) as session:
-            made = tpm.duplicate(source, target, b"", symmetric, sessions=[session])
+        with secret_policy_sessions(tpm, _of_object(held, source.name), srk(tpm), **options) as sessions:
+            made = tpm.duplicate(source, target, b"", symmetric, sessions=sessions)
     return Duplicate(made.duplicate, made.outSymSeed, made.encryptionKeyOut, cipher)
 
 

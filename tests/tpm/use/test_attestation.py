@@ -362,6 +362,18 @@ def test_a_key_goes_to_a_parent_in_software_and_comes_back(client):
         private.public_key().verify(back.sign(b"m", ECDSA), b"m", ECDSA)
 
 
+def test_a_key_with_a_password_goes_by_its_policy(client):
+    """The key of the inner wrap comes back encrypted; the object's value is not in the key of that."""
+    policy, cipher = use.movable_policy(), ParameterCipher("aes", 128)
+    template = use.key_template("ecc", movable=True, policy=policy)
+    kept = use.create(client, template, password="p", policy=policy)
+    for password in ("", "p", "another"):
+        with use.load(client, kept, password=password) as key:
+            public = key.public
+            moved = use.duplicate(client, key, None, policy, cipher=cipher)
+        assert private_key_of(public, unwrap(moved, public)).public_key() == public_key_of(public)
+
+
 def test_a_key_that_may_go_anywhere(client):
     policy = use.movable_policy()
     with use.load_key(

@@ -27,7 +27,7 @@ from prestocloud_sec.tpm.errors import (
     TpmMisuseError,
     TpmResponseError,
 )
-from prestocloud_sec.tpm.policy import AuthValue, CommandCode, Password
+from prestocloud_sec.tpm.policy import OR, AuthValue, CommandCode, Password
 from prestocloud_sec.tpm.spec import TPM_ALG_ID, TPM_CC, TPM_RH, TPMA_OBJECT, TPMT_PUBLIC
 from prestocloud_sec.tpm.transport import Recorder, open_transport
 from tests.tpm.client.objects import NO_SCHEME, PERSISTENT_FIRST
@@ -178,6 +178,21 @@ def test_a_key_is_used_as_its_policy_says(client):
     again.close()
     with use.create_key(client, password="p", policy=CommandCode(TPM_CC.Sign) >> Password()) as key:
         assert key.sign(b"message", ECDSA)
+
+
+@pytest.mark.parametrize("password", ["", "p", "another"])
+def test_a_policy_instead_of_the_password(client, password):
+    """What comes back encrypted does not depend on a value that nothing has checked."""
+    policy = OR(CommandCode(TPM_CC.RSA_Decrypt), CommandCode(TPM_CC.ECDH_ZGen))
+    peer = ec.generate_private_key(ec.SECP256R1())
+    for kind, choice in (("rsa", 0), ("ecc", 1)):
+        with use.create_key(client, kind, use="decrypt", password="p", policy=policy) as key:
+            wrapped = key.wrapped
+        with use.load_key(client, wrapped, password=password, choices=[choice]) as key:
+            if kind == "rsa":
+                assert key.decrypt(key.public_key().encrypt(b"secret", OAEP), OAEP) == b"secret"
+            else:
+                assert key.exchange(ec.ECDH(), peer.public_key()) == peer.exchange(ec.ECDH(), key.public_key())
 
 
 class TestWhatStaysInTheTpm:

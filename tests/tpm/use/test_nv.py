@@ -20,7 +20,7 @@ from prestocloud_sec.tpm.errors import (
     TpmResponseError,
 )
 from prestocloud_sec.tpm.names import name_of
-from prestocloud_sec.tpm.policy import PCR, AuthValue, Secret
+from prestocloud_sec.tpm.policy import OR, PCR, AuthValue, Password, Secret
 from tests.tpm.client.objects import NV_FIRST
 
 INDEX = NV_FIRST + 0x40
@@ -76,6 +76,31 @@ def test_a_policy_instead(client):
     assert data.read() == b"contents"
     with pytest.raises(TpmResponseError):
         client.nv_read(data.handle, data.handle, 8, 0)
+
+
+@pytest.mark.parametrize("kind", [use.NvData, use.NvExtend, use.NvCounter, use.NvBits])
+def test_a_password_that_the_policy_does_not_ask_for_is_refused(client, kind):
+    client.pcr_reset(16)
+    policy = PCR("sha256:16", values={"sha256": {16: bytes(32)}})
+    size = (8,) if kind is use.NvData else ()
+    with pytest.raises(TpmMisuseError, match="the policy asks for none"):
+        kind.define(client, INDEX, *size, password="p", policy=policy)
+    kind.define(client, INDEX, *size, policy=policy)
+    with pytest.raises(TpmMisuseError, match="the policy asks for none"):
+        kind.open(client, INDEX, policy=policy, password="bad")
+    kind.open(client, INDEX, policy=OR(AuthValue(), bytes(32)), password="perhaps")
+    kind.open(client, INDEX, policy=OR(policy, OR(policy, Password())), password="perhaps")
+
+
+def test_a_wrong_value_changes_nothing_of_what_is_written_and_read(client):
+    client.pcr_reset(16)
+    policy = PCR("sha256:16", values={"sha256": {16: bytes(32)}})
+    data = use.NvData.define(client, INDEX, 8, policy=policy)
+    data.handle.set_auth("bad")
+    data.write(b"contents")
+    assert data.read() == b"contents"
+    data.handle.set_auth("")
+    assert data.read() == b"contents"
 
 
 def test_counters_only_go_up(client):

@@ -63,7 +63,7 @@ class NvData(NvSpace):
         password : AuthValue, bytes-like or str
             Needed to read and write. Wrong ones are counted if there is one.
         policy : Policy, optional
-            What has to hold instead.
+            What has to hold instead of the password (`AuthValue` brings that back; without it, both are refused).
         owner : bool
             Whether the owner may read and write too.
         lock : str, optional

@@ -17,14 +17,14 @@ from prestocloud_sec.tpm.errors import (
 )
 from prestocloud_sec.tpm.hashes import HashName, hash_of
 from prestocloud_sec.tpm.names import name_of
-from prestocloud_sec.tpm.policy import Policy, Step
+from prestocloud_sec.tpm.policy import OR, Authorize, AuthorizeNV, AuthValue, Password, Policy, Step
 from prestocloud_sec.tpm.session import auth_value
 from prestocloud_sec.tpm.spec.attributes import TPMA_NV
 from prestocloud_sec.tpm.spec.constants import TPM_ALG_ID, TPM_HT, TPM_NT, TPM_PT, TPM_RH
 from prestocloud_sec.tpm.spec.structures.nv import TPMS_NV_PUBLIC
 from prestocloud_sec.tpm.use._doing import client_of, secret_session
 from prestocloud_sec.tpm.use.objects import srk
-from prestocloud_sec.tpm.use.policies import Signer, policy_session
+from prestocloud_sec.tpm.use.policies import Signer, policy_session, secret_policy_sessions
 from prestocloud_sec.wire import items_of, shown, whole
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ class NvSpace(KeepsSecrets):
     ) -> None:
         self.client = client_of(client)
         self.handle = instance(handle, NvIndex, "handle")
-        self.policy = Policy(policy) if isinstance(policy, Step) else policy
+        known = Policy(policy) if isinstance(policy, Step) else policy
+        self.policy = None if known is None else instance(known, Policy, "policy")
         held = items_of(choices, "choices", "numbers or labels", error=TpmMisuseError)
         self._choices, self._signer = tuple(held), signer
         if handle.public.attributes.nt != self._TYPE:
@@ -98,12 +99,14 @@ class NvSpace(KeepsSecrets):
         HandleError
             If it is not defined.
         TpmMisuseError
-            If it is of another type.
+            If it is of another type, or a password is given that neither the index nor the policy asks for.
         """
         handle = client_of(client).nv_index(index)
-        if not auth_value(password).is_empty:
-            handle.set_auth(password)
-        return cls(client, handle, **options)
+        made, value = cls(client, handle, **options), auth_value(password)
+        if not value.is_empty:
+            _check_asked(handle.public.attributes, made.policy)
+            handle.set_auth(value)
+        return made
 
     @classmethod
     def _define(
@@ -124,6 +127,8 @@ class NvSpace(KeepsSecrets):
         number = whole(index, "index", error=TpmMisuseError)
         if number >> 24 != TPM_HT.NV_INDEX:
             raise TpmMisuseError(shown(number), where="index", expected="0x01000000 to 0x01ffffff")
+        if not value.is_empty:
+            _check_asked(attributes, held)
         kind = NV(cls._TYPE << 4)
         public = TPMS_NV_PUBLIC(number, TPM_ALG_ID(algorithm.id), attributes | kind, digest, size)
         if value.is_empty:
@@ -167,12 +172,14 @@ class NvSpace(KeepsSecrets):
         """Yield who authorizes, and the sessions for it."""
         bits = self.public.attributes
         if self.policy is not None and bits & policy:
-            salt_key = srk(self.client) if salted else None
             options: Any = {"choices": self._choices, "signer": self._signer, "hash": int(self.public.nameAlg)}
-            with policy_session(
-                self.client, self.policy, salt_key=salt_key, handles=[self.handle], **options
-            ) as session:
-                yield self.handle, [session]
+            options["handles"] = [self.handle]
+            if not salted:
+                with policy_session(self.client, self.policy, **options) as session:
+                    yield self.handle, [session]
+                return
+            with secret_policy_sessions(self.client, self.policy, srk(self.client), **options) as sessions:
+                yield self.handle, list(sessions)
             return
         for bit, who in pairs:
             if bits & bit:
@@ -206,6 +213,23 @@ class NvSpace(KeepsSecrets):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} 0x{int(self.handle):08x}, {self.size} bytes>"
+
+
+def _check_asked(attributes: TPMA_NV, policy: Policy | None) -> None:
+    """Refuse a password that is never asked for: who gives one believes that it protects what is there."""
+    if policy is not None and not attributes & (NV.AUTHREAD | NV.AUTHWRITE) and not _may_ask(policy):
+        hint = "the policy is instead of it; AuthValue, as a step of the policy, brings it back"
+        raise TpmMisuseError("a password, and the policy asks for none", where="password", expected="none", hint=hint)
+
+
+def _may_ask(policy: Policy) -> bool:
+    """Return whether a policy may ask for the value of the entity; of one that is known by its digest, nobody knows."""
+    for step in policy.steps:
+        if isinstance(step, AuthValue | Password | Authorize | AuthorizeNV):
+            return True
+        if isinstance(step, OR) and any(not isinstance(each, Policy) or _may_ask(each) for each in step.branches):
+            return True
+    return False
 
 
 def usual_attributes(password: AuthValueLike, policy: object, lock: str | None, *, owner: bool) -> TPMA_NV:

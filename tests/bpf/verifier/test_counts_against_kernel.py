@@ -497,22 +497,24 @@ always:
 
 
 @pytest.mark.parametrize(
-    ("text", "here", "there"),
+    ("text", "accepted", "more"),
     [
-        # A helper that calls back is a loop here, whose states cover less until it is gone through.
-        (TURNS, (True, 79, 9), (True, 61, 7)),
+        # A helper that calls back is a loop here, and the number of its turns is needed before it, and not given up.
+        (TURNS, True, False),
         # How many processors there are is the machine's affair.
-        (FEW_PROCESSORS, (True, 6, 0), (True, 4, 0)),
+        (FEW_PROCESSORS, True, True),
         # A way that no number can go is not gone here; Linux 6.18 goes it, and forgets what it knows of the number.
-        (NO_NUMBER, (True, 5, 0), (True, 7, 0)),
+        (NO_NUMBER, True, False),
         # A number that is kept has another identifier in each turn, and Linux 6.18 sees no loop in what changes.
-        (NAMES, (False, 12, 1), (False, 1_000_001, 16_667)),
+        (NAMES, False, False),
     ],
     ids=["callback", "processors", "no number", "identifiers"],
 )
-def test_where_they_are_others(text: str, here: Counts, there: Counts) -> None:
+def test_where_they_are_others(text: str, *, accepted: bool, more: bool) -> None:
     trial = trial_of(text)
-    assert (ours(trial), theirs(trial)) == (here, there)
+    here, there = ours(trial), theirs(trial)
+    assert (here[0], there[0]) == (accepted, accepted)
+    assert (here[1] > there[1]) if more else (here[1] < there[1])
 
 
 MOST = 50_000
@@ -536,6 +538,7 @@ def test_generated_programs(seed: int, count: int) -> None:
             continue
         here, there = ours(trial), theirs(trial)
         if here[0] != there[0]:
+            assert not here[0], (here, there, str(trial))  # what the kernel refuses is refused
             seen["verdict"] += 1
         elif here == there:
             assert (seed, number) not in OTHERS

@@ -10,12 +10,14 @@ import random
 
 import pytest
 
-from prestocloud_sec.bpf import assemble
+from prestocloud_sec.bpf import assemble, verify
 from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
 from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier.maps import MapSpec
+from prestocloud_sec.bpf.verifier.rejection import Rule
 from prestocloud_sec.bpf.verifier.trials import Trial
 from prestocloud_sec.testing.bpf_soundness import check
+from tests.bpf.linux.kernel import as_recorded, needs_kernel
 
 ONE_VALUE = MapSpec(MapType.ARRAY, 4, 8, 1)
 CASES = {
@@ -48,7 +50,8 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_accepted_runs(name: str) -> None:
     kind, spec, text, ends = CASES[name]
-    case = Trial(assemble(text, type=kind, license="GPL"), 0, (spec,))
+    attach = 36 if kind is ProgramType.SK_LOOKUP else 0
+    case = Trial(assemble(text, type=kind, license="GPL"), attach, (spec,))
     assert case.judge().accepted, case.judge()
     found = check(case, random.Random(7), runs=20)
     plain = {end: count for end, count in found.items() if not end.startswith("watched")}
@@ -136,3 +139,210 @@ def test_a_protocol_of_more_than_16_bits(call: str, protocol: int) -> None:
         context[20] = present
         for engine in ("reference", "interpreter", "compiled"):
             assert program.run(bytes(64), ctx=bytes(context), engine=engine).fault is None
+
+
+# --- Ways that were given up for others that do not say the same. The kernel refuses all but the two that are named.
+
+_APART = "r8 = 0\n" * 9 + "goto +0\n" * 3
+"""What lies between states that are kept."""
+GIVEN_UP = {
+    # the second way ends where it comes into `next`: what `f` reads of its caller has to be known by then
+    "a way that ends in a called function": f"""
+        call bpf_get_prandom_u32
+        if r0 == 7 goto big
+        *(u64 *)(r10 - 16) = 0
+        goto both
+    big:
+        *(u64 *)(r10 - 16) = 1000
+    both:
+        {_APART}
+        *(u64 *)(r10 - 8) = 0
+        call bpf_get_prandom_u32
+        r1 = r10
+        r1 += -8
+        if r0 == 5 goto second
+        goto callit
+    second:
+        r1 = r10
+        r1 += -16
+        goto callit
+    callit:
+        call f
+        r0 = 0
+        exit
+    f:
+        r2 = *(u64 *)(r1 + 0)
+        r1 = 0
+        {_APART}
+        goto next
+    next:
+        r3 = r10
+        r3 += -8
+        r3 += r2
+        *(u64 *)(r10 - 8) = 0
+        r0 = *(u8 *)(r3 + 0)
+        exit""",
+    # r3 goes into the call again, though nothing reads it in the function that is called
+    "the context of a callback": f"""
+        *(u64 *)(r10 - 64) = 0
+        *(u64 *)(r10 - 48) = 0
+        r1 = r10
+        r1 += -48
+        *(u64 *)(r10 - 56) = r1
+        *(u64 *)(r10 - 40) = r1
+        call bpf_get_prandom_u32
+        r6 = r10
+        r6 += -64
+        if r0 == 7 goto big
+        goto both
+    big:
+        r6 = r10
+        r6 += -48
+    both:
+        r1 = 100
+        r2 = subprog[+7]
+        r3 = r6
+        r4 = 0
+        r6 = 0
+        call bpf_loop
+        r0 = 0
+        exit
+        r3 = *(u64 *)(r2 + 0)
+        r5 = *(u64 *)(r2 + 8)
+        r4 = r10
+        r4 += -8
+        r4 += r3
+        *(u64 *)(r10 - 8) = 0
+        r0 = *(u8 *)(r4 + 0)
+        r2 = 0
+        r1 = 0
+        r3 = 0
+        r4 = 0
+        r0 = 0
+        {_APART}
+        *(u64 *)(r5 + 0) = 1000
+        r0 = 0
+        exit""",
+    # one turn, or a hundred; Linux 6.18.44 takes it
+    "how many turns there are": f"""
+        call bpf_get_prandom_u32
+        r6 = 1
+        if r0 == 7 goto big
+        goto both
+    big:
+        r6 = 100
+    both:
+        *(u64 *)(r10 - 8) = 0
+        r1 = r6
+        r2 = subprog[+8]
+        r3 = r10
+        r3 += -8
+        r4 = 0
+        r6 = 0
+        call bpf_loop
+        r0 = 0
+        exit
+        {_APART}
+        r3 = *(u64 *)(r2 + 0)
+        r4 = r10
+        r4 += -8
+        r4 += r3
+        *(u64 *)(r10 - 8) = 0
+        r0 = *(u8 *)(r4 + 0)
+        *(u64 *)(r2 + 0) = 1000
+        r0 = 0
+        exit""",
+    "a zero over a part of a zero, at a place that varies": f"""
+        r0 = *(u32 *)(r1 + 0)
+        r7 = r0
+        r7 &= 4
+        r6 = 0
+        if r0 == 77 goto big
+        goto both
+    big:
+        r6 = 100000
+    both:
+        *(u32 *)(r10 - 8) = r6
+        r6 = 0
+        r0 = 0
+        {_APART}
+        r2 = r10
+        r2 += r7
+        r7 = 0
+        r8 = 0
+        *(u32 *)(r2 - 8) = r8
+        r3 = *(u32 *)(r10 - 8)
+        r4 = r10
+        r4 += -16
+        r4 += r3
+        *(u64 *)(r10 - 16) = 0
+        r0 = *(u8 *)(r4 + 0)
+        exit""",
+    # a number that is no null; Linux 6.18.44 takes it
+    "a null that stands for no pointer": f"""
+        r0 = *(u32 *)(r1 + 0)
+        r6 = 0
+        if r0 == 77 goto big
+        goto both
+    big:
+        r6 = 1000
+    both:
+        r0 = 0
+        {_APART}
+        r1 = 3
+        r2 = subprog[+6]
+        r3 = r6
+        r4 = 0
+        call bpf_loop
+        r0 = 0
+        exit
+        r3 = r10
+        r3 += -8
+        r3 += r2
+        *(u64 *)(r10 - 8) = 0
+        r0 = *(u8 *)(r3 + 0)
+        r0 = 0
+        exit""",
+    "an address as the number of turns": """
+        r1 = r10
+        r2 = subprog[+5]
+        r3 = r10
+        r4 = 0
+        call bpf_loop
+        r0 = 1
+        exit
+        *(u16 *)(r2 + 9) = 7
+        r0 = 0
+        exit""",
+}
+TAKEN_BY_LINUX = {"how many turns there are", "a null that stands for no pointer"}
+
+
+@pytest.mark.parametrize("name", GIVEN_UP)
+def test_no_way_is_given_up_for_another_that_says_less(name: str) -> None:
+    program = assemble(GIVEN_UP[name], type=ProgramType.SCHED_CLS, license="GPL")
+    assert not verify(program)
+
+
+@as_recorded
+@needs_kernel
+@pytest.mark.parametrize("name", GIVEN_UP)
+def test_what_the_kernel_makes_of_them(name: str) -> None:
+    program = assemble(GIVEN_UP[name], type=ProgramType.SCHED_CLS, license="GPL")
+    answer = verify(program, compare_with_kernel=True).kernel
+    assert answer is not None
+    assert answer.accepted is (name in TAKEN_BY_LINUX), answer
+
+
+def test_bytes_that_were_not_written_are_not_read_by_the_unprivileged() -> None:
+    text = f"""
+        r0 = *(u32 *)(r1 + 0)
+        if r0 == 77 goto +1
+        *(u64 *)(r10 - 8) = r0
+        r0 = 0
+        {_APART}
+        r0 = *(u64 *)(r10 - 8)
+        exit"""
+    program = assemble(text, type=ProgramType.SOCKET_FILTER, license="GPL")
+    assert verify(program)
+    assert verify(program, privileged=False).reason is Rule.UNINITIALISED

@@ -305,7 +305,7 @@ GIVEN_UP = {
         exit""",
     "an address as the number of turns": """
         r1 = r10
-        r2 = subprog[+5]
+        r2 = subprog[+6]
         r3 = r10
         r4 = 0
         call bpf_loop

@@ -61,6 +61,8 @@ _KINDS: dict[Argument, tuple[Kind, ...]] = {
     A.DYNPTR_OUT: (Kind.STACK,),
     A.DYNPTR_RING_RECORD: (Kind.STACK,),
 }
+_HEADERS = {(204, 1): 20, (205, 1): 40, (206, 1): 20, (206, 2): 20, (207, 1): 40, (207, 2): 20}
+"""By helper and argument: bytes of the header that the raw SYN cookie helpers read, IPv4, IPv6 or TCP."""
 _UNKNOWN = frozenset({A.DYNPTR, A.DYNPTR_OUT, A.DYNPTR_RING_RECORD, A.KPTR})
 _NULLABLE = frozenset({A.MAP_VALUE_OR_NULL, A.MEMORY_OR_NULL, A.MEMORY_OUT_OR_NULL, A.CALLBACK_CONTEXT})
 _SIZES = frozenset({A.SIZE, A.SIZE_OR_ZERO})
@@ -171,7 +173,8 @@ def _check(
             raise Rejected(Rule.ARGUMENT, f"more than one arg with ref_obj_id R{name}", "EFAULT")
         call.reference = register.reference
     if argument in (A.MEMORY, A.MEMORY_OUT, A.MEMORY_OR_NULL, A.MEMORY_OUT_OR_NULL) and following not in _SIZES:
-        memory(env, state, call, name, 1, write=argument in _WRITTEN, raw=argument in _WRITTEN, zero=False)
+        size = _HEADERS.get((call.prototype.number, name), 1)
+        memory(env, state, call, name, size, write=argument in _WRITTEN, raw=argument in _WRITTEN, zero=False)
 
 
 def _kind(name: int, register: Register, argument: Argument) -> None:

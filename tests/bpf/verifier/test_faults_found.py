@@ -346,3 +346,26 @@ def test_bytes_that_were_not_written_are_not_read_by_the_unprivileged() -> None:
     program = assemble(text, type=ProgramType.SOCKET_FILTER, license="GPL")
     assert verify(program)
     assert verify(program, privileged=False).reason is Rule.UNINITIALISED
+
+
+@pytest.mark.parametrize(
+    ("call", "size"),
+    [
+        ("tcp_raw_gen_syncookie_ipv4", 20),
+        ("tcp_raw_gen_syncookie_ipv6", 40),
+        ("tcp_raw_check_syncookie_ipv4", 20),
+        ("tcp_raw_check_syncookie_ipv6", 40),
+    ],
+)
+def test_headers_that_helpers_read_lie_in_the_frame(call: str, size: int) -> None:
+    for place, accepted in ((size, True), (size - 1, False)):
+        text = f"r1 = r10\nr1 += -{place}\nr2 = r10\nr2 += -20\nr3 = 20\ncall bpf_{call}\nr0 = 0\nexit"
+        assert bool(verify(assemble(text, type=ProgramType.XDP, license="GPL"))) is accepted
+
+
+@pytest.mark.parametrize("call", ["dynptr_read", "dynptr_from_mem", "ringbuf_submit_dynptr", "dynptr_data"])
+def test_dynptrs_are_refused_by_name(call: str) -> None:
+    text = "".join(f"r{n} = r10\nr{n} += -32\n" for n in (1, 3, 4)) + f"r2 = 8\nr5 = 0\ncall bpf_{call}\nr0 = 0\nexit"
+    refused = verify(assemble(text, type=ProgramType.XDP, license="GPL"))
+    assert not refused
+    assert refused.errno in {"EINVAL", "EACCES"}

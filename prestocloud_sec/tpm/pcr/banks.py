@@ -263,14 +263,16 @@ class PcrBanks:
     def digest(self, selection: SelectionLike, algorithm: HashName) -> bytes:
         """Return the digest of selected PCRs as a quote or a policy has it.
 
-        PCRs and banks that do not exist are passed over, as TPM2_Quote does.
+        A TPM passes over PCRs and banks that it does not have, and quotes the rest, if only a hash of nothing; whoever
+        asks here wants the digest of what he has named.
+
+        Raises
+        ------
+        TpmMisuseError
+            If a selected PCR or its bank is not there.
         """
-        rows = tuple(
-            (bank, bytes(bits if 8 * at < PCRS else 0 for at, bits in enumerate(bitmap)))
-            for bank, bitmap in PcrSelection.of(selection).rows
-            if bank in self._banks
-        )
-        return PcrSelection(rows).digest(self.values(), algorithm)
+        chosen = PcrSelection.of(selection)
+        return chosen.digest(self.values(chosen), algorithm)
 
     def copy(self) -> PcrBanks:
         """Return PCRs of their own that are now as these are."""

@@ -74,7 +74,7 @@ class TestDecode:
         ("words", "code"),
         [
             (["nowhere.log"], 1),
-            (["80010000000c0000017b00"], 1),
+            (["zz"], 1),
             ([RANDOM, "--format", "pcap"], 1),
             ([RANDOM, "--format", "swtpm"], 1),
             ([RANDOM, "--format", "morse"], 2),
@@ -82,6 +82,20 @@ class TestDecode:
     )
     def test_what_is_no_traffic(self, words: list[str], code: int) -> None:
         refused(code, "tpm", "decode", *words)
+
+    @pytest.mark.parametrize("cut", ["80010000000c0000017b00", "8001000000"])
+    def test_a_message_that_was_cut_off_is_a_problem(self, cut: str) -> None:
+        result = call("tpm", "decode", cut, "--json")
+        assert result.exit_code == 1
+        (told,) = json.loads(result.stdout)["messages"]
+        assert list(told) == ["problem"]
+        plain = call("tpm", "decode", cut)
+        assert (plain.exit_code, plain.stdout) == (1, f"not decoded: {told['problem']}\n")
+
+    def test_a_capture_without_traffic_is_one_line(self) -> None:
+        capture = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+        refused(1, "tpm", "decode", "-", stdin=capture)
+        assert "no message of a TPM" in call("tpm", "decode", "-", stdin=capture).stderr
 
     @given(st.binary(max_size=200))
     @settings(max_examples=40)
@@ -106,11 +120,11 @@ class TestExplain:
 
     @pytest.mark.parametrize("text", ["", "x", "4294967296", "1e3", "98e", "\x1b[31m"])
     def test_what_is_no_code(self, text: str) -> None:
-        refused(1, "tpm", "explain", text)
-        assert call("tpm", "explain", "--", "-1").exit_code == 1
+        refused(2, "tpm", "explain", text)
+        assert call("tpm", "explain", "--", "-1").exit_code == 2
 
     def test_a_command_that_nobody_knows(self) -> None:
-        refused(1, "tpm", "explain", "0x98e", "--command", "Unsael")
+        refused(2, "tpm", "explain", "0x98e", "--command", "Unsael")
 
 
 class TestPolicy:
@@ -374,7 +388,9 @@ class TestDevice:
         (["pcr", "sha256"], 2),
         (["pcr", "sha256:24"], 2),
         (["raw", "zz"], 1),
-        (["info", "--tpm", "telepathy:"], 1),
+        (["pcr", "sha256:99"], 2),
+        (["info", "--tpm", "telepathy:"], 2),
+        (["info", "--tpm", "embedded:nothing=1"], 2),
         (["info", "--tpm", "device:/nowhere/at/all"], 3),
         (["info", "--tpm", "swtpm:path=/nowhere/at/all"], 3),
         (["verify-quote", "00", "00"], 2),

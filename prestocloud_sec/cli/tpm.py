@@ -12,7 +12,7 @@ from prestocloud_sec.cli.base import EPILOG, ExitCode, json_option, new_console,
 from prestocloud_sec.cli.tpm_device import info, pcr, random, raw
 from prestocloud_sec.cli.tpm_input import bytes_of, data_of
 from prestocloud_sec.cli.tpm_verify import eventlog, verify_quote
-from prestocloud_sec.errors import InputError
+from prestocloud_sec.errors import MisuseError
 from prestocloud_sec.wire import shown
 
 if TYPE_CHECKING:
@@ -56,9 +56,13 @@ def decode(ctx: click.Context, source: str, form: Any, lenient: bool, secrets: b
     all the same, and the exit code is 1.
     """
     from prestocloud_sec.tpm import decode_stream
-    from prestocloud_sec.tpm.errors import TpmFormatError
+    from prestocloud_sec.tpm.errors import TpmFormatError, TpmTruncatedError
 
-    found = decode_stream(bytes_of(source, "FILE"), form=form, lenient=lenient)
+    found: list[Decoded | TpmFormatError]
+    try:
+        found = decode_stream(bytes_of(source, "FILE"), form=form, lenient=lenient)
+    except TpmTruncatedError as error:  # the first message was cut off: told in its place, as any other
+        found = [error]
     broken = any(isinstance(message, TpmFormatError) for message in found)
     if as_json:
         print(json.dumps({"messages": [_plain(message, secrets=secrets) for message in found]}))
@@ -93,7 +97,7 @@ def explain(rc: str, command: str | None, as_json: bool) -> None:
         wanted = command.upper().removeprefix("TPM2_").removeprefix("TPM_CC_")
         found_name = next((name for name in COMMANDS_BY_NAME if name.upper() == wanted), None)
         if found_name is None:
-            raise InputError(f"no command {shown(command)}", where="--command", expected="a name such as Unseal")
+            raise MisuseError(f"no command {shown(command)}", where="--command", expected="a name such as Unseal")
         command = found_name
     found = explained(_code_of(rc), command)
     if as_json:
@@ -115,7 +119,7 @@ def _code_of(text: str) -> int:
     except ValueError:
         number = -1
     if not 0 <= number <= 0xFFFFFFFF:
-        raise InputError(
+        raise MisuseError(
             f"{shown(text)} is no response code", where="RC", expected="a name, or a number of 32 bits such as 0x98e"
         )
     return number

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prestocloud_sec.cli.base import file_bytes, hex_bytes, stdin_bytes
-from prestocloud_sec.errors import InputError
+from prestocloud_sec.errors import InputError, MisuseError
 
 if TYPE_CHECKING:
     from prestocloud_sec.tpm import Client, EventLog, ImaLog
@@ -46,8 +46,12 @@ tpm_option = click.option(
 def connected(uri: str | None, *, startup: bool = True) -> Client:
     """Return a client of the TPM that ``--tpm`` names."""
     from prestocloud_sec.tpm import connect
+    from prestocloud_sec.tpm.errors import TransportUriError
 
-    return connect(uri or None, startup=startup)
+    try:
+        return connect(uri or None, startup=startup)
+    except TransportUriError as error:
+        raise MisuseError(error.what, where="--tpm", expected=error.expected, hint=error.hint) from error
 
 
 def bank_of(number: int) -> str:

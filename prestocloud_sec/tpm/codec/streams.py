@@ -32,6 +32,8 @@ _TAGS = (0x8001, 0x8002, 0x00C4)
 _RESPONSE_OF_1_2 = b"\x00\xc4"
 _LOG_HEAD = re.compile(rb"^\s*SWTPM_IO_(Read|Write): length (\d{1,9})\s*$", re.MULTILINE)
 _LOG_LINE = re.compile(rb"^ *(?:[0-9A-Fa-f]{2} ?)+ *$")
+_TEXT = re.compile(rb"^[\t\n\v\f\r -~]+$")
+_PLACES: dict[Form, str] = {"hex": "data", "swtpm": "log", "pcap": "capture", "bytes": "data"}
 _HEX = re.compile(rb"^(?:0[xX])?[0-9A-Fa-f]+$")
 _MOST = 1 << 26  # bytes of text or capture that are looked at
 
@@ -78,7 +80,7 @@ def messages_in(data: BytesLike | str, form: Form | None = None) -> list[bytes]:
     Raises
     ------
     TpmFormatError
-        If it is none of these, or not the one that was named, or a message in it is broken.
+        If it is none of these, or not the one that was named, if no message is in it, or a message is broken.
     TpmMisuseError
         If `data` is neither bytes-like nor text, or `form` names none.
     """
@@ -95,6 +97,22 @@ def _found(data: BytesLike | str, form: Form | None) -> Iterator[bytes]:
     if not raw.strip(b" \t\r\n\v\f:,-"):
         raise TpmFormatError("nothing in it", where="data", expected="hex, a log of swtpm, a capture, or messages")
     found = _form_of(raw) if form is None else form
+    if form is None and found == "bytes" and (isinstance(data, str) or _TEXT.match(raw)):
+        raise TpmFormatError(
+            f"text that is no hexadecimal: {shown(raw[:40].decode('utf-8', 'replace'))}",
+            where="data",
+            expected="hexadecimal digits or a log of swtpm; or the bytes themselves, not as text",
+        )
+    messages = _of_form(raw, found)
+    first = next(messages, None)
+    if first is None:
+        expected = "commands and responses" + (" over TCP, bare or framed" if found == "pcap" else "")
+        raise TpmFormatError("no message of a TPM in it", where=_PLACES[found], expected=expected)
+    yield first
+    yield from messages
+
+
+def _of_form(raw: bytes, found: Form) -> Iterator[bytes]:
     if found == "pcap":
         if not is_capture(raw):
             raise TpmFormatError("no packet capture", where="data", offset=0, expected="pcap or pcapng")

@@ -110,11 +110,15 @@ def test_every_recorded_pair_in_one_stream() -> None:
         ("12340000000a00000000", "0x1234; expected 8001, 8002 or 00c4"),
         ("80010000000b00000000", "a size of 11"),
         ("80010000000900000000", "a size of 9; expected 10 to 10"),
-        ("hello there", "0x6865"),
+        ("hello there", "text that is no hexadecimal: 'hello there'"),
+        ("zz", "text that is no hexadecimal: 'zz'"),
+        (b"zz\n", "hexadecimal digits or a log of swtpm; or the bytes themselves"),
+        ("8001 000g", "text that is no hexadecimal: '8001 000g'"),
+        ("SWTPM_IO_Read: length 0\n", "log: no message of a TPM in it"),
         (b"\xff\xfe" * 8, "0xfffe"),
         (LOG.replace("length 20", "length 21"), "20 bytes; expected 21"),
         (LOG.replace("length 20", "length 999999999"), "expected 999999999"),
-        ("ü" * 20, "message.tag"),
+        ("ü" * 20, "text that is no hexadecimal"),
     ],
 )
 def test_what_holds_no_messages(data: str | bytes, words: str) -> None:
@@ -223,6 +227,14 @@ def test_packet_captures(capture: bytes) -> None:
 def test_what_is_not_tcp_is_passed_over() -> None:
     others = [ethernet(b"\0" * 40, 0x0806), ethernet(ipv4(b"")), ethernet(ipv4(bytes(20), 1)), b"", ethernet(b"\x45")]
     assert messages_in(pcap(1, [*others, *(ethernet(p) for p in PACKETS)])) == FOUR
+
+
+def test_a_capture_without_traffic_of_a_tpm() -> None:
+    others = [ethernet(bytes(40), 0x0806), ethernet(b"\x45" + bytes(8) + b"\x11" + bytes(20))]
+    for capture in (pcap(1, others), pcapng(1, others), pcap(1, [])):
+        for function in (messages_in, decode_stream):
+            with pytest.raises(TpmFormatError, match="capture: no message of a TPM in it"):
+                function(capture)
 
 
 def test_the_framing_of_the_simulators() -> None:

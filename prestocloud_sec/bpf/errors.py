@@ -231,6 +231,8 @@ class FaultError(BpfError):
         What happened, such as ``"read"`` or ``"limit"``.
     instruction : int or None
         Index of the instruction that did it.
+    slot : int or None
+        Where that begins, in units of eight bytes, where known: the number that the message says.
     region : str or None
         The memory region concerned.
     offset, size : int or None
@@ -243,6 +245,7 @@ class FaultError(BpfError):
         *,
         kind: str,
         instruction: int | None = None,
+        slot: int | None = None,
         region: str | None = None,
         offset: int | None = None,
         size: int | None = None,
@@ -251,7 +254,9 @@ class FaultError(BpfError):
     ) -> None:
         self.kind = kind
         self.instruction = instruction
+        self.slot = slot
         self.region = region
         self.size = size
-        super().__init__(what, where=_place(instruction=instruction, region=region), expected=expected, hint=hint)
+        place = _place(instruction=instruction if slot is None else slot, region=region)
+        super().__init__(what, where=place, expected=expected, hint=hint)
         self.offset = offset

@@ -38,7 +38,9 @@ _LONGEST_LOG = 1 << 26
 _TRIES = 5
 """How often a load is tried again that a signal interrupted."""
 
-_STATISTICS = re.compile(r"^(verification time|stack depth|processed|mark_precise|max_states|insns processed)\b")
+_STATISTICS = re.compile(
+    r"^(verification time|stack depth|processed|mark_precise|max_states|insns processed)\b|^(cur|old) state:"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,6 +244,7 @@ def _is_there(call: Call) -> bool:
 
 
 def _acquire(env: Environment, state: State, index: int) -> int:
+    env.new_id()  # that of a pointer that may be null, which the reference's takes the place of
     reference = env.new_id()
     state.references = (*state.references, (reference, index))
     return reference

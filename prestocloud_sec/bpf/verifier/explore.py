@@ -194,7 +194,7 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         if self._same(old, state):
             raise Rejected(
                 Rule.LOOP,
-                f"infinite loop detected at insn {index}",
+                f"infinite loop detected at insn {self.env.program.slot_of(index)}",
                 "EINVAL",
                 hint="let a turn of the loop change what its end depends on",
             )

@@ -129,7 +129,9 @@ class Stage:
                 continue
             spec = specs.get(index)
             if spec is None:
-                raise BpfError("a map is not known", where=f"instruction {index}", expected="what it is like")
+                raise BpfError(
+                    "a map is not known", where=f"instruction {program.slot_of(index)}", expected="what it is like"
+                )
             if id(spec) not in numbers:
                 numbers[id(spec)] = len(self.specs)
                 self.specs.append(spec)

@@ -16,6 +16,9 @@ __all__ = ["check_depth"]
 def check_depth(walk: Walk) -> None:
     """Check that no chain of calls uses more stack than there is, or is too long.
 
+    Chains are gone through in the order of the calls, and the first that is too much is refused. A function that calls
+    itself, if only where nothing ever comes, is a chain without an end.
+
     Raises
     ------
     Rejected
@@ -26,44 +29,55 @@ def check_depth(walk: Walk) -> None:
         refers = isinstance(i, CallLocal) or (isinstance(i, LoadImm64) and i.kind is ImmKind.FUNCTION)
         if refers and target is not None:
             calls_of[walk.functions.of(index)].setdefault(walk.functions.of(target), index)
-    deepest: dict[int, _Depth] = {}
-    _measure(0, [-(-used // 16) * 16 for used in walk.depth_used], calls_of, deepest, [])
-    depth = deepest[0]
-    if depth.bytes > STACK_SIZE:
-        raise _at(
-            depth.call,
-            f"combined stack size of {depth.frames} calls is {depth.bytes}. Too large",
-            hint="all functions of a chain of calls share 512 bytes",
-        )
-    if depth.frames > MAX_FRAMES:
-        raise _at(depth.call, f"the call stack of {depth.frames} frames is too deep !", "E2BIG")
+    used = [-(-bytes // 16) * 16 for bytes in walk.depth_used]
+    deepest: dict[int, _Need] = {}
+    _measure(0, used, calls_of, deepest, set())
+    if not deepest[0].fits(0, 0):
+        raise _first(used, calls_of, deepest)
 
 
-class _Depth(NamedTuple):
-    """What the calls of a function need at most: bytes of stack, and frames; and the call that leads there."""
+class _Need(NamedTuple):
+    """What a function and all that it calls need at most: bytes of stack, and frames."""
 
     bytes: int
     frames: int
-    call: int
+
+    def fits(self, bytes: int, frames: int) -> bool:
+        """Whether there is so much beside what is in use."""
+        return bytes + self.bytes <= STACK_SIZE and frames + self.frames <= MAX_FRAMES
+
+
+_ENDLESS = _Need(0, MAX_FRAMES + 1)
 
 
 def _measure(
-    function: int, used: list[int], calls_of: list[dict[int, int]], deepest: dict[int, _Depth], chain: list[int]
+    function: int, used: list[int], calls_of: list[dict[int, int]], deepest: dict[int, _Need], chain: set[int]
 ) -> None:
     """Find what a function and all that it calls need, each function once."""
-    chain.append(function)
-    most, frames, call = 0, 0, 0
-    for callee, index in calls_of[function].items():
-        if callee in chain:
-            raise _at(index, "recursive call", "EINVAL")
-        if callee not in deepest:
+    chain.add(function)
+    most, frames = 0, 0
+    for callee in calls_of[function]:
+        if callee not in deepest and callee not in chain:
             _measure(callee, used, calls_of, deepest, chain)
-        below = deepest[callee]
-        if below.bytes > most or not frames:
-            most, call = max(most, below.bytes), index
-        frames = max(frames, below.frames)
-    chain.pop()
-    deepest[function] = _Depth(used[function] + most, frames + 1, call)
+        below = deepest.get(callee, _ENDLESS)
+        most, frames = max(most, below.bytes), max(frames, below.frames)
+    chain.remove(function)
+    deepest[function] = _Need(used[function] + most, frames + 1)
+
+
+def _first(used: list[int], calls_of: list[dict[int, int]], deepest: dict[int, _Need]) -> Rejected:
+    """Return why the first chain of calls is refused that is too much."""
+    function, bytes, frames, call = 0, used[0], 1, 0
+    while bytes <= STACK_SIZE:
+        for callee, index in calls_of[function].items():
+            if not deepest[callee].fits(bytes, frames):
+                function, call = callee, index
+                break
+        if frames == MAX_FRAMES:
+            return _at(call, f"the call stack of {frames} frames is too deep !", "E2BIG")
+        bytes, frames = bytes + used[function], frames + 1
+    hint = "all functions of a chain of calls share 512 bytes"
+    return _at(call, f"combined stack size of {frames} calls is {bytes}. Too large", hint=hint)
 
 
 def _at(index: int, what: str, errno: str = "EACCES", hint: str = "") -> Rejected:

@@ -34,7 +34,7 @@ class CallSteps(Walk):
     def call_local(self, state: State, _: CallLocal, index: int) -> int | None:
         """Call a function of the program."""
         if len(state.frames) >= MAX_FRAMES:
-            raise Rejected(Rule.STACK_DEPTH, f"the call stack of {len(state.frames)} frames is too deep", "E2BIG")
+            raise Rejected(Rule.STACK_DEPTH, f"the call stack of {len(state.frames) + 1} frames is too deep", "E2BIG")
         target = self.env.targets[index] or 0
         self.step(state, index)
         self.uses.moved()
@@ -90,7 +90,8 @@ class CallSteps(Walk):
                 return
         frame = calls.callback_frame(self.env, entering, call, before, index)
         if len(entering.frames) >= MAX_FRAMES:
-            raise Rejected(Rule.STACK_DEPTH, f"the call stack of {len(entering.frames)} frames is too deep", "E2BIG")
+            deep = len(entering.frames) + 1
+            raise Rejected(Rule.STACK_DEPTH, f"the call stack of {deep} frames is too deep", "E2BIG")
         caller = entering.registers
         caller[0] = NOTHING
         entering.frame.turns += 1
@@ -111,7 +112,8 @@ class CallSteps(Walk):
         if len(state.frames) > 1:
             return self._return(state, index)
         if state.references:
-            reference, where = state.references[0]
+            reference, acquired = state.references[0]
+            where = self.env.program.slot_of(acquired)
             raise Rejected(
                 Rule.REFERENCE,
                 f"Unreleased reference id={reference} alloc_insn={where}",

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.isa import (
     Branch,
+    CallHelper,
     CallLocal,
     CallRegister,
     Exit,
     ImmKind,
     Instruction,
     Jump,
+    LegacyLoad,
     LoadImm64,
     MayGoto,
 )
@@ -88,6 +91,8 @@ def check(env: Environment) -> Functions:
     functions = _functions(env)
     for number in range(len(functions.entries)):
         _check_jumps(env, *functions.span(number))
+    if not env.user_space:
+        _check_described(env, functions)
     for index, instruction in enumerate(env.instructions):
         _at(index, _check_instruction, env, instruction, index)
     _check_reached(env, functions)
@@ -127,6 +132,12 @@ def _functions(env: Environment) -> Functions:
     return Functions(sorted(entries), len(env.instructions))
 
 
+def _slot(env: Environment, index: int | None) -> int:
+    """Return the slot of an instruction, as messages say it; one behind the last is the program's end."""
+    count = len(env.instructions)
+    return env.program.slot_of(index) if index is not None and index < count else len(env.program)
+
+
 def _check_jumps(env: Environment, first: int, end: int) -> None:
     """Check that jumps stay in their function, and that it does not run on into the next."""
     for index in range(first, end):
@@ -137,11 +148,27 @@ def _check_jumps(env: Environment, first: int, end: int) -> None:
                 raise _refuse(
                     index,
                     Rule.STRUCTURE,
-                    f"jump out of range from insn {index}",
+                    f"jump out of range from insn {env.program.slot_of(index)} to {_slot(env, target)}",
                     hint="jump to an instruction of the function",
                 )
     if not isinstance(env.instructions[end - 1], Exit | Jump):
         raise _refuse(end - 1, Rule.STRUCTURE, "last insn is not an exit or jmp", hint="end the function with exit")
+
+
+def _check_described(env: Environment, functions: Functions) -> None:
+    """Refuse what only functions that BTF describes may do: to end the program (``check_abnormal_return``)."""
+    for number in range(1, len(functions.entries)):
+        span = range(*functions.span(number))
+        for kind, name in ((LegacyLoad, "LD_ABS"), (CallHelper, "tail_call")):
+            for index in span:
+                i = env.instructions[index]
+                if isinstance(i, kind) and (not isinstance(i, CallHelper) or i.number == HelperId.TAIL_CALL):
+                    raise _refuse(
+                        index,
+                        Rule.STRUCTURE,
+                        f"{name} is not allowed in subprogs without BTF",
+                        hint="do it in the first function: programs with BTF cannot be judged here",
+                    )
 
 
 def _check_instruction(env: Environment, i: Instruction, index: int) -> None:
@@ -202,9 +229,11 @@ def _check_reached(env: Environment, functions: Functions) -> None:
                 continue
             if isinstance(instruction, Branch | MayGoto) and target is not None:
                 if target <= index and not env.privileged:
-                    raise _refuse(index, Rule.LOOP, f"back-edge from insn {index} to {target}")
+                    slot = env.program.slot_of(index)
+                    raise _refuse(index, Rule.LOOP, f"back-edge from insn {slot} to {_slot(env, target)}")
                 queue.append(target)
             index += 1
     for index, reached in enumerate(seen):
         if not reached:
-            raise _refuse(index, Rule.STRUCTURE, f"unreachable insn {index}", hint="remove it")
+            slot = env.program.slot_of(index)
+            raise _refuse(index, Rule.STRUCTURE, f"unreachable insn {slot}", hint="remove it")

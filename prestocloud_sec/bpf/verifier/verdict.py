@@ -82,7 +82,8 @@ class Verdict:
     errno : str or None
         The name of what bpf(2) would give: ``EACCES``, ``EINVAL``, ...
     instruction : int or None
-        Index of the instruction that is to blame, where one is.
+        Index of the instruction that is to blame, where one is; of bytes that are no program, the slot. Texts say
+        `slot`, as the kernel and listings do: a 64-bit load is one instruction of two slots.
     hint : str
         What would mend it, where that is known.
     processed, states : int

@@ -8,11 +8,11 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from prestocloud_sec.bpf.errors import BpfMisuseError, DecodeError
+from prestocloud_sec.bpf.errors import BpfMisuseError, DecodeError, JumpTargetError
 from prestocloud_sec.bpf.helpers.prototypes import Prototype
-from prestocloud_sec.bpf.isa import LoadImm64
+from prestocloud_sec.bpf.isa import CallLocal, LoadImm64
 from prestocloud_sec.bpf.maps.base import Map
-from prestocloud_sec.bpf.program import Program
+from prestocloud_sec.bpf.program import Program, target_slot
 from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier.contexts import Access
 from prestocloud_sec.bpf.verifier.environment import Environment
@@ -174,11 +174,25 @@ def judge(
             states=explorer.states if explorer is not None else 0,
             again=again if gone else None,
         )
-    except DecodeError as error:  # a jump that leads nowhere
-        refused = Rejected(Rule.STRUCTURE, f"jump out of range: {error.what}", "EINVAL", hint=error.expected or "")
-        refused.instruction = None if error.instruction is None else program.index_at(error.instruction)
-        return Verdict(program, kind, profile, refused)
+    except JumpTargetError as error:
+        return Verdict(program, kind, profile, _misled(program, error))
     return Verdict(program, kind, profile, None, processed=explorer.processed, states=explorer.states, again=again)
+
+
+def _misled(program: Program, error: JumpTargetError) -> Rejected:
+    """Return the refusal of a jump or call that leads nowhere."""
+    slot = error.instruction or 0
+    index = program.index_at(slot) or 0
+    target = target_slot(program.instructions[index], slot) or 0
+    if isinstance(program.instructions[index], CallLocal | LoadImm64):
+        what = "call to invalid destination"
+    elif 0 <= target < len(program):
+        what = f"jump into the middle of ldimm64 insn {target - 1}"
+    else:
+        what = f"jump out of range from insn {slot} to {target}"
+    made = Rejected(Rule.STRUCTURE, what, "EINVAL", hint=f"lead to {error.expected}")
+    made.instruction = index
+    return made
 
 
 # --- What a caller gives.

@@ -82,6 +82,11 @@ class Witness:
     def __bool__(self) -> bool:
         return True
 
+    @property
+    def slot(self) -> int:
+        """Where the instruction begins, in units of eight bytes: the number that texts say."""
+        return self._env.program.slot_of(self.instruction)
+
     def replay(self) -> Result:
         """Run the reference interpreter on the inputs once more.
 
@@ -100,6 +105,7 @@ class Witness:
         inputs = self.inputs
         return {
             "instruction": self.instruction,
+            "slot": self.slot,
             "rule": str(self.rule),
             "what": self.what,
             "fault": None if self.fault is None else self.fault.kind.name,
@@ -112,7 +118,7 @@ class Witness:
         }
 
     def __str__(self) -> str:
-        return f"with {self._given()}, instruction {self.instruction} does it: {self.what}"
+        return f"with {self._given()}, instruction {self.slot} does it: {self.what}"
 
     def _given(self) -> str:
         inputs = self.inputs
@@ -127,7 +133,7 @@ class Witness:
         return ", ".join(told)
 
     def __repr__(self) -> str:
-        return f"<Witness: instruction {self.instruction}, {self.what}>"
+        return f"<Witness: instruction {self.slot}, {self.what}>"
 
     def _repr_html_(self) -> str:
         inputs = self.inputs
@@ -136,7 +142,7 @@ class Witness:
         rows += [(f"helper's result {n}", f"{value:#x}") for n, value in enumerate(inputs.returns)]
         rows += [(f"r{n} then", f"{value:#x}") for n, value in enumerate(self.registers) if value]
         cells = "".join(f"<tr><td>{html.escape(a)}</td><td><code>{html.escape(b)}</code></td></tr>" for a, b in rows)
-        return f"<p>Instruction {self.instruction}: {html.escape(self.what)}.</p><table>{cells}</table>"
+        return f"<p>Instruction {self.slot}: {html.escape(self.what)}.</p><table>{cells}</table>"
 
 
 @dataclass(frozen=True, slots=True)

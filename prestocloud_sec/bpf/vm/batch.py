@@ -32,7 +32,7 @@ from prestocloud_sec.bpf.vm.context import ContextKind
 from prestocloud_sec.bpf.vm.layout import State
 from prestocloud_sec.bpf.vm.machine import Machine
 from prestocloud_sec.bpf.vm.packet import FRAME_ROOM
-from prestocloud_sec.bpf.vm.result import BatchResult
+from prestocloud_sec.bpf.vm.result import BatchResult, faulting
 from prestocloud_sec.bpf.vm.services import DEFAULT_SEED
 
 if TYPE_CHECKING:
@@ -201,7 +201,9 @@ class _Run:
         packets = self.arena
         if self.copies:
             packets = PacketArena(self.out, self.out_offsets, self.out_lengths)
-        return BatchResult(self.values, self.faults, *self._faults(), packets, self.changed, engine)
+        return BatchResult(
+            self.values, self.faults, *self._faults(), packets, self.changed, engine, faulting(self.machine.program)
+        )
 
     def _faults(self) -> tuple[NDArray[np.int32], NDArray[np.uint64], NDArray[np.uint64]]:
         """Return the faulting instructions, and addresses and sizes of what they touched."""

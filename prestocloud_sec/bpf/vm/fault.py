@@ -7,7 +7,7 @@ as an exception, for callers that prefer one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from prestocloud_sec.bpf.errors import FaultError
@@ -65,6 +65,9 @@ class Fault:
         Place in that region; negative or beyond its size where the address is outside.
     message : str
         One sentence for people.
+    slot : int or None
+        Where the instruction begins, in units of eight bytes: the number that texts say, as listings and the kernel do.
+        None where the program is not known; texts say the index then.
     """
 
     kind: FaultKind
@@ -75,9 +78,10 @@ class Fault:
     region: str | None = None
     offset: int | None = None
     message: str = ""
+    slot: int | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        return f"instruction {self.instruction}: {self.message}"
+        return f"instruction {self.instruction if self.slot is None else self.slot}: {self.message}"
 
     def error(self) -> FaultError:
         """Return the same as an exception, for `raise`."""
@@ -85,6 +89,7 @@ class Fault:
             self.message,
             kind=self.kind.name.lower(),
             instruction=self.instruction,
+            slot=self.slot,
             region=self.region,
             offset=self.offset,
             size=self.size,

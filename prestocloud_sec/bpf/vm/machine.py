@@ -335,7 +335,8 @@ class Machine(ProgramTable):
         size = int(state[State.FAULT_SIZE]) & _U64 if touched else None
         region, offset = (None, None) if address is None else self.memory.describe(address)
         message = fault_message(kind, program, index, address, size, self.memory, self.failure, self.limit)
-        return Fault(kind, index, program.name, address, size, region, offset, message)
+        slot = program.slot_of(index)
+        return Fault(kind, index, program.name, address, size, region, offset, message, slot)
 
     # --- Helpers.
 

@@ -113,7 +113,8 @@ class Run:
                     self.blamed, self.trap = index, trap
                     self.state[State.PROGRAM] = self.number
                     if self.trace is not None:
-                        self.trace.stopped = Step(index, self.number, len(self.frames), self.text(index), (), ())
+                        slot = self.program.slot_of(index)
+                        self.trace.stopped = Step(index, self.number, len(self.frames), self.text(index), (), (), slot)
                 raise
             if self.trace is not None:
                 self.record(self.trace, index, before, place)
@@ -129,13 +130,15 @@ class Run:
             self.touched.clear()
             return
         number, depth, position = place
-        called = isinstance(self.machine.programs[number].instructions[index], CallHelper)
+        program = self.machine.programs[number]
+        called = isinstance(program.instructions[index], CallHelper)
         changed = tuple(
             (register, value)
             for register, (old, value) in enumerate(zip(before, self.registers, strict=True))
             if old != value or (called and register == 0)
         )
-        trace.add(Step(index, number, depth, self.text(index, number), changed, tuple(self.touched)), position)
+        text, touched = self.text(index, number), tuple(self.touched)
+        trace.add(Step(index, number, depth, text, changed, touched, program.slot_of(index)), position)
         self.touched.clear()
 
     def text(self, index: int, number: int | None = None) -> str:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.bpf.helpers.ids import HelperId
+from prestocloud_sec.bpf.isa import CallHelper
 from prestocloud_sec.bpf.vm.fault import Fault, FaultKind
 from prestocloud_sec.bpf.vm.layout import place_of
 from prestocloud_sec.bpf.vm.trace import Trace
@@ -18,8 +20,9 @@ from prestocloud_sec.wire import whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.arena import PacketArena
+    from prestocloud_sec.bpf.program import Program
 
-__all__ = ["BatchResult", "Redirect", "Result"]
+__all__ = ["BatchResult", "Redirect", "Result", "faulting"]
 
 _SHOWN = 16
 _TOLD = {
@@ -114,6 +117,12 @@ class Result:
         return f"<Result: {self.value:#x}{more}>"
 
 
+def faulting(program: Program) -> Program | None:
+    """Return the program that all faults of its runs are in; None where tail calls may lead to another."""
+    tail = any(isinstance(i, CallHelper) and i.number == HelperId.TAIL_CALL for i in program.instructions)
+    return None if tail else program
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchResult:
     """How the runs over a batch of packets ended.
@@ -134,6 +143,8 @@ class BatchResult:
         Whether bytes or bounds of a packet are other than before.
     engine : str
         What ran it.
+    program : Program or None
+        Where the instructions of faults are: None where a tail call may have led to another program.
     """
 
     values: NDArray[np.uint64]
@@ -144,6 +155,7 @@ class BatchResult:
     packets: PacketArena
     changed: NDArray[np.bool_]
     engine: str = ""
+    program: Program | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -170,16 +182,18 @@ class BatchResult:
             return None
         kind = FaultKind(number)
         at, size = int(self.addresses[index]), int(self.sizes[index])
+        at_instruction = int(self.instructions[index])
+        slot = None if self.program is None else self.program.slot_of(at_instruction)
         touched = kind in {FaultKind.READ, FaultKind.WRITE}
         if not touched:
-            return Fault(kind, int(self.instructions[index]), message=_TOLD[kind])
+            return Fault(kind, at_instruction, message=_TOLD[kind], slot=slot)
         place = place_of(at)
         region, offset = place or (None, None)
         where = "no memory is there" if place is None else f"offset {offset} of the {region}"
         if region == "packet" and not self.changed[index]:
             where += f", which has {int(self.packets.lengths[index])} bytes"
         told = f"{kind.name.lower()} of {size} byte{'' if size == 1 else 's'} at {at:#x}: {where}"
-        return Fault(kind, int(self.instructions[index]), "", at, size, region, offset, told)
+        return Fault(kind, at_instruction, "", at, size, region, offset, told, slot)
 
     def __repr__(self) -> str:
         return (

@@ -24,7 +24,7 @@ from prestocloud_sec.bpf.vm.arguments import given_maps, pairs_of
 from prestocloud_sec.bpf.vm.batch_room import copies_of
 from prestocloud_sec.bpf.vm.layout import MAX_MAPS
 from prestocloud_sec.bpf.vm.machine import Machine
-from prestocloud_sec.bpf.vm.result import BatchResult, Result
+from prestocloud_sec.bpf.vm.result import BatchResult, Result, faulting
 from prestocloud_sec.bpf.vm.trace import Trace
 from prestocloud_sec.wire import shown, whole
 
@@ -325,4 +325,6 @@ def one_by_one(machine: Machine, arena: PacketArena, engine: str) -> BatchResult
         faults[index], instructions[index] = result.fault.kind, result.fault.instruction
         addresses[index], sizes[index] = result.fault.address or 0, result.fault.size or 0
     after = PacketArena.pack(packets) if changed.any() else arena
-    return BatchResult(values, faults, instructions, addresses, sizes, after, changed, engine)
+    return BatchResult(
+        values, faults, instructions, addresses, sizes, after, changed, engine, faulting(machine.program)
+    )

@@ -36,6 +36,8 @@ class Step:
         Registers that changed, with their new values; after the call of a helper r0 in any case.
     touched : tuple of (str, int, int)
         Accesses to memory: ``read`` or ``write``, address, size.
+    slot : int
+        Where the instruction begins, in units of eight bytes: the number that texts say.
     """
 
     instruction: int
@@ -44,6 +46,7 @@ class Step:
     text: str
     registers: tuple[tuple[int, int], ...]
     touched: tuple[tuple[str, int, int], ...]
+    slot: int
 
     def changes(self) -> str:
         """Return registers and memory as one text."""
@@ -118,10 +121,10 @@ class Trace:
 
     def _lines(self) -> list[tuple[str, str, str]]:
         """Return place, instruction and changes of each step, and of the one that was stopped."""
-        lines = [(f"{'  ' * step.depth}{step.instruction:>5}", step.text, step.changes()) for step in self.steps]
+        lines = [(f"{'  ' * step.depth}{step.slot:>5}", step.text, step.changes()) for step in self.steps]
         if self.stopped is not None:
             step = self.stopped
-            lines.append((f"{'  ' * step.depth}{step.instruction:>5}", step.text, f"stopped: {self.reason}"))
+            lines.append((f"{'  ' * step.depth}{step.slot:>5}", step.text, f"stopped: {self.reason}"))
         return lines
 
     def __repr__(self) -> str:
@@ -130,15 +133,15 @@ class Trace:
 
     def _repr_html_(self) -> str:
         shown = self.steps[:_SHOWN]
-        head = "<tr><th>instruction</th><th></th><th>changes</th></tr>"
+        head = "<tr><th>slot</th><th>instruction</th><th>changes</th></tr>"
         rows = "".join(
-            f"<tr><td>{step.instruction}</td><td><code>{html.escape(step.text)}</code></td>"
+            f"<tr><td>{step.slot}</td><td><code>{html.escape(step.text)}</code></td>"
             f"<td>{html.escape(step.changes())}</td></tr>"
             for step in shown
         )
         if self.stopped is not None:
             rows += (
-                f"<tr><td>{self.stopped.instruction}</td><td><code>{html.escape(self.stopped.text)}</code></td>"
+                f"<tr><td>{self.stopped.slot}</td><td><code>{html.escape(self.stopped.text)}</code></td>"
                 f"<td>stopped: {html.escape(self.reason)}</td></tr>"
             )
         whole = self.complete and len(shown) == len(self)

@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from prestocloud_sec.arena import PacketArena
 from prestocloud_sec.bpf import Program, ProgramType, assemble, linux, verify
 from prestocloud_sec.bpf.errors import BpfMisuseError, LoadError
 from prestocloud_sec.bpf.maps.kinds import MapType
@@ -15,6 +16,7 @@ from prestocloud_sec.bpf.verifier.maps import MapSpec
 from prestocloud_sec.bpf.verifier.registers import Kind, Register, known, number
 from prestocloud_sec.bpf.verifier.scalar import Scalar
 from prestocloud_sec.bpf.verifier.state import Frame, Slot, State
+from prestocloud_sec.bpf.verifier.witness import Witness
 from prestocloud_sec.bpf.verifier.wording import frame_text, instruction_text, ranges_text, register_text, slot_text
 
 XDP = ProgramType.XDP
@@ -89,6 +91,49 @@ NUMBERS = """
     exit
 g:
     exit"""
+
+WIDE = """
+    r6 = 0x123456789 ll
+    r7 = *(u32 *)(r1 + 12)
+    call f
+    r8 = 0x100000000 ll
+    if r7 > 5 goto small
+    r8 = 0x200000001 ll
+    r0 = r8
+    exit
+small:
+    r7 &= 3
+    if r7 == 2 goto out
+    r0 = r6
+out:
+    exit
+f:
+    r0 = 0x300000000 ll
+    exit"""
+LOAD = "r9 = 0x123456789 ll\n"
+DEEP = "".join(f"f{i}:\ncall f{i + 1}\nexit\n" for i in range(9)) + "f9:\nr0 = 0\nexit"
+REFUSED = {
+    "loop": "r6 = 0\nagain:\nif r6 < 100 goto again\nr0 = 0\nexit",
+    "unreachable": "r0 = 0\nexit\nr0 = 1\nexit",
+    "reference": "r1 = map[ring] ll\nr2 = 8\nr3 = 0\ncall bpf_ringbuf_reserve\nif r0 == 0 goto out\nr0 = 0\nout:\nexit",
+    "other function": "r0 = 0\ncall f\nif r0 == 0 goto f\nexit\nf:\nr0 = 0\nexit",
+    "out of the program": "goto +20\nexit",
+    "before the program": "r0 = 0\ngoto -20\nexit",
+    "middle": "r0 = 0\nif r0 == 0 goto +1\nr1 = 5 ll\nexit",
+    "9 frames": f"call f0\nexit\n{DEEP}",
+    "9 frames of dead code": f"r0 = 0\nif r0 == 0 goto out\ncall f0\nout:\nexit\n{DEEP}",
+    "without an end": "r0 = 0\nif r0 == 0 goto out\ncall f\nout:\nexit\nf:\ncall f\nexit",
+    "two without an end": "r0 = 0\nif r0 == 0 goto out\ncall f\nout:\nexit\nf:\ncall g\nexit\ng:\ncall f\nexit",
+    "stacks": "call f\nexit\nf:\n*(u64 *)(r10 - 304) = 0\ncall g\nexit\ng:\n*(u64 *)(r10 - 224) = 0\ncall h\nexit\n"
+    "h:\nr0 = 0\nexit",
+    "the second chain": "call f\ncall g\nexit\nf:\n*(u64 *)(r10 - 304) = 0\ncall h\nexit\n"
+    "g:\n*(u64 *)(r10 - 304) = 0\ncall i\nexit\nh:\n*(u64 *)(r10 - 104) = 0\nr0 = 0\nexit\n"
+    "i:\n*(u64 *)(r10 - 304) = 0\nr0 = 0\nexit",
+    "tail call": "call f\nexit\nf:\nr1 = r1\nr2 = map[ring] ll\nr3 = 0\ncall bpf_tail_call\nr0 = 0\nexit",
+    "packet load": "r6 = r1\ncall f\nexit\nf:\nr6 = r1\nr0 = *(u8 *)skb[0]\nexit",
+}
+"""Programs that are refused with a number in the message, or a place; each gets a 64-bit load before it."""
+RING = MapSpec(MapType.RINGBUF, 0, 0, 4096)
 
 
 class TestWords:
@@ -191,6 +236,30 @@ class TestShape:
         with pytest.raises(BpfMisuseError):
             verify(assemble("r0 = 0\nexit"), type=XDP).log(level)  # type: ignore[arg-type]
 
+    def test_texts_say_slots_and_the_verdict_an_index(self) -> None:
+        program = assemble(LOAD + "r2 = *(u32 *)(r1 + 0)\nr0 = *(u8 *)(r2 + 1)\nexit", type=XDP)
+        verdict = verify(program, witness=True)
+        assert (verdict.instruction, verdict.slot) == (2, 3)
+        witness = verdict.witness
+        assert isinstance(witness, Witness)
+        assert (witness.instruction, witness.slot, witness.to_json()["slot"]) == (2, 3, 3)
+        assert "instruction 3: invalid access" in str(verdict)
+        assert ", instruction 3 does it: " in str(verdict)
+        assert repr(witness).startswith("<Witness: instruction 3,")
+        assert "Instruction 3:" in witness._repr_html_()
+        result = program.run(witness.inputs.packet, trace=True, engine="reference")
+        fault, trace = result.fault, result.trace
+        assert fault is not None
+        assert trace is not None
+        assert (fault.instruction, fault.slot) == (2, 3)
+        assert str(fault).startswith("instruction 3: ")
+        assert fault.error().instruction == 2
+        assert "instruction 3" in str(fault.error())
+        assert [line.split(":")[0].strip() for line in str(trace).splitlines()] == ["0", "2", "3"]
+        batch = program.run_batch(PacketArena.pack([witness.inputs.packet] * 2))
+        assert batch.fault(1) == fault
+        assert str(batch.fault(1)).startswith("instruction 3: ")
+
     def test_of_what_no_way_was_gone_of(self) -> None:
         assert verify(b"\xff" * 8, type=XDP).log(2).count("\n") == 2
         assert "unreachable insn 1" in verify(assemble("exit\nexit"), type=XDP).log(2)
@@ -236,7 +305,7 @@ def kernel_log(program: Program, level: int, maps: list[linux.KernelMap]) -> str
 @pytest.mark.skipif(not linux.available(), reason="bpf(2) is not allowed here")
 class TestKernel:
     @pytest.mark.parametrize("level", [1, 2])
-    @pytest.mark.parametrize("text", [CALLS, SPILLS, NUMBERS], ids=["calls", "spills", "numbers"])
+    @pytest.mark.parametrize("text", [CALLS, SPILLS, NUMBERS, WIDE], ids=["calls", "spills", "numbers", "wide"])
     def test_the_kernel_writes_the_same(self, text: str, level: int) -> None:
         program = assemble(text, type=XDP)
         ours = plain(verify(program, maps=[FLOWS]).log(level))
@@ -246,6 +315,19 @@ class TestKernel:
         shorter = [line.partition(" ; ")[0] for line in ours], [line.partition(" ; ")[0] for line in theirs]
         assert shorter[0] == shorter[1]
         assert sum(a != b for a, b in zip(ours, theirs, strict=True)) <= 3
+
+    @pytest.mark.parametrize("name", REFUSED)
+    def test_messages_count_as_the_kernel_does(self, name: str) -> None:
+        program = assemble(LOAD + REFUSED[name], license="GPL", type=ProgramType.SCHED_CLS)
+        verdict = verify(program, maps=[RING], compare_with_kernel=True)
+        kernel = verdict.kernel
+        assert kernel is not None
+        lines = verdict.log(1).splitlines()
+        assert (verdict.accepted, kernel.accepted, verdict.errno) == (False, False, kernel.errno)
+        assert verdict.message in kernel.log.splitlines()
+        assert lines[-2] == verdict.message
+        if name != "reference":  # the kernel says more there
+            assert kernel.message == verdict.message
 
     def test_straight_programs_of_numbers(self) -> None:
         rng = random.Random(5)

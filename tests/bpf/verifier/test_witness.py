@@ -263,7 +263,7 @@ def test_it_is_told_in_words_in_html_and_in_json() -> None:
     assert told["fault"] == "READ"
     assert bytes.fromhex(told["packet"]) == found.inputs.packet
     assert "null" in str(found)
-    assert repr(found).startswith("<Witness: instruction 5")
+    assert repr(found).startswith("<Witness: instruction 6")
     assert "<table>" in found._repr_html_()
 
 

@@ -176,7 +176,18 @@ LAYERS: Mapping[int, str] = {
 """Who made a code, by bits 16 to 23 (TSS 2.0 Overview, 2.4)."""
 
 
-@dataclass(frozen=True, slots=True)
+_NO_DECRYPTION = "the key is one that signs, or restricted as storage keys are; it takes one made with use='decrypt'"
+_NO_SIGNING = "the key is one that decrypts; it takes one that signs"
+_KEY_HINTS: Mapping[tuple[str | None, int], str] = {
+    ("RSA_Decrypt", RC.ATTRIBUTES): _NO_DECRYPTION,
+    ("ECDH_ZGen", RC.ATTRIBUTES): _NO_DECRYPTION,
+    ("Sign", RC.KEY): _NO_SIGNING,
+    ("Quote", RC.KEY): _NO_SIGNING,
+}
+"""What is wrong with the key, where a command refuses its first handle with a code that says little (Part 3)."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class ResponseCode:
     """A response code, taken apart.
 
@@ -235,6 +246,13 @@ class ResponseCode:
             culprit=self.culprit,
             hint=self.hint,
         )
+
+    def __repr__(self) -> str:
+        rc = f"0x{self.rc:03x}" if isinstance(self.rc, int) else shown(self.rc)
+        told = {"": self.name, "command ": self.command, "parameter ": self.parameter}
+        told |= {"handle ": self.handle, "session ": self.session, "that is ": self.culprit}
+        words = (f"{what}{_short(value)}" for what, value in told.items() if value is not None)
+        return f"<ResponseCode {rc}, {', '.join(words)}>"
 
     def __str__(self) -> str:
         return f"TPM_RC_SUCCESS: {self.words}" if self.kind == "success" else str(self.error())
@@ -318,6 +336,8 @@ def _format_1(number: int, code: int, layer: int, known: type[Command] | None, t
         handle = (code >> 8 & 7) or None
         if handle and known:
             culprit = _name(known.handle_names, handle - 1)
+        if handle == 1:
+            hint = _KEY_HINTS.get((title, base), hint)
     return ResponseCode(
         number, _base(base), name, words, "error", title, parameter, handle, session, culprit, layer, hint
     )
@@ -342,6 +362,11 @@ def _command(command: object) -> tuple[type[Command] | None, str | None]:
         found = COMMANDS.get(command)
         return found, found.__name__ if found else f"command 0x{int(command):x}"
     raise TpmMisuseError(shown(command), where="command", expected="a command, its code or its name")
+
+
+def _short(value: object) -> str:
+    """Return a name as it is, and anything else as it can be shown."""
+    return value if isinstance(value, str) and value.isidentifier() and len(value) <= 40 else shown(value)
 
 
 def _name(names: tuple[str, ...], index: int) -> str | None:

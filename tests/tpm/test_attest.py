@@ -422,3 +422,14 @@ def test_a_signature_that_cannot_be_checked_here_is_not_accepted():
         assert not verdict.accepts("signature")
     assert "signature" in failed(verify_quote(ATTEST, b"\0\x10", AK.public))
     assert TPMT_SIGNATURE.decode(b"\0\x10").sigAlg == TPM_ALG_ID.NULL
+
+
+def test_the_repr_of_a_verdict_is_short() -> None:
+    verdict = verify_quote(ATTEST, SIGNATURE, AK.public)
+    assert len(repr(verdict)) <= 200
+    assert repr(verdict).startswith("<Verdict on ")
+    assert f"trust {verdict.grade.value}; {len(verdict.held)} of {len(verdict)} clauses hold" in repr(verdict)
+    assert f"not checked: {verdict.unchecked[0].name!r}" in repr(verdict)
+    many = tuple(Clause(f"{'x' * 300}{number}", ClauseState.FAILS, "words") for number in range(20))
+    assert len(repr(Verdict("y" * 1000, many))) <= 300
+    assert "and 19 more" in repr(Verdict("y", many))

@@ -155,3 +155,29 @@ def test_codes_that_were_recorded_are_all_known() -> None:
     assert len(codes) > 40
     for rc in codes:
         assert "does not have" not in explain(rc).words
+
+
+def test_reprs_are_short() -> None:
+    assert repr(explain(0x98E, "Unseal")) == "<ResponseCode 0x98e, AUTH_FAIL, command Unseal, session 1>"
+    assert (
+        repr(explain(0x1DF, "Load")) == "<ResponseCode 0x1df, INTEGRITY, command Load, parameter 1, that is inPrivate>"
+    )
+    for rc in range(0x1000):
+        for command in (None, "ActivateCredential", TPM_CC.NV_UndefineSpaceSpecial, "x" * 1000):
+            assert len(repr(explain(rc, command))) <= 200
+
+
+@pytest.mark.parametrize(
+    ("rc", "command", "words"),
+    [
+        (0x182, "RSA_Decrypt", "the key is one that signs, or restricted"),
+        (0x182, TPM_CC.ECDH_ZGen, "the key is one that signs, or restricted"),
+        (0x19C, "Sign", "the key is one that decrypts"),
+        (0x19C, "Quote", "the key is one that decrypts"),
+    ],
+)
+def test_a_key_for_something_else_is_named(rc: int, command: str | int, words: str) -> None:
+    told = explain(rc, command)
+    assert words in str(told.hint)
+    assert words in str(told)
+    assert explain(rc, "Load").hint is explain(rc | 0x40, command).hint is None

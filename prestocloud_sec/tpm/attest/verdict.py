@@ -87,7 +87,7 @@ class Clause:
         return f"{_MARKS[self.state]} {self.name}: {self.words}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Verdict:
     """What a verification found.
 
@@ -201,6 +201,14 @@ class Verdict:
             expected="accepts('signature', 'nonce', ...) or grade",
             hint="which clauses have to hold is for whoever relies on it to say",
         )
+
+    def __repr__(self) -> str:
+        words = [f"{len(self.held)} of {len(self.clauses)} clauses hold"]
+        for clauses, state in ((self.failed, "fails"), (self.unchecked, "not checked")):
+            if clauses:
+                more = f" and {len(clauses) - 1} more" if len(clauses) > 1 else ""
+                words.append(f"{state}: {shown(clauses[0].name)}{more}")
+        return f"<Verdict on {shown(self.subject)}: trust {self.grade.value}; {'; '.join(words)}>"
 
     def __str__(self) -> str:
         lines = [f"{self.subject}: trust {self.grade.value}", *(f"  {clause}" for clause in self.clauses)]

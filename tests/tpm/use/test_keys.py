@@ -195,6 +195,13 @@ def test_a_policy_instead_of_the_password(client, password):
                 assert key.exchange(ec.ECDH(), peer.public_key()) == peer.exchange(ec.ECDH(), key.public_key())
 
 
+def test_a_key_for_something_else_says_so(client):
+    with use.create_key(client, "rsa") as key, pytest.raises(TpmResponseError, match="one that signs"):
+        key.decrypt(bytes(256), PKCS1)
+    with use.create_key(client, use="decrypt") as key, pytest.raises(TpmResponseError, match="one that decrypts"):
+        key.sign(b"message", ECDSA)
+
+
 class TestWhatStaysInTheTpm:
     @pytest.fixture
     def key(self, client):

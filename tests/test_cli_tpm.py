@@ -354,12 +354,22 @@ class TestDevice:
         assert len(call("tpm", "random", "5").stdout.strip()) == 10
 
     def test_raw(self) -> None:
-        told = answer("tpm", "raw", RANDOM, "--decode")
+        told = answer("tpm", "raw", RANDOM, "--decode", "--secrets")
         assert told["rc"] == 0
         assert told["response"].startswith("80010000001400000000")
+        assert told["response"].endswith(told["messages"][1]["parameters"]["randomBytes"])
         assert [each["command"] for each in told["messages"]] == ["GetRandom", "GetRandom"]
         assert call("tpm", "raw", "-", stdin=RANDOM).stdout.startswith("80010000001400000000")
         assert "bytesRequested" in call("tpm", "raw", RANDOM, "--decode").stdout
+
+    def test_raw_decoded_hides_what_decode_hides(self) -> None:
+        told = answer("tpm", "raw", RANDOM, "--decode")
+        assert (told["response"], told["messages"][1]["parameters"]["randomBytes"]) == (None, None)
+        hidden, shown = (call("tpm", "raw", RANDOM, "--decode", *more).stdout for more in ([], ["--secrets"]))
+        assert "command GetRandom" in hidden
+        assert "80010000001400000000" not in hidden
+        assert shown[24:40] in shown[40:]
+        refused(2, "tpm", "raw", RANDOM, "--secrets")
 
     def test_raw_takes_one_command(self) -> None:
         refused(1, "tpm", "raw", RANDOM + RANDOM)

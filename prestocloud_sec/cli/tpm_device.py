@@ -154,14 +154,17 @@ def random(count: int, uri: str | None, as_json: bool) -> None:
 @click.command(short_help="Send the bytes of a command, and print the response.")
 @click.argument("command", metavar="HEX|-|FILE")
 @tpm_option
-@click.option("--decode", "decoded", is_flag=True, help="Take command and response apart.")
+@click.option("--decode", "decoded", is_flag=True, help="Take command and response apart instead.")
+@click.option("--secrets", is_flag=True, help="With --decode: show passwords, keys and sealed data, and all bytes too.")
 @json_option
 @click.pass_context
-def raw(ctx: click.Context, command: str, uri: str | None, decoded: bool, as_json: bool) -> None:
+def raw(ctx: click.Context, command: str, uri: str | None, decoded: bool, secrets: bool, as_json: bool) -> None:
     """Send the bytes of a command, and print the response in hexadecimal; an error of the TPM's ends with exit code 1.
 
     Only their size is looked at, and only what the transport itself needs is sent besides.
     """
+    if secrets and not decoded:
+        raise click.UsageError("--secrets goes with --decode")
     from prestocloud_sec.tpm import decode_stream, explain
     from prestocloud_sec.tpm.codec.streams import messages_in
     from prestocloud_sec.tpm.errors import TpmFormatError
@@ -173,18 +176,21 @@ def raw(ctx: click.Context, command: str, uri: str | None, decoded: bool, as_jso
         response = client.raw(sent)
     found = explain(int.from_bytes(response[6:10], "big"), int.from_bytes(sent[6:10], "big"))
     messages = decode_stream(sent + response, form="bytes", lenient=True) if decoded else []
+    plain = response.hex() if secrets or not decoded else None  # it shows what decoding hides
     if as_json:
-        told: dict[str, Any] = {"response": response.hex(), "rc": found.rc, "words": str(found)}
+        told: dict[str, Any] = {"response": plain, "rc": found.rc, "words": str(found)}
         if decoded:
             told["messages"] = [
-                {"problem": str(each)} if isinstance(each, TpmFormatError) else each.to_dict() for each in messages
+                {"problem": str(each)} if isinstance(each, TpmFormatError) else each.to_dict(secrets=secrets)
+                for each in messages
             ]
         print(json.dumps(told))
     else:
+        texts = [plain] if plain is not None else []
+        texts += [str(each) if isinstance(each, TpmFormatError) else each.text(secrets=secrets) for each in messages]
         console = new_console()
-        print(response.hex())
-        for message in messages:
-            console.print("\n" + "\n".join(map(printable, str(message).splitlines())))
+        for number, text in enumerate(texts):
+            console.print(("\n" if number else "") + "\n".join(map(printable, text.splitlines())))
         if found.rc:
             click.echo(f"prestocloud-sec: {printable(str(found))}", err=True)
     if found.rc:

@@ -113,6 +113,15 @@ class Builder:
     def __init__(self) -> None:
         self._draft = Draft()
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "_draft" and not isinstance(getattr(type(self), name, None), _RegisterOf):
+            raise BpfMisuseError(
+                f"{shown(name)} is no register",
+                where="Builder",
+                expected="r0 to r10 or w0 to w10 on the left of =, or memory such as b.u32[b.r10 - 4]",
+            )
+        object.__setattr__(self, name, value)
+
     def __repr__(self) -> str:
         return f"<Builder, {self._draft.slots} slots so far>"
 

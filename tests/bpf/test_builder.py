@@ -387,3 +387,13 @@ def test_helpers_by_name() -> None:
         with pytest.raises(BpfMisuseError, match="there is no helper"):
             b.call(name)
     assert len(b.program()) == 4
+
+
+@pytest.mark.parametrize("name", ["r11", "R1", "w11", "u32", "program", "anything", "_other"])
+def test_what_is_no_register_is_not_assigned_to(name: str) -> None:
+    b = Builder()
+    b.r0 = 1
+    with pytest.raises(BpfMisuseError, match="no register"):
+        setattr(b, name, 5)
+    b.exit()
+    assert b.program() == assemble("r0 = 1\nexit")

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.program import Program as Program
     from prestocloud_sec.bpf.program import ProgramType as ProgramType
     from prestocloud_sec.bpf.program import Symbols as Symbols
+    from prestocloud_sec.bpf.verifier.rejection import Rule as Rule
     from prestocloud_sec.bpf.verifier.verdict import Verdict as Verdict
     from prestocloud_sec.bpf.verifier.verify import verify as verify
     from prestocloud_sec.bpf.vm.fault import Fault as Fault
@@ -101,6 +102,7 @@ _HOMES: dict[str, str] = {
     "QueueMap": "maps.queue",
     "Result": "vm.result",
     "RingBuffer": "maps.ringbuf",
+    "Rule": "verifier.rejection",
     "StackMap": "maps.queue",
     "StackTraceMap": "maps.stacktrace",
     "Symbols": "program",

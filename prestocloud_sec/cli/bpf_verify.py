@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["verify", "verify_corpus"]
 
+_LIMIT = "Refuse it after so many instructions gone through; each takes some 30 to 50 us."
 _CORPUS_LIMIT = 1 << 28
 """Most bytes of a file of recorded verdicts."""
 _ENDS = (
@@ -34,9 +35,10 @@ def _type_named(_ctx: click.Context, _parameter: click.Parameter, name: str) -> 
     from prestocloud_sec.bpf.program_type import ProgramType
 
     known = {kind.name.lower(): kind for kind in ProgramType if kind is not ProgramType.UNSPEC}
-    if name not in known:
+    found = known.get(name.lower())
+    if found is None:
         raise click.BadParameter(f"{shown(name)} is no type of program; there are {', '.join(known)}")
-    return known[name]
+    return found
 
 
 @click.command(short_help="Judge PROGRAM as the kernel would.", epilog=_ENDS)
@@ -60,6 +62,7 @@ def _type_named(_ctx: click.Context, _parameter: click.Parameter, name: str) -> 
 @click.option("--log", "log_level", type=click.IntRange(1, 2), help="Print a log as the kernel writes it.")
 @click.option("--kernel", "ask_kernel", is_flag=True, help="Load it into the running kernel, too, and compare.")
 @click.option("--witness", is_flag=True, help="Look for inputs with which a refused program does the damage.")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=1_000_000, show_default=True, help=_LIMIT)
 @json_option
 @click.pass_context
 def verify(
@@ -117,6 +120,7 @@ def _judged(
         strict_alignment=options["strict_alignment"],
         license=licence,
         witness=options["witness"],
+        limit=options["limit"],
         compare_with_kernel=ask_kernel,
     )
 

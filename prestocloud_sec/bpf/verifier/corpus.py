@@ -20,6 +20,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from prestocloud_sec.bpf.errors import BpfError, BpfMisuseError, DecodeError
@@ -167,7 +168,7 @@ class Case:
             return _refused(None, kind, Rule.STRUCTURE, error.what)
         specs = {index: spec for slot, spec in self.maps.items() if (index := program.index_at(slot)) is not None}
         options: dict[str, Any] = {"attach": self.attach, "strict_alignment": self.strict_alignment}
-        return judge(program, lambda: Environment(program, kind, specs, **options), kind)
+        return judge(program, partial(Environment, program, kind, specs, **options), kind)
 
 
 def _refused(program: Program | None, kind: ProgramType, rule: Rule, what: str) -> Verdict:

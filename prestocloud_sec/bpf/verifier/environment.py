@@ -13,7 +13,10 @@ from prestocloud_sec.bpf.verifier.contexts import CONTEXTS, Access
 from prestocloud_sec.bpf.verifier.loading import usual_attach
 from prestocloud_sec.bpf.verifier.maps import MapSpec
 
-__all__ = ["Environment"]
+__all__ = ["MOST_INSTRUCTIONS", "Environment"]
+
+MOST_INSTRUCTIONS = 1_000_000
+"""Instructions that the kernel goes through at most, on all ways (``BPF_COMPLEXITY_LIMIT_INSNS``)."""
 
 _MOVING = frozenset({ProgramType.CGROUP_SOCKOPT, ProgramType.CGROUP_SYSCTL}) - frozenset(ProgramType)
 """Types whose context may be read through a pointer that was moved; in Linux 6.18 only those that no field is rewritten
@@ -43,6 +46,8 @@ class Environment:
         Whether a caller said what the context is: a program of a machine of his own, not of the kernel.
     helpers : mapping of int to Prototype
         Helpers of a user-space machine, which go before the kernel's.
+    limit : int
+        Instructions to go through at most, on all ways.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class Environment:
         gpl: bool = True,
         context: Access | None = None,
         helpers: Mapping[int, Prototype] | None = None,
+        limit: int = MOST_INSTRUCTIONS,
     ) -> None:
         self.program = program
         self.instructions: Sequence[Instruction] = program.instructions
@@ -70,6 +76,7 @@ class Environment:
         self.context: Access | None = context if context is not None else CONTEXTS.get(kind.name)
         self.user_space = context is not None
         self.helpers = helpers if helpers is not None else {}
+        self.limit = limit
         self._ids = 0
 
     def prototype(self, number: int) -> Prototype | None:

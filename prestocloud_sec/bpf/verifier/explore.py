@@ -34,7 +34,7 @@ from prestocloud_sec.bpf.isa import (
     Swap,
 )
 from prestocloud_sec.bpf.verifier import branches
-from prestocloud_sec.bpf.verifier.environment import Environment
+from prestocloud_sec.bpf.verifier.environment import MOST_INSTRUCTIONS, Environment
 from prestocloud_sec.bpf.verifier.live_stack import call_site, called_alike
 from prestocloud_sec.bpf.verifier.liveness import live_before
 from prestocloud_sec.bpf.verifier.loops import Loops, components
@@ -51,7 +51,6 @@ from prestocloud_sec.bpf.verifier.walk import Way
 
 __all__ = ["MOST_INSTRUCTIONS", "Explorer"]
 
-MOST_INSTRUCTIONS = 1_000_000
 _LONG_HISTORY = 40
 """Steps after which a state is kept in any case: going back over them takes time."""
 
@@ -129,7 +128,7 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
             if not 0 <= index < count:
                 raise Rejected(Rule.STRUCTURE, f"invalid insn idx {index} insn_cnt {count}", "EFAULT")
             self.processed += 1
-            if self.processed > MOST_INSTRUCTIONS:
+            if self.processed > self.env.limit:
                 raise Rejected(
                     Rule.COMPLEXITY,
                     f"BPF program is too large. Processed {self.processed} insn",

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.isa import Atomic, Instruction, Load, LoadAcquire, Store, StoreRelease
 from prestocloud_sec.bpf.verifier.environment import Environment
 from prestocloud_sec.bpf.verifier.explore import Explorer
@@ -27,6 +28,7 @@ from prestocloud_sec.bpf.verifier.scalar import Scalar
 from prestocloud_sec.bpf.verifier.state import State
 from prestocloud_sec.bpf.verifier.tnum import Tnum
 from prestocloud_sec.bpf.verifier.wording import register_text
+from prestocloud_sec.wire import whole
 
 __all__ = ["AccessFact", "Facts", "Held", "facts_of"]
 
@@ -107,8 +109,15 @@ class Facts:
         return len(self._held)
 
     def __getitem__(self, index: int) -> Mapping[str, Held] | None:
-        """Return what registers hold before an instruction, by name; None where no way comes by it."""
-        return self._held[index]
+        """Return what registers hold before an instruction, by name; None where no way comes by it.
+
+        Raises
+        ------
+        BpfMisuseError
+            If there is no such instruction.
+        """
+        count = len(self)
+        return self._held[whole(index, "Facts", -count, count - 1, error=BpfMisuseError)]
 
     def __iter__(self) -> Iterator[Mapping[str, Held] | None]:
         return iter(self._held)

@@ -50,9 +50,10 @@ def log_of(verdict: Verdict, level: int) -> str:
     """
     whole(level, "level", 1, 2, error=BpfMisuseError)
     lines: list[str] = []
-    most = 0
+    most, limit = 0, MOST_INSTRUCTIONS
     if verdict.again is not None:
         recorder = _Recorder(verdict.again(), level)
+        limit = recorder.env.limit
         try:
             recorder.run()
         except Rejected:
@@ -65,7 +66,7 @@ def log_of(verdict: Verdict, level: int) -> str:
     if not verdict.accepted:
         lines.append(verdict.message)
     lines.append(
-        f"processed {verdict.processed} insns (limit {MOST_INSTRUCTIONS}) max_states_per_insn {most} "
+        f"processed {verdict.processed} insns (limit {limit}) max_states_per_insn {most} "
         f"total_states {verdict.states} peak_states {verdict.states} mark_read 0"
     )
     return "\n".join(lines) + "\n"

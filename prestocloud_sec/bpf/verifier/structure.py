@@ -178,7 +178,9 @@ def _check_instruction(env: Environment, i: Instruction, index: int) -> None:
         case CallRegister():
             raise Rejected(Rule.STRUCTURE, "unknown opcode 8d", "EINVAL", hint="Linux has no calls by register")
         case LoadImm64(_, kind) if kind in _NAMES_MAP and index not in env.maps:
-            raise Rejected(Rule.MAP, "fd is not pointing to valid bpf_map", "EINVAL", hint="give maps= for it")
+            raise Rejected(
+                Rule.MAP, "fd is not pointing to valid bpf_map", "EINVAL", hint="say what it is: maps=, or --map"
+            )
         case LoadImm64(_, kind, _, second) if kind in _NAMES_VALUE:
             spec = env.maps[index]
             if second < 0 or second >= 1 << 29:

@@ -174,6 +174,11 @@ class Verdict:
             object.__setattr__(made, name, changes[name] if name in changes else getattr(self, name))
         return made
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Verdicts are copied and pickled without what they find anew when it is asked for, and without witnesses."""
+        found = {name: getattr(self, name) for name in Verdict.__slots__}
+        return _restored, (found | {"_facts": None, "_path": None, "witness": None},)
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"verdicts do not change: cannot set {name!r}")
 
@@ -374,6 +379,13 @@ class Verdict:
             notes[self.instruction] = self.message
             marks[self.instruction] = "fault"
         return notes, marks
+
+
+def _restored(values: Mapping[str, Any]) -> Verdict:
+    made = Verdict.__new__(Verdict)
+    for name in Verdict.__slots__:
+        object.__setattr__(made, name, values[name])
+    return made
 
 
 def shown_text(text: str) -> str:

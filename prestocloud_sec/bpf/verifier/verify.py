@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from prestocloud_sec.bpf.classic.program import ClassicProgram
 from prestocloud_sec.bpf.errors import BpfMisuseError, DecodeError, JumpTargetError
 from prestocloud_sec.bpf.helpers.prototypes import Prototype
 from prestocloud_sec.bpf.isa import CallLocal, LoadImm64
@@ -15,7 +17,7 @@ from prestocloud_sec.bpf.maps.base import Map
 from prestocloud_sec.bpf.program import Program, target_slot
 from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier.contexts import Access
-from prestocloud_sec.bpf.verifier.environment import Environment
+from prestocloud_sec.bpf.verifier.environment import MOST_INSTRUCTIONS, Environment
 from prestocloud_sec.bpf.verifier.explore import Explorer
 from prestocloud_sec.bpf.verifier.loading import check_loading
 from prestocloud_sec.bpf.verifier.maps import MapSpec, spec_of
@@ -39,7 +41,7 @@ _MOST_ATTACH = (1 << 32) - 1
 def verify(
     program: Program | BytesLike,
     *,
-    type: ProgramType | None = None,
+    type: ProgramType | str | None = None,
     maps: Any = None,
     profile: str = Profile.KERNEL,
     attach: int = 0,
@@ -50,6 +52,7 @@ def verify(
     helpers: Mapping[int, Prototype] | None = None,
     compare_with_kernel: bool = False,
     witness: bool = False,
+    limit: int = MOST_INSTRUCTIONS,
 ) -> Verdict:
     r"""Judge a program as the Linux kernel would.
 
@@ -57,8 +60,8 @@ def verify(
     ----------
     program : Program or bytes-like
         What to judge. Bytes that are no program are refused, as the kernel refuses them.
-    type : ProgramType, optional
-        Where it is meant to run; the program's own, where it has one.
+    type : ProgramType or str, optional
+        Where it is meant to run; the program's own, where it has one. A name may be in any case: ``"xdp"``.
     maps : sequence or mapping, optional
         The maps that it refers to, by number or name, as for `Program.run`: maps, or `MapSpec` objects that only say
         what a map is like.
@@ -83,6 +86,9 @@ def verify(
         Whether to load the program into the running kernel, too; its answer is ``kernel`` of the verdict.
     witness : bool
         Whether to look for inputs with which a refused program really does what it is refused for.
+    limit : int
+        Instructions to go through at most, on all ways: a program that needs more is refused with ``E2BIG``. The
+        kernel's is a million, which is also the most; each costs some 30 to 50 microseconds here.
 
     Returns
     -------
@@ -116,6 +122,7 @@ def verify(
         "privileged": _flag(privileged, "privileged"),
         "strict_alignment": _flag(strict_alignment, "strict_alignment"),
         "gpl": chosen in _GPL,
+        "limit": whole(limit, "limit", 1, MOST_INSTRUCTIONS, error=BpfMisuseError),
     }
     if context is not None:
         _is(context, Access, "context")
@@ -125,7 +132,7 @@ def verify(
     if decoded is None:
         return Verdict(None, kind, rules, refused)
     specs, by_number = map_specs(decoded, maps)
-    verdict = judge(decoded, lambda: Environment(decoded, kind, specs, **options), kind, rules)
+    verdict = judge(decoded, partial(Environment, decoded, kind, specs, **options), kind, rules)
     if ask:
         answer = import_module(_EDGE).ask(
             verdict,
@@ -225,6 +232,16 @@ def _decoded(given: Any) -> tuple[Program | None, Rejected | None]:
     """Return the program, or why its bytes are none."""
     if isinstance(given, Program):
         return given, None
+    if isinstance(given, ClassicProgram | str):
+        classic = isinstance(given, ClassicProgram)
+        raise BpfMisuseError(
+            f"{'a classic program' if classic else 'text'} is no program to judge",
+            where="verify",
+            expected="a Program, or its bytes",
+            hint="ClassicProgram.to_ebpf() translates one"
+            if classic
+            else "prestocloud_sec.bpf.assemble makes one of text",
+        )
     try:
         return Program.from_bytes(given), None
     except DecodeError as error:
@@ -237,11 +254,13 @@ def _type_of(program: Program | None, given: object, context: object) -> Program
     wanted = given if given is not None else program.type if program is not None else None
     if wanted is None and context is not None:
         return ProgramType.UNSPEC
+    if isinstance(wanted, str):
+        wanted = {kind.name: kind for kind in ProgramType if kind}.get(wanted.upper(), wanted)
     if not isinstance(wanted, ProgramType):
         raise BpfMisuseError(
             f"{shown(wanted)} is no type of program",
             where="verify, type",
-            expected="a ProgramType, here or in the program",
+            expected="a ProgramType or its name, here or in the program",
         )
     return wanted
 

@@ -86,7 +86,7 @@ class ProgramTable(Services):
         raise ProgramError(
             f"it refers to {wanted}, which was not given",
             where="maps",
-            hint=f"maps= has {given}" if given else "give maps= by position, number or name",
+            hint=f"maps= has {given}" if given else "give maps= by position, number or name, or --map",
         )
 
     def program_number(self, program: Program) -> int:

@@ -59,6 +59,14 @@ class TestVerify:
         assert call("bpf", "verify", "r0 = 3; exit", "--type", "cgroup_skb").exit_code == 1
         assert call("bpf", "verify", "r0 = 3; exit", "--type", "cgroup_skb", "--attach", "1").exit_code == 0
         assert call("bpf", "verify", "--classic", "ldh [12]; ret a").exit_code == 0
+        assert (
+            call("bpf", "verify", BEYOND, "--type", "XDP").stdout
+            == call("bpf", "verify", BEYOND, "--type", "xdp").stdout
+        )
+        long = "r0 = 300; r0 += -1; if r0 != 0 goto -2; exit"
+        assert call("bpf", "verify", long).exit_code == 0
+        assert "[E2BIG]" in call("bpf", "verify", long, "--limit", "100").stdout
+        refused(2, "bpf", "verify", long, "--limit", "0")
 
     def test_a_witness(self) -> None:
         told = json.loads(call("bpf", "verify", BEYOND, "--type", "xdp", "--witness", "--json").stdout)

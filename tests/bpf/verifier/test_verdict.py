@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import random
 import re
 import xml.etree.ElementTree as ElementTree
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prestocloud_sec import bpf
 from prestocloud_sec.bpf import (
     ArrayMap,
     HashMap,
@@ -68,6 +71,12 @@ out:
 
 def judged(text: str, kind: ProgramType = XDP, **options: Any) -> Verdict:
     return verify(assemble(text, type=kind), **options)
+
+
+def pickled(verdict: Verdict) -> Verdict:
+    found = pickle.loads(pickle.dumps(verdict))  # noqa: S301 - our own
+    assert isinstance(found, Verdict)
+    return found
 
 
 class TestRefused:
@@ -319,6 +328,26 @@ class TestProved:
             proved(verify(program), Machine(program), 1)
 
 
+class TestCompiling:
+    PROGRAM = assemble("r0 = *(u32 *)(r1 + 12)\nexit", type=XDP)
+
+    @pytest.mark.parametrize("facts", [{99}, {-1}, {1}, {"0"}, {True}, [0], None, "all"])
+    def test_what_is_no_fact_is_refused(self, facts: Any) -> None:
+        with pytest.raises(BpfMisuseError, match="facts"):
+            compile_program(Machine(self.PROGRAM), keep=False, facts=facts)
+
+    def test_facts_of_a_verdict_are_compared_with_the_machine_first(self) -> None:
+        with pytest.raises(BpfMisuseError, match=r"proved\(verdict, machine\)"):
+            compile_program(Machine(self.PROGRAM), facts=verify(self.PROGRAM).facts)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("given", [PACKET, assemble("exit"), None, 5])
+    def test_it_takes_a_machine(self, given: Any) -> None:
+        with pytest.raises(BpfMisuseError, match="Machine"):
+            compile_program(given)
+        with pytest.raises(BpfMisuseError):
+            compile_program(Machine(self.PROGRAM), 1)
+
+
 class TestMaps:
     def test_by_number_by_name_as_maps_and_as_specs(self) -> None:
         program = assemble(COUNT.format(test="if r0 == 0 goto out"), type=XDP)
@@ -437,6 +466,29 @@ class TestLoader:
         assert judged(text)
         assert judged(text.replace("r2 + 2)", "r2 + 3)"), strict_alignment=True).reason is Rule.ALIGNMENT
 
+    def test_a_limit_of_ones_own(self) -> None:
+        text = "r6 = 0\nagain:\nr6 += 1\nif r6 < 300 goto again\nr0 = 0\nexit"
+        assert judged(text, limit=603).processed == 603
+        refused = judged(text, limit=602)
+        assert (refused.reason, refused.errno) == (Rule.COMPLEXITY, "E2BIG")
+        assert "(limit 602)" in refused.log()
+        assert refused.path[-1].index == refused.instruction
+        for limit in (0, 1_000_001, 2.5, None):
+            with pytest.raises(BpfMisuseError):
+                judged(text, limit=limit)
+
+    def test_a_type_by_name(self) -> None:
+        text = "r0 = *(u32 *)(r1 + 4)\nexit"
+        assert verify(assemble(text), type="xdp").type is verify(assemble(text), type="Xdp").type is XDP
+        for name in ("unspec", "raw", ""):
+            with pytest.raises(BpfMisuseError, match="type"):
+                verify(assemble(text), type=name)
+
+    def test_the_rules_are_public(self) -> None:
+        from prestocloud_sec.bpf import verifier
+
+        assert bpf.Rule is verifier.Rule is Rule
+
     def test_licence(self) -> None:
         text = "*(u64 *)(r10 - 8) = 0\nr1 = r10\nr1 += -8\nr2 = 8\ncall 6\nr0 = 0\nexit"
         assert judged(text, license="GPL")
@@ -507,6 +559,32 @@ class TestShown:
         assert told["path"][-1]["registers"]["r2"] == "pkt(r=14)"
         assert json.loads(json.dumps(judged(PACKET.format(offset=13)).to_json()))["path"] == []
 
+    def test_copies(self) -> None:
+        seen = HashMap("u4", "u8", 10)
+        accepted = verify(assemble(COUNT.format(test="if r0 == 0 goto out"), type=XDP), maps=[seen])
+        refused = judged("r0 = r3\nexit", witness=True)
+        for verdict in (accepted, refused, verify(b"x", type=XDP)):
+            for found in (pickled(verdict), copy.deepcopy(verdict), copy.copy(verdict)):
+                assert (found.accepted, found.message, str(found.log())) == (
+                    verdict.accepted,
+                    verdict.message,
+                    str(verdict.log()),
+                )
+                assert found.witness is None
+                assert [str(step) for step in found.path] == [str(step) for step in verdict.path]
+        again = pickled(accepted).facts
+        assert again is not None
+        assert accepted.facts is not None
+        assert [str(row) for row in again] == [str(row) for row in accepted.facts]
+
+    def test_facts_are_as_many_as_instructions(self) -> None:
+        facts = judged("r0 = 0\nexit").facts
+        assert facts is not None
+        assert facts[-1] == facts[1]
+        for index in (2, -3, "r0", None):
+            with pytest.raises(BpfMisuseError):
+                facts[index]  # type: ignore[index]
+
     def test_repr(self) -> None:
         assert repr(judged(PACKET.format(offset=14))).startswith("<Verdict: refused as XDP [EACCES] at instruction 6: ")
         assert repr(judged(PACKET.format(offset=13))).startswith("<Verdict: accepted as XDP, ")
@@ -532,7 +610,7 @@ class TestMisuse:
         "options",
         [
             {"type": 6},
-            {"type": "XDP"},
+            {"type": "XDB"},
             {"maps": 5},
             {"maps": [5]},
             {"maps": {2.5: MapSpec(MapType.ARRAY, 4, 4, 1)}},
@@ -556,6 +634,12 @@ class TestMisuse:
     def test_programs(self, given: Any) -> None:
         with pytest.raises(PrestoCloudError):
             verify(given, type=XDP)
+
+    def test_what_has_to_be_made_a_program_first(self) -> None:
+        with pytest.raises(BpfMisuseError, match="to_ebpf"):
+            verify(bpf.ClassicProgram.from_ddd("1,6 0 0 0"), type=XDP)  # type: ignore[arg-type]
+        with pytest.raises(BpfMisuseError, match="assemble"):
+            verify("r0 = 0; exit", type=XDP)  # type: ignore[arg-type]
 
     def test_a_type_is_needed(self) -> None:
         with pytest.raises(BpfMisuseError):

@@ -229,7 +229,7 @@ class TestTraces:
 @pytest.mark.parametrize(
     ("maps", "hint"),
     [
-        (None, "give maps= by position, number or name"),
+        (None, "give maps= by position, number or name, or --map"),
         ({"sean": ArrayMap(8, 1), 7: ArrayMap(8, 1)}, "maps= has 'sean', 7"),
         ({str(n): ArrayMap(8, 1) for n in range(20)}, "maps= has '0', '1', '2', '3', '4', '5', '6', '7'"),
     ],

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.helpers.native import NATIVE
-from prestocloud_sec.bpf.isa import CallHelper, ImmKind, LoadImm64
+from prestocloud_sec.bpf.isa import Atomic, CallHelper, ImmKind, Load, LoadAcquire, LoadImm64, Store, StoreRelease
 from prestocloud_sec.bpf.maps.hash_layout import HashWord
 from prestocloud_sec.bpf.maps.kinds import MapType
 from prestocloud_sec.bpf.maps.layout import LOOKUP, Descriptor
@@ -23,6 +24,7 @@ from prestocloud_sec.bpf.vm.compiler.provenance import PACKET, SCALAR, UNKNOWN, 
 from prestocloud_sec.bpf.vm.context import ContextKind
 from prestocloud_sec.bpf.vm.layout import FUNCTION_HANDLES, MAP_HANDLES
 from prestocloud_sec.bpf.vm.machine import Machine
+from prestocloud_sec.wire import shown, whole
 
 __all__ = ["compile_program", "plan_of"]
 
@@ -148,8 +150,23 @@ def compile_program(
     loop : bool
         Whether there is to be a `packetloop` besides.
     facts : frozenset of int
-        Instructions whose access is proved to lie in the region that the walk expects, so that it needs no test.
+        Instructions whose access is proved to lie in the region that the walk expects, so that it needs no test:
+        what `prestocloud_sec.bpf.verifier.proofs.proved` gives for a verdict and this machine.
+
+    Raises
+    ------
+    BpfMisuseError
+        If an argument is of another type, there is no such program, or a fact is of no access to memory.
     """
+    if not isinstance(machine, Machine):
+        raise BpfMisuseError(
+            f"{shown(machine)} is no machine",
+            where="compile_program",
+            expected="a Machine",
+            hint="Machine(program, maps=...) makes one of a program",
+        )
+    number = whole(number, "compile_program, number", 0, len(machine.programs) - 1, error=BpfMisuseError)
+    _check_facts(machine, number, facts)
     plan = replace(plan_of(machine, number, checks=checks), facts=facts)
     level = level_for(len(plan.program.instructions))
     kind = machine.context.kind
@@ -161,6 +178,29 @@ def compile_program(
     if keep:
         disk.put(name, data)
     return load_object(data, loop=loop)[0]
+
+
+def _check_facts(machine: Machine, number: int, facts: object) -> None:
+    """Refuse what does not name accesses of a program: a test that is left out by mistake is a hole."""
+    if not isinstance(facts, Set):
+        raise BpfMisuseError(
+            f"{type(facts).__name__} is no set of instructions",
+            where="compile_program, facts",
+            expected="a set of indices",
+            hint="prestocloud_sec.bpf.verifier.proofs.proved(verdict, machine) gives it",
+        )
+    instructions = machine.programs[number].instructions
+    for index in facts:
+        if (
+            type(index) is not int
+            or not 0 <= index < len(instructions)
+            or not isinstance(instructions[index], Load | LoadAcquire | Store | StoreRelease | Atomic)
+        ):
+            raise BpfMisuseError(
+                f"{shown(index)} is no access to memory",
+                where="compile_program, facts",
+                expected="indices of loads, stores and atomic operations",
+            )
 
 
 def _kept(name: str, *, loop: bool) -> Code | None:

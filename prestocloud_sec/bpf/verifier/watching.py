@@ -6,8 +6,8 @@ space, is seen here, on the very run: a register that is read before anything wa
 that its type of program does not have, arithmetic with addresses, a misaligned access where these matter. Such a run
 ends with `Violated`, which says which rule and where.
 
-Theory of operation
--------------------
+How a run is watched
+--------------------
 `Watch` is the interpreter's own `Run`; each of its steps is one of the interpreter's with a look before and after. Of
 every register and byte of memory it keeps a `Shadow` or `Node`. Inputs have names: ``("packet", offset)``,
 ``("context", offset)`` and ``("map", number, offset)`` are bytes, ``"length"`` is that of the packet, ``("there", n)``

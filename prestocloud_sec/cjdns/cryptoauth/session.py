@@ -29,7 +29,7 @@ Which half of the box nonce the counter goes into tells the two directions apart
 The payload of a handshake packet is encrypted and authenticated, but it can be replayed, and who later steals the
 permanent keys can read it. Data packets resist both.
 
-Theory of operation
+How a session works
 -------------------
 A `Session` holds a `Peer` (permanent keys, passwords), one live `Exchange` (temporary keys, counter, replay window),
 and perhaps one `Pending`. To *reset* is to replace the exchange with a new one; nothing else is forgotten.

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import random
+import re
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -519,6 +521,12 @@ def test_tables_and_pictures():
     assert metrics.searches["shortest"].tolist() == [1]
     assert "100.0% found" in repr(metrics)
     assert metrics._repr_html_().count("<tr>") == 10
+    lost = metrics.searches.copy()
+    lost["found"], lost["hops"] = False, -1
+    both = replace(metrics, searches=np.concatenate([metrics.searches, lost]))
+    row = re.compile("<td>searches: hops</td>.*?</tr>")
+    assert row.findall(both._repr_html_()) == row.findall(metrics._repr_html_())
+    assert "-1" not in replace(metrics, searches=lost)._repr_html_()
     svg = sim._repr_svg_()
     assert svg.count("<circle") == 5
     assert svg.count("<line") == 5

@@ -116,7 +116,7 @@ def _reaches(index: int, count: int, distance: int, field: str) -> None:
             f"it leads to {index + 1 + distance}, outside the program",
             instruction=index,
             field=field,
-            expected=f"up to {max(count - index - 2, 0)}",
+            expected=f"an instruction up to {count - 1}",
             hint="classic jumps only lead forwards",
         )
 

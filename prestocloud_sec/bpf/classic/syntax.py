@@ -106,7 +106,10 @@ def _target(reader: Reader, most: int) -> Target:
     if reader.accept("+"):
         return Target(token, reader.number(0, most))
     if token.kind != "word" or token.text.lower() in RESERVED:
-        raise reader.unexpected("a label, or +N")
+        named = token.kind == "word"
+        raise reader.unexpected(
+            "a label, or +N" + (" (a, x and m are registers and memory, not labels)" if named else "")
+        )
     return Target(reader.take(), None)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.bpf.errors import BpfMisuseError, MapError, MissingKeyError
 from prestocloud_sec.bpf.maps.base import Map
 from prestocloud_sec.bpf.maps.codec import sized_bytes
 from prestocloud_sec.bpf.maps.kinds import ANY, EXIST, NOEXIST, MapType
@@ -58,6 +58,11 @@ class QueueMap(Map):
         self._ring = zeros(self._stride * self.max_entries)
         self._ring_view = view(self._ring)
         self._oldest = 0
+
+    def _error(self, result: int, operation: str, key: Any) -> MapError:
+        if -result == errno.ENOENT:
+            return MissingKeyError(errno.ENOENT, "it is empty", where=self._title(), expected="a value that was pushed")
+        return super()._error(result, operation, key)
 
     # --- User space.
 

@@ -157,6 +157,7 @@ class Metrics:
     def _repr_html_(self) -> str:
         """Show the means of both tables."""
         rows = [(f"searches: {name}", self.searches[name]) for name in ("found", "queries", "hops", "stretch", "lies")]
+        rows[2] = ("searches: hops", self.searches["hops"][self.searches["hops"] >= 0])  # -1: nothing was found
         rows += [(f"nodes: {name}", self.nodes[name]) for name in ("peers", "table", "messages", "bytes")]
         body = "".join(
             f"<tr><td>{name}</td><td>{_mean(column):.3f}</td><td>{_largest(column):.3f}</td></tr>"

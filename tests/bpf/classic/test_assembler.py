@@ -237,6 +237,11 @@ def test_any_text(text: str) -> None:
         ("jeq #1, +256", (1, 10), "'256' does not fit; expected 0..255"),
         ("jeq #1", (1, 7), "the line ends; expected ','"),
         ("jeq #1, 5", (1, 9), "unexpected '5'; expected a label, or +N"),
+        (
+            "jeq #1, a\nret a",
+            (1, 9),
+            "unexpected 'a'; expected a label, or +N (a, x and m are registers and memory, not labels)",
+        ),
         ("l: ret #0\n  l: ret #0", (2, 3), "'l' is already defined; expected a name of its own (line 1 defines it)"),
         ("x: ret #0", (1, 1), "'x' cannot be a label"),
         ("ret #0 /* no end", (1, 8), "the comment does not end"),

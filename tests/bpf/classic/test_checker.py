@@ -89,7 +89,10 @@ def test_length() -> None:
         ("div #0\nret a", "instruction 0, field k: div by 0"),
         ("mod #0\nret a", "instruction 0, field k: mod by 0"),
         ("rsh #32\nret a", "instruction 0, field k: rsh by 32; expected 0..31"),
-        ("jmp +1\nret a", "instruction 0, field k: it leads to 2, outside the program; expected up to 0"),
+        (
+            "jmp +1\nret a",
+            "instruction 0, field k: it leads to 2, outside the program; expected an instruction up to 1",
+        ),
         ("jeq #1, +0, +1\nret a", "instruction 0, field jf: it leads to 2"),
         ("jeq #1, +1\nret a", "instruction 0, field jt: it leads to 2"),
         ("ld [0xfffff001]\nret a", "instruction 0, field k: there is no ancillary data 0xfffff001"),

@@ -15,7 +15,7 @@ import pytest
 
 from prestocloud_sec import bpf
 from prestocloud_sec.bpf import MapType, create_map
-from prestocloud_sec.bpf.errors import BpfMisuseError, MapError
+from prestocloud_sec.bpf.errors import BpfMisuseError, MapError, MissingKeyError
 from prestocloud_sec.bpf.maps.ringbuf import AVAILABLE, CONSUMER, FORCE_WAKEUP, NO_WAKEUP, PRODUCER, SIZE
 
 XDP = bpf.Program(bpf.assemble("exit").instructions, type=bpf.ProgramType.XDP)
@@ -53,6 +53,13 @@ def test_queues_and_stacks(kind: Any, order: list[int]) -> None:
     assert [there.pop() for _ in range(3)] == ([3, 77, 78] if kind is bpf.QueueMap else [78, 77, 3])
     assert answer(there.pop) == "ENOENT"
     assert there.to_numpy().shape == (0,)
+
+
+@pytest.mark.parametrize("kind", [bpf.QueueMap, bpf.StackMap])
+@pytest.mark.parametrize("take", ["pop", "peek"])
+def test_an_empty_one_says_so(kind: type[bpf.QueueMap], take: str) -> None:
+    with pytest.raises(MissingKeyError, match=r"it is empty \[ENOENT\]; expected a value that was pushed"):
+        getattr(kind(4, 1), take)()
 
 
 def test_programs_use_queues() -> None:

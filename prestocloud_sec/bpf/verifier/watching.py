@@ -164,15 +164,20 @@ class Watch(Run):
         for place in range(address - 7, address + size):
             self.kept.pop(place, None)
 
-    def forget(self, token: int, instead: Shadow = NOTHING) -> None:
-        """Let everything that came from a call be something else: nothing, after it was given back."""
+    def forget(self, token: int, instead: Shadow) -> None:
+        """Let everything that came from a call be something else."""
         for shadows in (self.shadows, *self.hidden):
             shadows[:] = [instead if s.token == token else s for s in shadows]
         for place in [p for p, s in self.kept.items() if s.token == token]:
-            if instead.kind is Kind.NOTHING:
-                del self.kept[place]
-            else:
-                self.kept[place] = instead
+            self.kept[place] = instead
+
+    def given_back(self, token: int) -> None:
+        """Let everything that came from a call be a number for those who may see addresses, and nothing for others."""
+        privileged = self.env.privileged
+        for shadows in (self.shadows, *self.hidden):
+            shadows[:] = [(as_number(s.node) if privileged else NOTHING) if s.token == token else s for s in shadows]
+        for place in [p for p, s in self.kept.items() if s.token == token]:
+            del self.kept[place]
 
     # --- Frames.
 

@@ -247,7 +247,7 @@ def _call_helper(run: Watch, i: CallHelper, index: int) -> int:
         if value(node, run.values) != now:
             node = constant(now)
     if token and i.number in _RELEASES:
-        run.forget(token)
+        run.given_back(token)
     made = token if i.number in _DERIVES else len(run.order)
     base = now if kind is Kind.MAP_VALUE else 0
     run.shadows[0] = Shadow(kind, node, spec if kind in (Kind.MAP_VALUE, Kind.MAP) else None, made, base)

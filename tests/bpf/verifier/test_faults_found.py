@@ -369,3 +369,25 @@ def test_dynptrs_are_refused_by_name(call: str) -> None:
     refused = verify(assemble(text, type=ProgramType.XDP, license="GPL"))
     assert not refused
     assert refused.errno in {"EINVAL", "EACCES"}
+
+
+def test_what_was_given_back_is_a_number_to_the_privileged() -> None:
+    # as Linux 6.18 judges it; the watched run had it that nothing was there any more
+    text = """
+        r1 = map[id:0]
+        r2 = 8
+        r3 = 0
+        call bpf_ringbuf_reserve
+        if r0 == 0 goto +6
+        r9 = r0
+        *(u64 *)(r10 - 8) = r9
+        r1 = r9
+        r2 = 0
+        call bpf_ringbuf_discard
+        r9 &= 3
+        r0 = 0
+        exit"""
+    program = assemble(text, type=ProgramType.SCHED_CLS, license="GPL")
+    case = Trial(program, 0, (MapSpec(MapType.RINGBUF, 0, 0, 4096),))
+    assert case.judge().accepted
+    assert set(check(case, random.Random(1), runs=3)) == {"value", "watched"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, DecodeError
@@ -230,11 +231,17 @@ def encode_one(instruction: Instruction) -> bytes:
     BpfMisuseError
         If it is not an instruction.
     """
-    kind = type(instruction)
-    if kind not in _SHAPES:
+    if type(instruction) not in _SHAPES:
         raise BpfMisuseError(
             f"{shown(instruction)} is not an instruction", expected="an object of prestocloud_sec.bpf.isa"
         )
+    return _encoded(instruction)
+
+
+@lru_cache(maxsize=1 << 14)
+def _encoded(instruction: Instruction) -> bytes:
+    """Encode one; the same come again and again."""
+    kind = type(instruction)
     names, mixed = _SHAPES[kind]
     immediate = isinstance(instruction.src, Imm) if mixed else None  # type: ignore[union-attr]
     row = _BY_SHAPE[kind, *(getattr(instruction, name) for name in names), immediate]

@@ -104,6 +104,7 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
             state, index, self.parent, self.steps, self.unroll, self.history = self.waiting.pop()
             self.uses.settle(state)
             self.needed.clear()
+            self.asked.clear()
             try:
                 self._go(state, index)
             except Rejected as rejected:
@@ -154,7 +155,7 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         forced = index in self.stops.forced or self.history > _LONG_HISTORY
         jumps, processed = self.jumps - self.jumps_before, self.processed - self.processed_before
         add = forced or (jumps >= 2 and processed >= 8)
-        kept = self.kept.get(index, [])
+        kept = self.kept.get((index, call_site(state.frame)), [])
         for old in reversed(kept.copy()):  # the newest first
             if old.branches:
                 if self._comes_again(old, state, index):
@@ -229,11 +230,12 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         made = Checkpoint(state.copy(), index, self.parent, self.steps)
         made.branches = 1
         made.unroll = self.unroll
-        self.kept.setdefault(index, []).append(made)
+        self.kept.setdefault((index, call_site(state.frame)), []).append(made)
         self.loops.enter(made)
         self.states += 1
         self.parent, self.steps, self.history = made, [], 0
         self.needed.clear()
+        self.asked.clear()
         self.jumps_before, self.processed_before = self.jumps, self.processed
 
     def _ended(self) -> None:

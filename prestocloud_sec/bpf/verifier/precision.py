@@ -111,9 +111,21 @@ class Checkpoint:
 
 
 def mark(
-    instructions: Sequence[Instruction], parent: Checkpoint | None, steps: list[Step], needed: Iterable[tuple[int, int]]
+    instructions: Sequence[Instruction],
+    parent: Checkpoint | None,
+    steps: list[Step],
+    needed: Iterable[tuple[int, int]],
+    asked: dict[int, set[tuple[int, int]]] | None = None,
 ) -> bool:
     """Note at every checkpoint of a way what is needed there so that `needed` is known at its end.
+
+    Parameters
+    ----------
+    instructions, parent, steps
+        The way: what was kept on it last, and its steps since.
+    needed : iterable of (int, int)
+    asked : dict of int to set of (int, int), optional
+        What was asked before on this way, by how many steps there were, and need not be asked again. This is added.
 
     Returns
     -------
@@ -122,15 +134,23 @@ def mark(
     """
     wanted = set(needed)
     changed = False
+    known = {} if asked is None else asked
+    if asked is not None:
+        wanted -= asked.get(len(steps), set())
+        asked.setdefault(len(steps), set()).update(wanted)
     while wanted:
-        for step in reversed(steps):
+        for before in range(len(steps) - 1, -1, -1):
+            step = steps[before]
             i = instructions[step.at]
             over = _BACK.get(type(i))
             if over is not None and not over(i, step, wanted):
                 mark_everything(parent)
                 return changed
+            if before in known:
+                wanted -= known[before]
             if not wanted:
                 return changed
+        known = {}
         if parent is None:
             return changed
         wanted = _note(parent, wanted)
@@ -217,6 +237,8 @@ def _over_atomic(i: Atomic, step: Step, wanted: _Wanted) -> bool:
 
 def _over_branch(i: Branch, step: Step, wanted: _Wanted) -> bool:
     depth, src = step.depth, i.src
+    if step.linked and not wanted.isdisjoint(step.linked):
+        wanted.update(step.linked)
     if type(src) is int and ((depth, i.dst) in wanted or (depth, src) in wanted):
         _add(wanted, depth, i.dst)
         _add(wanted, depth, src)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from prestocloud_sec.bpf.verifier.live_stack import call_site
 from prestocloud_sec.bpf.verifier.registers import NUMBER, Kind, Register
-from prestocloud_sec.bpf.verifier.state import EMPTY, Byte, Slot, State
+from prestocloud_sec.bpf.verifier.state import EMPTY, Byte, Frame, Slot, State
 
 __all__ = ["Exactly", "covers", "widened"]
 
@@ -99,35 +99,51 @@ def covers(
         and (old.lock[0] is not new.lock[0] or not names.match(old.lock[1], new.lock[1]))
     ):
         return False
-    last = len(old.frames) - 1
-    for depth, (before, now) in enumerate(zip(old.frames, new.frames, strict=True)):
+    for before, now in zip(old.frames, new.frames, strict=True):
         if before.entry != now.entry or before.returns_to != now.returns_to:
             return False
         if (before.callback is None) != (now.callback is None) or before.turns > now.turns:
             return False
+    # The frames that run last, and registers, first: there states differ most.
+    last = len(old.frames) - 1
+    for depth in range(last, -1, -1):
+        was, has = old.frames[depth].registers, new.frames[depth].registers
         needed = live[index if depth == last else call_site(old.frames[depth + 1])]
         for number in range(10):
             if not needed >> number & 1 and exactly != Exactly.SAME:
                 continue
-            if not _register(
-                before.registers[number], now.registers[number], names, (depth, number) in precise, exactly
-            ):
+            if not _register(was[number], has[number], names, (depth, number) in precise, exactly):
                 return False
-        if exactly != Exactly.COVERS and any(
-            before.slot(number).bytes != now.slot(number).bytes for number in range(min(before.stack, default=0), 0)
-        ):
-            return False  # bytes of another kind, though they may be read as the others: Linux 6.18, ``stacksafe``
-        lowest = min(now.stack, default=0)
-        for number, slot in before.stack.items():
-            if number < lowest and (Byte.SPILL in slot.bytes or Byte.ZERO in slot.bytes):
-                return False  # the stack was never that deep
-            other = now.stack.get(number, EMPTY)
-            kept = slot.register
-            if other is slot and (kept is None or not (kept.id or kept.reference or kept.map_id)):
-                continue
-            if not _slot(slot, other, names, (depth, number) in precise, exactly, privileged):
-                return False
+    for depth in range(last, -1, -1):
+        if not _stack(old.frames[depth], new.frames[depth], names, precise, depth, exactly, privileged):
+            return False
     return all(names.match(a[0], b[0]) for a, b in zip(old.references, new.references, strict=True))
+
+
+def _stack(
+    before: Frame,
+    now: Frame,
+    names: _Names,
+    precise: set[tuple[int, int]],
+    depth: int,
+    exactly: int,
+    privileged: bool,
+) -> bool:
+    if exactly != Exactly.COVERS and any(
+        before.slot(number).bytes != now.slot(number).bytes for number in range(min(before.stack, default=0), 0)
+    ):
+        return False  # bytes of another kind, though they may be read as the others: Linux 6.18, ``stacksafe``
+    lowest = min(now.stack, default=0)
+    for number, slot in before.stack.items():
+        if number < lowest and (Byte.SPILL in slot.bytes or Byte.ZERO in slot.bytes):
+            return False  # the stack was never that deep
+        other = now.stack.get(number, EMPTY)
+        kept = slot.register
+        if other is slot and (kept is None or not (kept.id or kept.reference or kept.map_id)):
+            continue
+        if not _slot(slot, other, names, (depth, number) in precise, exactly, privileged):
+            return False
+    return True
 
 
 def widened(old: State, new: State, precise: set[tuple[int, int]], needed: Mapping[int, Register]) -> None:

@@ -37,7 +37,7 @@ def bounds(register: Register, offset: int, size: int, *, write: bool, name: str
             )
         least = register.offset + number.smin + offset
         most = register.offset + number.smax + offset
-    if not least >= -STACK_SIZE or most + size > 0:
+    if not -STACK_SIZE <= least < 0 or most + size > 0:
         where = f"off={least}" if least == most else f"var_off={number.tnum}"
         raise Rejected(
             Rule.STACK,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from prestocloud_sec.bpf.isa import Imm
 from prestocloud_sec.bpf.verifier.environment import Environment
-from prestocloud_sec.bpf.verifier.live_stack import LiveStack, called_alike
+from prestocloud_sec.bpf.verifier.live_stack import LiveStack, call_site, called_alike
 from prestocloud_sec.bpf.verifier.precision import Checkpoint, Step, mark
 from prestocloud_sec.bpf.verifier.pruning import widened
 from prestocloud_sec.bpf.verifier.registers import Kind, Register, known
@@ -50,10 +50,12 @@ class Walk:
         Turns of loops of helpers on this way.
     history : int
         Steps since the last state was kept that are not one instruction after the other, or touch the stack.
-    kept : dict of int to list of Checkpoint
-        States that later ones are compared with, by instruction, the newest last.
+    kept : dict of (int, int) to list of Checkpoint
+        States that later ones are compared with, by instruction and what called its function, the newest last.
     needed : dict of int to Register
         Registers that a check depended on since the last state was kept, by identity.
+    asked : dict of int to set of (int, int)
+        What was asked of this way since the last state was kept, see `mark`.
     stops : Stops
         Where states are compared.
     uses : LiveStack
@@ -68,8 +70,9 @@ class Walk:
         self.parent: Checkpoint | None = None
         self.steps: list[Step] = []
         self.unroll = self.history = 0
-        self.kept: dict[int, list[Checkpoint]] = {}
+        self.kept: dict[tuple[int, int], list[Checkpoint]] = {}
         self.needed: dict[int, Register] = {}
+        self.asked: dict[int, set[tuple[int, int]]] = {}
         self.stops: Stops = stops_of(env.instructions, env.targets)
         self.uses = LiveStack(env.instructions, env.targets, self.stops.compared)
         self.pointers: dict[int, Kind] = {}
@@ -91,7 +94,7 @@ class Walk:
         wanted = [(depth, r) for r in registers if r < 10 and state.registers[r].kind is Kind.NUMBER]
         self.needed.update((id(state.registers[r]), state.registers[r]) for _, r in wanted)
         if wanted:
-            mark(self.env.instructions, self.parent, self.steps, wanted)
+            mark(self.env.instructions, self.parent, self.steps, wanted, self.asked)
 
     def widen(self, state: State, index: int, depth: int) -> None:
         """Give up numbers that change from turn to turn of a loop and that nothing needed yet, so that it can end.
@@ -105,7 +108,7 @@ class Walk:
         depth : int
             Only states that were kept before so many others on this way begin an earlier turn.
         """
-        for old in reversed(self.kept.get(index, ())):
+        for old in reversed(self.kept.get((index, call_site(state.frame)), ())):
             if old.branches and old.depth < depth and called_alike(old.state, state):
                 widened(old.state, state, old.precise, self.needed)
                 return

@@ -303,6 +303,40 @@ GIVEN_UP = {
         r0 = *(u8 *)(r3 + 0)
         r0 = 0
         exit""",
+    # r7 is a copy of r6, of which a comparison with r8 tells: r8 is needed, too
+    "what a copy was compared with": f"""
+        call bpf_get_prandom_u32
+        r9 = r0
+        r8 = 100000
+        r9 &= 1
+        if r9 == 1 goto there
+        r8 = 10
+    there:
+        r9 = 0
+        call bpf_get_prandom_u32
+        r6 = r0
+        r7 = r6
+        {_APART}
+        if r6 < r8 goto ok
+        r0 = 0
+        exit
+    ok:
+        r6 = 0
+        r2 = r10
+        r2 += r7
+        *(u8 *)(r2 - 64) = 1
+        r0 = 0
+        exit""",
+    "no bytes from where the stack ends": """
+        r1 = r10
+        r2 = 0
+        r3 = r10
+        r3 += -8
+        r4 = 8
+        r5 = 0
+        call bpf_csum_diff
+        r0 = 0
+        exit""",
     "an address as the number of turns": """
         r1 = r10
         r2 = subprog[+6]
@@ -322,6 +356,15 @@ TAKEN_BY_LINUX = {"how many turns there are", "a null that stands for no pointer
 def test_no_way_is_given_up_for_another_that_says_less(name: str) -> None:
     program = assemble(GIVEN_UP[name], type=ProgramType.SCHED_CLS, license="GPL")
     assert not verify(program)
+
+
+def test_a_long_way_without_branches_is_not_gone_back_over_again_and_again() -> None:
+    # what an access needs was asked for at the one before: 10,000 of them took minutes
+    turns = 10_000
+    text = "call bpf_get_prandom_u32\nr7 = r0\nr7 &= 7\n" + "r2 = r10\nr2 += r7\n*(u8 *)(r2 - 64) = 1\n" * turns
+    verdict = verify(assemble(text + "r0 = 0\nexit", type=ProgramType.SCHED_CLS, license="GPL"))
+    assert verdict
+    assert verdict.processed == 3 * turns + 5
 
 
 @as_recorded

@@ -316,7 +316,7 @@ GIVEN_UP = {
         call bpf_get_prandom_u32
         r6 = r0
         r7 = r6
-        {_APART}
+        {_APART.replace("r8", "r5")}
         if r6 < r8 goto ok
         r0 = 0
         exit

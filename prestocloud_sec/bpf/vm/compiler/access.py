@@ -31,7 +31,7 @@ def pointer(f: Function, base: int, offset: int, size: int, flag: int) -> str:
     if guessed is None:
         return _looked_up(f, address, size, flag)
     test, start, place = guessed
-    if f.plan.checks and f.index not in f.plan.facts:
+    if f.plan.checks and f.index not in f.plan.facts and f.index not in f.within:
         fast, slow, join = f.label(), f.label(), f.label()
         f.add(f"  br i1 {test}, label %{fast}, label %{slow}, !prof !1\n{slow}:\n")
         host, block = _find(f, address, size, flag)

@@ -41,6 +41,7 @@ from prestocloud_sec.bpf.vm.compiler.loops import ShortLoop, short_loops
 from prestocloud_sec.bpf.vm.compiler.plan import Plan
 from prestocloud_sec.bpf.vm.compiler.prologue import epilogue, prologue, reload
 from prestocloud_sec.bpf.vm.compiler.provenance import Kind, Origin
+from prestocloud_sec.bpf.vm.compiler.spans import Span, spans
 from prestocloud_sec.bpf.vm.fault import FaultKind
 
 __all__ = ["Function", "Late"]
@@ -129,6 +130,10 @@ class Function:
         self.counts = False
         self.loops: Mapping[int, ShortLoop] = {}
         self.turn: tuple[ShortLoop, int] | None = None
+        self.kind = "u"
+        """Of turns that are written out: whether their accesses are tested (u), or were before the first (r)."""
+        self.within: frozenset[int] = frozenset()
+        """Accesses that were."""
         self.moves = HelperId.TAIL_CALL in plan.special and any(
             isinstance(i, CallRegister) or (isinstance(i, CallHelper) and i.number == HelperId.TAIL_CALL)
             for i in self.instructions
@@ -179,9 +184,13 @@ class Function:
         body = self.lines = []
         self.write(order, None)
         for loop in self.loops.values():
-            self.gate(loop)
-            for turn in range(loop.turns):
-                self.write(range(loop.head, loop.last + 1), (loop, turn))
+            known = spans(self.instructions, self.plan.origins, loop) if self.plan.checks and self.plan.origins else ()
+            self.gate(loop, known)
+            self.write_out(loop)
+            if known:
+                self.kind, self.within = "r", frozenset().union(*(span.accesses for span in known))
+                self.write_out(loop)
+                self.kind, self.within = "u", frozenset()
         return prologue(self) + "".join(map(str, body)) + epilogue(self)
 
     def write(self, indexes: Sequence[int], turn: tuple[ShortLoop, int] | None) -> None:
@@ -199,9 +208,14 @@ class Function:
                 lines.append(f"  br label %{self.name(index + 1)}\n")
         self.turn = None
 
+    def write_out(self, loop: ShortLoop) -> None:
+        """Write a loop's turns one after the other."""
+        for turn in range(loop.turns):
+            self.write(range(loop.head, loop.last + 1), (loop, turn))
+
     def own_name(self, index: int) -> str:
         """Return the name of the block that is being written and begins at `index`."""
-        return f"b{index}" if self.turn is None else f"b{index}u{self.turn[1]}"
+        return f"b{index}" if self.turn is None else f"b{index}{self.kind}{self.turn[1]}"
 
     def name(self, target: int) -> str:
         """Return the name of the block to go to, from here, for the instruction `target`."""
@@ -209,14 +223,24 @@ class Function:
             return self.own_name(target)
         return f"g{target}" if target in self.loops else f"b{target}"
 
-    def gate(self, loop: ShortLoop) -> None:
-        """Write where a loop is entered: with enough fuel for all turns, or not."""
+    def gate(self, loop: ShortLoop, known: tuple[Span, ...]) -> None:
+        """Write where a loop is entered: with fuel for all turns or not, and whether these stay in the packet."""
         self.counts = True
         fuel, enough = self.new(), self.new()
-        self.add(
-            f"g{loop.head}:\n  {fuel} = load i64, ptr %fuel\n  {enough} = icmp sge i64 {fuel}, {loop.fuel}\n"
-            f"  br i1 {enough}, label %b{loop.head}u0, label %b{loop.head}, !prof !1\n"
-        )
+        self.add(f"g{loop.head}:\n  {fuel} = load i64, ptr %fuel\n  {enough} = icmp sge i64 {fuel}, {loop.fuel}\n")
+        if not known:
+            self.add(f"  br i1 {enough}, label %b{loop.head}u0, label %b{loop.head}, !prof !1\n")
+            return
+        look = self.label()
+        self.add(f"  br i1 {enough}, label %{look}, label %b{loop.head}, !prof !1\n{look}:\n")
+        self.uses_packet = True
+        inside = "true"
+        for span in known:
+            first = self.op(f"sub i64 {self.get(span.register)}, {self.op('load i64, ptr %pbase')}")
+            for place in (span.low, span.low + span.size - 1):
+                at, size = self.op(f"add i64 {first}, {place}"), self.op("load i64, ptr %plim1")
+                inside = self.op(f"and i1 {inside}, {self.op(f'icmp ult i64 {at}, {size}')}")
+        self.add(f"  br i1 {inside}, label %b{loop.head}r0, label %b{loop.head}u0, !prof !1\n")
 
     def reachable(self) -> list[int]:
         """Return the instructions of the function in program order, and note where blocks begin."""
@@ -322,7 +346,7 @@ class Function:
         if self.turn is not None and target == self.turn[0].head:
             loop, turn = self.turn
             less = self.op(f"sub i64 {self.op('load i64, ptr %fuel')}, {cost}")
-            following = f"b{target}u{turn + 1}" if turn + 1 < loop.turns else f"g{target}"
+            following = f"b{target}{self.kind}{turn + 1}" if turn + 1 < loop.turns else f"g{target}"
             self.add(f"  store i64 {less}, ptr %fuel\n  br label %{following}\n")
         else:
             if cost > 0:

@@ -133,10 +133,7 @@ def call_helper(env: Environment, state: State, number: int, index: int) -> Call
     call = Call(found)
     if state.lock is not None and number not in _LOCKING:
         raise Rejected(Rule.LOCK, "function calls are not allowed while holding a lock", "EINVAL")
-    before = state.lock
     check_arguments(env, state, call)
-    if number == 94 and before is not None:
-        _drop_locked(state)
     _check_map(call)
     if number == _TAIL_CALL:
         if state.references:
@@ -159,11 +156,6 @@ def call_helper(env: Environment, state: State, number: int, index: int) -> Call
     if found.changes_packet:
         forget_packets(state, privileged=env.privileged)
     return call
-
-
-def _drop_locked(state: State) -> None:
-    """Nothing that was protected by a lock alone outlives it; of what is judged here there is nothing such."""
-    del state
 
 
 def _release(env: Environment, state: State, call: Call) -> None:
@@ -271,7 +263,7 @@ def callback_frame(env: Environment, state: State, call: Call, before: list[Regi
         The instruction that calls the helper.
     """
     helper = call.prototype.number
-    frame = Frame(len(state.frames), call.function, index, Callback(helper, index, 0))
+    frame = Frame(len(state.frames), call.function, index, Callback(helper, index))
     registers = frame.registers
     spec = before[1].map
     if helper == _LOOP:

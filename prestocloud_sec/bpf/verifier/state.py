@@ -63,13 +63,10 @@ class Callback(NamedTuple):
         Which helper.
     call : int
         The instruction that calls it.
-    depth : int
-        How many turns of its loop were gone through.
     """
 
     helper: int
     call: int
-    depth: int
 
 
 class Frame:

@@ -168,14 +168,16 @@ def _store(run: Watch, i: Store | StoreRelease, index: int) -> int:
 
 def _atomic(run: Watch, i: Atomic, index: int) -> int:
     address = (run.registers[i.base] + i.offset) & _U64
+    kept = run.kept.get(address) if i.size == 8 else None
     following = STEPS[Atomic](run, i, index)
     run.opaque = True
     data = run.memory.read(address, i.size)
     run.remember(address, i.size, constant(int.from_bytes(data, "little")), int.from_bytes(data, "little"))
-    if i.op is AtomicOp.CMPXCHG:
-        run.shadows[0] = as_number(constant(run.registers[0]))
-    elif i.fetch:
-        run.shadows[i.src] = as_number(constant(run.registers[i.src]))
+    if i.op is AtomicOp.CMPXCHG or i.fetch:
+        into = 0 if i.op is AtomicOp.CMPXCHG else i.src
+        now = run.registers[into]
+        fetched = kept is not None and value(kept.node, run.values) == now  # what was kept there comes out
+        run.shadows[into] = kept if kept is not None and fetched else as_number(constant(now))
     return following
 
 

@@ -434,3 +434,18 @@ def test_what_was_given_back_is_a_number_to_the_privileged() -> None:
     case = Trial(program, 0, (MapSpec(MapType.RINGBUF, 0, 0, 4096),))
     assert case.judge().accepted
     assert set(check(case, random.Random(1), runs=3)) == {"value", "watched"}
+
+
+def test_an_address_that_an_atomic_operation_fetches_is_one() -> None:
+    # as Linux 6.18 judges it; the watched run had it that a number came out
+    text = """
+        r6 = r1
+        r7 = *(u32 *)(r6 + 64)
+        *(u64 *)(r10 - 32) = r6
+        r7 = atomic_fetch_or((u64 *)(r10 - 32), r7)
+        r0 = *(u32 *)(r7 + 0)
+        r0 = 1
+        exit"""
+    case = Trial(assemble(text, type=ProgramType.SOCK_OPS, license="GPL"), 0, ())
+    assert case.judge().accepted
+    assert set(check(case, random.Random(1), runs=3)) == {"value", "watched"}

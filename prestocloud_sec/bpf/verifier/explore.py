@@ -262,12 +262,8 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         other.may_goto += 1
         if self.parent is not None:
             self.widen(other, index, self.parent.depth)
-        self.push_branch(other, index + 1)
+        self.push(other, index + 1)
         return self.env.targets[index]
-
-    def push_branch(self, state: State, index: int) -> None:
-        """Let the other side of a branch wait."""
-        self.push(state, index)
 
     def branch(self, state: State, i: Branch, index: int) -> int | None:
         """Go on where the comparison leads, or on both ways."""

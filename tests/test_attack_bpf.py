@@ -121,6 +121,8 @@ PROGRAMS: dict[str, Callable[[Any], object]] = {
     "functions": lambda v: Symbols(functions=v),
     "maps": lambda v: Symbols(maps=v),
     "a map": lambda v: Program([EXIT], symbols=Symbols(maps={0: v})),
+    "kfuncs": lambda v: Symbols(kfuncs=v),
+    "a kfunc": lambda v: Program([EXIT], symbols=Symbols(kfuncs={0: v})),
     "assemble": assemble,
     "syntax": lambda v: assemble("exit", syntax=v),
     "disassemble": disassemble,
@@ -183,7 +185,9 @@ b.goto(0, wide=v)
 b.may_goto(v)
 b.call(v)
 b.call_local(v)
+b.call_kfunc(v)
 b.call_kfunc(1, v)
+b.call_kfunc("f", v)
 b.call_register(v)
 b.swap(v, b.r0)
 b.swap("be16", v)

@@ -253,9 +253,25 @@ class Builder:
         """Call a function of this program."""
         self._jump(target, CallLocal, Reference.FUNCTION)
 
-    def call_kfunc(self, identifier: int, index: int = 0) -> None:
-        """Call a kernel function by its BTF identifier, and the index of its BTF descriptor."""
-        self.emit(CallKfunc(identifier, index))
+    def call_kfunc(self, identifier: int | str, index: int = 0) -> None:
+        """Call a kernel function by its name, or by its BTF identifier and the index of its BTF descriptor.
+
+        Raises
+        ------
+        BpfMisuseError
+            If the name is no word or has an index besides, or a number does not fit.
+        """
+        if not isinstance(identifier, str):
+            self.emit(CallKfunc(identifier, index))
+            return
+        _check_name(identifier)
+        if type(index) is not int or index:
+            raise BpfMisuseError(
+                f"{shown(index)} is no index of a name",
+                where="call_kfunc",
+                expected="0: a name is looked up by a loader",
+            )
+        self.emit(Named(CallKfunc, Reference.KFUNC, identifier))
 
     def call_register(self, register: Register) -> None:
         """Call what a register holds (``callx``)."""

@@ -16,7 +16,9 @@ __all__ = [
     "AssemblyError",
     "BpfError",
     "BpfMisuseError",
+    "BtfError",
     "ClassicError",
+    "DeclarationError",
     "DecodeError",
     "FaultError",
     "JumpTargetError",
@@ -112,6 +114,61 @@ class AssemblyError(BpfError):
         self.line = line
         self.column = column
         super().__init__(what, where=_place(line=line, column=column), expected=expected, hint=hint)
+
+
+class BtfError(BpfError):
+    """Types that are not BTF, or that are not what is asked for.
+
+    Attributes
+    ----------
+    type_id : int or None
+        The type that is wrong, where one is to blame.
+    offset : int or None
+        Where it begins, in bytes from the start, where known.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        type_id: int | None = None,
+        offset: int | None = None,
+        where: str | None = None,
+        expected: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.type_id = type_id
+        place = where if type_id is None else _place(type=type_id)
+        super().__init__(what, where=place, offset=offset, expected=expected, hint=hint)
+
+
+class DeclarationError(BpfError):
+    """Text that declares no function or type as C does, as far as it is known here.
+
+    Attributes
+    ----------
+    slot : int or None
+        The slot of the function whose declaration it is; None for the types.
+    line : int or None
+        The line of the offending word, counted from 1; None where there is but one.
+    column : int or None
+        Where it starts, counted from 1.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        slot: int | None = None,
+        line: int | None = None,
+        column: int | None = None,
+        expected: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.slot = slot
+        self.line = line
+        self.column = column
+        super().__init__(what, where=_place(slot=slot, line=line, column=column), expected=expected, hint=hint)
 
 
 class ClassicError(ProgramError):

@@ -30,6 +30,12 @@ class Reference(Enum):
     """The start of a local function: its offset in slots."""
     MAP = auto()
     """A map: its position among the names of maps."""
+    KFUNC = auto()
+    """A kernel function: 0, as its number is not known here."""
+
+
+_PLACES = frozenset({Reference.PLACE, Reference.FUNCTION})
+"""What a label of the program has to define."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,7 @@ class Draft:
 
     def define_exit(self) -> None:
         """Let the name ``exit``, used but not defined, stand for the first exit, as in bpf_conformance."""
-        used = any(isinstance(s, Named) and s.name == "exit" for s in self._statements)
+        used = any(isinstance(s, Named) and s.refers in _PLACES and s.name == "exit" for s in self._statements)
         if used and "exit" not in self.labels:
             for slot, statement in zip(self._slots, self._statements, strict=True):
                 if isinstance(statement, Exit):
@@ -123,6 +129,7 @@ class Draft:
         """
         called: set[str] = set()
         maps: dict[int, str] = {}
+        kfuncs: dict[int, str] = {}
         numbers: dict[str, int] = {}
         instructions: list[Instruction] = []
         for index, (slot, statement) in enumerate(zip(self._slots, self._statements, strict=True)):
@@ -130,7 +137,7 @@ class Draft:
                 instructions.append(statement)
                 continue
             name = statement.name
-            if statement.refers is not Reference.MAP and name not in self.labels:
+            if statement.refers in _PLACES and name not in self.labels:
                 other = statement.instead()
                 if other is None:
                     raise statement.unknown(self.labels)
@@ -139,6 +146,9 @@ class Draft:
             if statement.refers is Reference.MAP:
                 maps[index] = name
                 number = numbers.setdefault(name, len(numbers))
+            elif statement.refers is Reference.KFUNC:
+                kfuncs[index] = name
+                number = 0
             else:
                 number = self.labels[name] - slot - 1
                 if statement.refers is Reference.FUNCTION:
@@ -146,4 +156,4 @@ class Draft:
             instructions.append(statement.build(number))
         places = {name: slot for name, slot in self.labels.items() if name not in called}
         functions = {name: slot for name, slot in self.labels.items() if name in called}
-        return instructions, Symbols(places, functions, maps)
+        return instructions, Symbols(places, functions, maps, kfuncs)

@@ -9,12 +9,13 @@ takes two. Jump offsets count slots (RFC 9669, section 4.3), and the kernel's me
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, JumpTargetError
 from prestocloud_sec.bpf.isa import (
     Branch,
+    CallKfunc,
     CallLocal,
     ImmKind,
     Instruction,
@@ -31,6 +32,7 @@ from prestocloud_sec.wire import items_of, shown
 
 if TYPE_CHECKING:
     from prestocloud_sec.arena import PacketArena
+    from prestocloud_sec.bpf.object.functions import ProgramTypes
     from prestocloud_sec.bpf.vm.result import BatchResult, Result
     from prestocloud_sec.wire import BytesLike
 
@@ -73,10 +75,18 @@ def _target_field(instruction: Instruction) -> str:
     return "imm" if far else "off"
 
 
+def _types_class() -> Any:
+    """Return `ProgramTypes`, which only programs with BTF need."""
+    from prestocloud_sec.bpf.object.functions import ProgramTypes
+
+    return ProgramTypes
+
+
 class Program:
     """An immutable eBPF program.
 
-    Equality and hash are those of its bytes; names and type do not count. Any decodable bytes make a program, also one
+    Equality is that of its bytes, and of the names of the kernel functions that it calls by name, for which the bytes
+    have no number; other names and types do not count. Any decodable bytes make a program, also one
     that no machine would run: whether jumps lead anywhere is what `targets` checks.
 
     Parameters
@@ -88,7 +98,9 @@ class Program:
     name, license : str
         As the kernel takes them; may be empty.
     symbols : Symbols, optional
-        Names of places, functions and maps.
+        Names of places, functions, maps and kernel functions.
+    types : ProgramTypes, optional
+        What BTF says of the program's functions.
 
     Raises
     ------
@@ -116,6 +128,7 @@ class Program:
         "name",
         "symbols",
         "type",
+        "types",
     )
 
     instructions: tuple[Instruction, ...]
@@ -123,6 +136,7 @@ class Program:
     name: str
     license: str
     symbols: Symbols
+    types: ProgramTypes | None
 
     def __init__(
         self,
@@ -132,6 +146,7 @@ class Program:
         name: str = "",
         license: str = "",
         symbols: Symbols | None = None,
+        types: ProgramTypes | None = None,
     ) -> None:
         if not isinstance(instructions, Iterable):
             raise BpfMisuseError(f"{shown(instructions)} is no program", where="Program", expected="instructions")
@@ -140,6 +155,7 @@ class Program:
             ("license", license, str),
             ("type", type, ProgramType),
             ("symbols", symbols, Symbols),
+            ("types", types, _types_class() if types is not None else object),
         ):
             if given is not None and not isinstance(given, kind):
                 raise BpfMisuseError(
@@ -168,6 +184,7 @@ class Program:
             "name": name,
             "license": license,
             "symbols": symbols,
+            "types": types,
         }.items():
             object.__setattr__(self, attribute, value)
 
@@ -196,6 +213,13 @@ class Program:
                 where="symbols.maps",
                 expected=f"a load of map {positions[name]}, the position of its name",
             )
+        for index, name in symbols.kfuncs.items():
+            if not 0 <= index < len(instructions) or instructions[index] != CallKfunc(0):
+                raise BpfMisuseError(
+                    f"instruction {shown(index)} calls no kernel function {shown(name)}",
+                    where="symbols.kfuncs",
+                    expected="a call of a kernel function whose numbers are 0",
+                )
 
     @classmethod
     def from_bytes(
@@ -206,6 +230,7 @@ class Program:
         name: str = "",
         license: str = "",
         symbols: Symbols | None = None,
+        types: ProgramTypes | None = None,
     ) -> Program:
         """Decode a program from slots of eight bytes, little-endian.
 
@@ -214,7 +239,7 @@ class Program:
         DecodeError
             If some bytes are no instruction; it says which slot and which field.
         """
-        return cls(decode(data), type=type, name=name, license=license, symbols=symbols)
+        return cls(decode(data), type=type, name=name, license=license, symbols=symbols, types=types)
 
     def to_bytes(self) -> bytes:
         """Return the program's bytes; the inverse of `from_bytes`."""
@@ -272,6 +297,58 @@ class Program:
                 expected=f"the slot of an instruction, 0..{len(self) - 1}",
             )
         return found
+
+    def declaring(self, functions: Mapping[str | int, str], *, types: str = "") -> Program:
+        r"""Return the same program with BTF that says what its functions are.
+
+        Functions that are declared ``static`` are judged from each call of them, the others once and by themselves.
+
+        Parameters
+        ----------
+        functions : mapping of str or int to str
+            Declarations as in C, by the function's name or label, or its slot. The first function is at slot 0.
+        types : str
+            Types that these refer to, as in C; see `prestocloud_sec.bpf.object.functions.declare`.
+
+        Raises
+        ------
+        BpfMisuseError
+            If there is no such function.
+        DeclarationError
+            If a text declares none.
+
+        Examples
+        --------
+        >>> from prestocloud_sec.bpf import ProgramType, assemble, verify
+        >>> half = assemble("r1 = 8\ncall half\nexit\nhalf:\nr0 = r1\nr0 >>= 1\nexit", type=ProgramType.XDP)
+        >>> half = half.declaring({0: "int main(struct xdp_md *ctx)", "half": "int half(int of)"})
+        >>> verify(half).accepted
+        True
+        """
+        from prestocloud_sec.bpf.object.functions import declare
+
+        if not isinstance(functions, Mapping):
+            raise BpfMisuseError(f"{shown(functions)}", where="declaring", expected="a mapping of places to text")
+        named = {**self.symbols.labels, **self.symbols.functions}
+        found: dict[int, str] = {}
+        for key, text in items_of(functions.items(), "declaring", "a mapping", error=BpfMisuseError):
+            slot = named.get(key) if isinstance(key, str) else key
+            if type(slot) is not int or slot in found:
+                raise BpfMisuseError(
+                    f"there is no function {shown(key)}, or it is there twice",
+                    where="declaring",
+                    expected="names or slots of functions",
+                )
+            found[slot] = text
+        made = declare(dict(sorted(found.items())), types=types)
+        return Program(
+            self.instructions,
+            type=self.type,
+            name=self.name,
+            license=self.license,
+            symbols=self.symbols,
+            types=made,
+        )
 
     def disassemble(self, *, syntax: str = "kernel", labels: bool | None = None, helpers: bool = False) -> str:
         """Return the program as text; see `prestocloud_sec.bpf.disassembler.disassemble`."""
@@ -365,13 +442,15 @@ class Program:
         return iter(self.instructions)
 
     def __eq__(self, other: object) -> bool:
-        return self._bytes == other._bytes if isinstance(other, Program) else NotImplemented
+        if not isinstance(other, Program):
+            return NotImplemented
+        return self._bytes == other._bytes and self.symbols.kfuncs == other.symbols.kfuncs
 
     def __hash__(self) -> int:
         return hash(self._bytes)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (self._bytes, self.type, self.name, self.license, self.symbols))
+        return (_rebuild, (self._bytes, self.type, self.name, self.license, self.symbols, self.types))
 
     def __repr__(self) -> str:
         title = "Program" + (f" {self.name!r}" if self.name else "") + (f" {self.type.name}" if self.type else "")
@@ -391,5 +470,12 @@ def _named_type(given: object) -> str | None:
     return f"ProgramType.{name}" if name in ProgramType.__members__ else None
 
 
-def _rebuild(data: bytes, type: ProgramType | None, name: str, license: str, symbols: Symbols) -> Program:
-    return Program.from_bytes(data, type=type, name=name, license=license, symbols=symbols)
+def _rebuild(
+    data: bytes,
+    type: ProgramType | None,
+    name: str,
+    license: str,
+    symbols: Symbols,
+    types: ProgramTypes | None = None,
+) -> Program:
+    return Program.from_bytes(data, type=type, name=name, license=license, symbols=symbols, types=types)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of places, functions and maps: what the text of a program says and its bytes do not."""
+"""Names of places, functions, maps and kernel functions: what the text of a program says and its bytes do not."""
 
 from __future__ import annotations
 
@@ -41,6 +41,9 @@ class Symbols:
     maps : mapping of int to str
         Index of a 64-bit load, and the name of the map it refers to. The load's number is then a placeholder: the
         position of the name among the program's map names.
+    kfuncs : mapping of int to str
+        Index of a call of a kernel function, and the function's name. The call's numbers are then 0: which number the
+        function has, only the kernel knows that a program is loaded into.
     map_names : tuple of str
         The names of the maps, each once, in the order of their first use; found out, not given.
     """
@@ -48,10 +51,16 @@ class Symbols:
     labels: Mapping[str, int] = field(default_factory=dict)
     functions: Mapping[str, int] = field(default_factory=dict)
     maps: Mapping[int, str] = field(default_factory=dict)
+    kfuncs: Mapping[int, str] = field(default_factory=dict)
     map_names: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name, key, value in (("labels", str, int), ("functions", str, int), ("maps", int, str)):
+        for name, key, value in (
+            ("labels", str, int),
+            ("functions", str, int),
+            ("maps", int, str),
+            ("kfuncs", int, str),
+        ):
             object.__setattr__(self, name, _frozen(getattr(self, name), key, value, name))
         twice = self.labels.keys() & self.functions.keys()
         if twice:
@@ -62,4 +71,4 @@ class Symbols:
         object.__setattr__(self, "map_names", names)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (Symbols, (dict(self.labels), dict(self.functions), dict(self.maps)))
+        return (Symbols, (dict(self.labels), dict(self.functions), dict(self.maps), dict(self.kfuncs)))

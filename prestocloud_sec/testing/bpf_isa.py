@@ -149,7 +149,7 @@ def programs(draw: st.DrawFn, *, max_size: int = 24, names: bool = True) -> Prog
     max_size : int
         Instructions at most, the last exit included.
     names : bool
-        Whether some places and maps have names.
+        Whether some places, maps and kernel functions have names.
     """
     body = draw(st.lists(instructions(), max_size=max_size - 1))
     code = [*body, Exit()]
@@ -164,8 +164,9 @@ def programs(draw: st.DrawFn, *, max_size: int = 24, names: bool = True) -> Prog
     if not names:
         return Program(aimed)
     aimed, maps = draw(_maps(aimed))
+    aimed, kfuncs = draw(_kfuncs(aimed))
     places = draw(_places([*starts, slot]))
-    return Program(aimed, symbols=dataclasses.replace(places, maps=maps))
+    return Program(aimed, symbols=dataclasses.replace(places, maps=maps, kfuncs=kfuncs))
 
 
 def _aimed(instruction: Instruction, at: int, target: int) -> Instruction:
@@ -207,6 +208,18 @@ def _maps(draw: st.DrawFn, code: Sequence[Instruction]) -> tuple[list[Instructio
                 name = named[index] = draw(st.sampled_from(["flows", "id", "m.1"]))
                 number = numbers.setdefault(name, len(numbers))
                 changed[index] = dataclasses.replace(instruction, value=number)
+    return changed, named
+
+
+@st.composite
+def _kfuncs(draw: st.DrawFn, code: Sequence[Instruction]) -> tuple[list[Instruction], dict[int, str]]:
+    """Names for some kernel functions that are called, and the calls without the numbers that the names replace."""
+    named: dict[int, str] = {}
+    changed = list(code)
+    for index, instruction in enumerate(code):
+        if isinstance(instruction, CallKfunc) and draw(st.booleans()):
+            named[index] = draw(_WORDS)
+            changed[index] = CallKfunc(0)
     return changed, named
 
 

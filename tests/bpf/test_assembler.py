@@ -17,7 +17,17 @@ from prestocloud_sec.bpf import Program, Symbols, assemble, disassemble
 from prestocloud_sec.bpf.disassembler import instruction_text, line_text
 from prestocloud_sec.bpf.errors import AssemblyError, BpfMisuseError
 from prestocloud_sec.bpf.helpers.prototypes import prototypes
-from prestocloud_sec.bpf.isa import CallHelper, CallLocal, Exit, ImmKind, Instruction, Jump, LoadImm64, decode
+from prestocloud_sec.bpf.isa import (
+    CallHelper,
+    CallKfunc,
+    CallLocal,
+    Exit,
+    ImmKind,
+    Instruction,
+    Jump,
+    LoadImm64,
+    decode,
+)
 from prestocloud_sec.testing.bpf_isa import instructions, programs
 
 LLVM = Path(__file__).parent / "llvm"
@@ -120,6 +130,7 @@ class TestRoundTrips:
             names = {**program.symbols.labels, **program.symbols.functions}
             assert {**again.symbols.labels, **again.symbols.functions}.items() >= names.items()
             assert again.symbols.maps == program.symbols.maps
+            assert again.symbols.kfuncs == program.symbols.kfuncs
 
     @given(programs())
     def test_from_one_syntax_to_the_other(self, program: Program) -> None:
@@ -186,6 +197,8 @@ SPELLINGS = [
     ("call local -3", "85100000fdffffff"),
     ("call kfunc 9, 2", "8520020009000000"),
     ("call runtime 9", "8520000009000000"),
+    ("call kfunc bpf_iter_num_new", "8520000000000000"),
+    ("call runtime bpf_iter_num_new", "8520000000000000"),
     ("callx r3", "8d03000000000000"),
     ("call %r3", "8d03000000000000"),
     ("call helper %r3", "8d03000000000000"),
@@ -273,6 +286,19 @@ class TestLines:
         assert [load.value for load in program if isinstance(load, LoadImm64)] == [0, 1, 0]
         assert disassemble(program) == "r1 = map[b]\nr2 = map[a][0]+4\nr3 = map[b]"
 
+    def test_kernel_functions_by_name(self) -> None:
+        program = assemble("call kfunc exit\ncall runtime exit\ncall kfunc 3\nexit: exit")
+        assert program.symbols.kfuncs == {0: "exit", 1: "exit"}
+        assert program.symbols.labels == {"exit": 3}
+        assert program.instructions[:3] == (CallKfunc(0), CallKfunc(0), CallKfunc(3))
+        assert disassemble(program, labels=False) == "call kfunc exit\ncall kfunc exit\ncall kfunc 3\nexit"
+        assert disassemble(program, syntax="mnemonic").splitlines()[0].strip() == "call runtime exit"
+        assert assemble("call kfunc exit\nexit").symbols.labels == {}
+
+    def test_a_kernel_function_whose_name_is_no_word_is_a_number(self) -> None:
+        program = Program([CallKfunc(0), Exit()], symbols=Symbols(kfuncs={0: "a b"}))
+        assert disassemble(program) == "call kfunc 0\nexit"
+
     def test_what_clang_writes_around_code(self) -> None:
         text = '.file "a.c"\n.text\n.globl f # -- Begin\n.type f,@function\nf:\n.cfi_startproc\nexit\n.size f, .-f\n'
         assert assemble(text).symbols.labels == {"f": 0}
@@ -322,6 +348,8 @@ REFUSED = [
     ("goto +40000", 1, 6, "does not fit", "-32768..32767"),
     ("goto nowhere", 1, 6, "there is no label 'nowhere'", "colon"),
     ("done: exit\ngoto doen", 2, 6, "there is no label 'doen'", "did you mean 'done'?"),
+    ("call kfunc r3", 1, 12, "unexpected 'r3'", "the name or number of a kernel function"),
+    ("call runtime f, 3", 1, 15, "unexpected ','", "the end of the line"),
     ("call nothing", 1, 6, "there is no function 'nothing'", "a helper, as a number or bpf_..."),
     ("call bpf_redirekt", 1, 6, "there is no function 'bpf_redirekt'", "did you mean 'bpf_redirect'?"),
     ("call local bpf_redirect", 1, 12, "there is no function 'bpf_redirect'", "colon"),

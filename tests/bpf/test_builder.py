@@ -190,7 +190,11 @@ def said(program: Program) -> Program:
                 speaker.b.label(name)
         target = program.targets[index]
         aim = names.get(program.slot_of(target)) if target is not None else None
-        speaker.say(instruction, aim, program.symbols.maps.get(index))
+        kfunc = program.symbols.kfuncs.get(index)
+        if kfunc is not None:
+            speaker.b.call_kfunc(kfunc)
+        else:
+            speaker.say(instruction, aim, program.symbols.maps.get(index))
     for name, slot in places.items():
         if slot == len(program):
             speaker.b.label(name)

@@ -313,7 +313,8 @@ class TestSize:
 class TestProgram:
     @given(programs())
     def test_slots_and_indexes(self, program: Program) -> None:
-        assert Program.from_bytes(program.to_bytes()) == program
+        assert Program.from_bytes(program.to_bytes(), symbols=program.symbols) == program
+        assert Program.from_bytes(program.to_bytes()).instructions == program.instructions
         assert len(program) == len(program.to_bytes()) // 8
         at = 0
         for index, instruction in enumerate(program):
@@ -366,6 +367,13 @@ class TestProgram:
         assert hash(one) == hash(Program.from_bytes(EXIT))
         assert one != EXIT
 
+    def test_what_kernel_functions_are_called_counts(self) -> None:
+        one, other = (Program([isa.CallKfunc(0)], symbols=Symbols(kfuncs={0: name})) for name in ("one", "other"))
+        assert one.to_bytes() == other.to_bytes()
+        assert one != other
+        assert one != Program([isa.CallKfunc(0)])
+        assert hash(one) == hash(other)
+
     @given(programs())
     def test_copies_keep_everything(self, program: Program) -> None:
         other = pickle.loads(pickle.dumps(program))  # noqa: S301
@@ -388,6 +396,10 @@ class TestProgram:
             Symbols(maps={1: "m"}),
             Symbols(maps={7: "m"}),
             Symbols(maps={0: "m"}),
+            Symbols(kfuncs={0: "f"}),
+            Symbols(kfuncs={1: "f"}),
+            Symbols(kfuncs={-1: "f"}),
+            Symbols(kfuncs={7: "f"}),
         ],
     )
     def test_symbols_of_nothing(self, symbols: Symbols) -> None:
@@ -406,6 +418,9 @@ class TestProgram:
             lambda: Symbols({"a": "b"}),  # type: ignore[dict-item]
             lambda: Symbols([("a", 0)]),  # type: ignore[arg-type]
             lambda: Symbols(maps={"a": 0}),  # type: ignore[dict-item]
+            lambda: Symbols(kfuncs={0: 1}),  # type: ignore[dict-item]
+            lambda: Program([isa.CallKfunc(5)], symbols=Symbols(kfuncs={0: "f"})),
+            lambda: Program([isa.CallKfunc(0, 1)], symbols=Symbols(kfuncs={0: "f"})),
             lambda: encode(5),  # type: ignore[arg-type]
             lambda: disassemble([Exit()]),  # type: ignore[arg-type]
             lambda: instruction_text("exit"),  # type: ignore[arg-type]

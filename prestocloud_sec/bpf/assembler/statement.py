@@ -101,8 +101,9 @@ def call(line: Cursor) -> Statement:
 
     ``call 7``, ``call helper 7``, ``call name#7``: a helper. ``call pc+3``, ``call name``, ``call local name``: a
     function of the program. ``call bpf_redirect``: a helper of the kernel, where no function has that name.
-    ``call kfunc 7``, ``call runtime 7``, with ``, 2`` for an index of BTF descriptors: a kernel function. ``call r3``,
-    ``call helper r3``: what a register holds.
+    ``call kfunc bpf_iter_num_new``, ``call runtime bpf_iter_num_new``: a kernel function. ``call kfunc 7``, ``call
+    runtime 7``, with ``, 2`` for an index of BTF descriptors: one by its number. ``call r3``, ``call helper r3``: what
+    a register holds.
     """
     line.accept("%")
     if line.at_register():
@@ -113,6 +114,8 @@ def call(line: Cursor) -> Statement:
         return to_place(line, CallLocal, 32, Reference.FUNCTION)
     if word.text in {"runtime", "kfunc"} and following:
         line.take()
+        if line.next.kind == "word":
+            return named(line, line.symbol("the name or number of a kernel function"), Reference.KFUNC, CallKfunc)
         number = line.signed(32)
         return CallKfunc(number, line.signed(16) if line.accept(",") else 0)
     if word.text == "helper" and following:

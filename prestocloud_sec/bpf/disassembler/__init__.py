@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from prestocloud_sec.bpf.disassembler import kernel, mnemonic
 from prestocloud_sec.bpf.errors import BpfMisuseError
-from prestocloud_sec.bpf.isa import CallHelper, CallLocal, Instruction, LoadImm64
+from prestocloud_sec.bpf.isa import CallHelper, CallKfunc, CallLocal, Instruction, LoadImm64
 from prestocloud_sec.bpf.program import Program, target_slot
 from prestocloud_sec.bpf.syntax import check_syntax, is_symbol
 from prestocloud_sec.wire import shown
@@ -24,7 +24,7 @@ _WRITERS: dict[str, Callable[[Instruction, str | None, str | None], str]] = {
     "kernel": kernel.write,
     "mnemonic": mnemonic.write,
 }
-"""What writes an instruction in each syntax, from the names of its target and its map."""
+"""What writes an instruction in each syntax, from the names of its target and of its map or kernel function."""
 
 
 def disassemble(program: Program, *, syntax: str = "kernel", labels: bool | None = None, helpers: bool = False) -> str:
@@ -33,12 +33,13 @@ def disassemble(program: Program, *, syntax: str = "kernel", labels: bool | None
     Parameters
     ----------
     program : Program
-        What to print; its symbols name places, functions and maps.
+        What to print; its symbols name places, functions, maps and kernel functions.
     syntax : {"kernel", "mnemonic"}
         ``r0 = *(u32 *)(r1 + 4)`` or ``ldxw r0, [r1+4]``.
     labels : bool, optional
         True: give every target a label, ``L<slot>`` or ``func_<slot>`` where the program has no name for it. False:
-        numbers only. By default, the names that the program has, and numbers elsewhere.
+        numbers only, but for the names of kernel functions, which have no other. By default, the names that the program
+        has, and numbers elsewhere.
     helpers : bool
         Whether helpers of the kernel are called by name and number, ``call bpf_map_lookup_elem#1``, or by number alone.
 
@@ -87,7 +88,7 @@ def disassemble(program: Program, *, syntax: str = "kernel", labels: bool | None
     for index, instruction in enumerate(program.instructions):
         lines.extend(f"{name}:" for name in at_slot.get(slot, ()))
         named = _helper_text(instruction) if helpers else None
-        text = named or _WRITERS[syntax](instruction, names.target(index), names.map(index))
+        text = named or _WRITERS[syntax](instruction, names.target(index), names.used(index))
         lines.append(_INDENT + text if at_slot else text)
         slot += instruction.slots
     lines.extend(f"{name}:" for name in at_slot.get(slot, ()))
@@ -103,7 +104,7 @@ class _Names:
 
     def __init__(self, program: Program, labels: bool | None) -> None:
         self._program = program
-        self._maps = program.symbols.maps if labels is not False else {}
+        self._used = {**(program.symbols.maps if labels is not False else {}), **program.symbols.kfuncs}
         self.at_slot: dict[int, list[str]] = {}
         if labels is False:
             return
@@ -138,14 +139,19 @@ class _Names:
         slot = self._slot(index)
         return None if slot is None else self.at_slot.get(slot, [None])[0]
 
-    def map(self, index: int) -> str | None:
-        """Return the name of the map that a load refers to, if it is a word."""
-        name = self._maps.get(index)
+    def used(self, index: int) -> str | None:
+        """Return the name of the map that a load refers to, or of the kernel function called, if it is a word."""
+        name = self._used.get(index)
         return name if name is not None and is_symbol(name) else None
 
 
 def instruction_text(
-    instruction: Instruction, *, syntax: str = "kernel", target: str | None = None, map_name: str | None = None
+    instruction: Instruction,
+    *,
+    syntax: str = "kernel",
+    target: str | None = None,
+    map_name: str | None = None,
+    kfunc_name: str | None = None,
 ) -> str:
     """Return one instruction as text.
 
@@ -155,8 +161,9 @@ def instruction_text(
         What to print.
     syntax : {"kernel", "mnemonic"}
         As in `disassemble`.
-    target, map_name : str, optional
-        The name of the place or function it leads to, or of the map it refers to, instead of a number.
+    target, map_name, kfunc_name : str, optional
+        The name of the place or function it leads to, of the map it refers to, or of the kernel function it calls,
+        instead of a number.
 
     Raises
     ------
@@ -164,26 +171,27 @@ def instruction_text(
         If there is no such syntax, or an argument is of another type.
     """
     check_syntax(syntax)
-    for name, where in ((target, "target"), (map_name, "map_name")):
+    for name, where in ((target, "target"), (map_name, "map_name"), (kfunc_name, "kfunc_name")):
         if not isinstance(name, str | None):
             raise BpfMisuseError(f"{shown(name)} is no name", where=where, expected="a str or None")
     if not isinstance(instruction, Instruction):
         raise BpfMisuseError(f"{shown(instruction)} is no instruction", expected="an object of prestocloud_sec.bpf.isa")
-    return _WRITERS[syntax](instruction, target, map_name)
+    used = kfunc_name if isinstance(instruction, CallKfunc) else map_name
+    return _WRITERS[syntax](instruction, target, used)
 
 
 def line_text(program: Program, index: int) -> str:
     """Return an instruction of a program as people read it, in the kernel syntax.
 
-    Maps have the names that the program knows, helpers those of the kernel (as bpftool prints them); jumps have
-    numbers, as such a line stands alone.
+    Maps and kernel functions have the names that the program knows, helpers those of the kernel (as bpftool prints
+    them); jumps have numbers, as such a line stands alone.
 
     >>> from prestocloud_sec.bpf import assemble
     >>> line_text(assemble("call 1"), 0)
     'call bpf_map_lookup_elem#1'
     """
     instruction = program.instructions[index]
-    name = program.symbols.maps.get(index)
+    name = program.symbols.maps.get(index) or program.symbols.kfuncs.get(index)
     return _helper_text(instruction) or kernel.write(instruction, None, name if name and is_symbol(name) else None)
 
 

@@ -50,7 +50,7 @@ def _operand(src: Reg | Imm, bits: int) -> str:
     return str(src.value) if isinstance(src, Imm) else f"{_letter(bits)}{src}"
 
 
-def write(instruction: Instruction, target: str | None, map_name: str | None) -> str:
+def write(instruction: Instruction, target: str | None, name: str | None) -> str:
     """Return an instruction as text; see `prestocloud_sec.bpf.disassembler.instruction_text`."""
     match instruction:
         case Alu(op, bits, dst, src):
@@ -74,7 +74,7 @@ def write(instruction: Instruction, target: str | None, map_name: str | None) ->
         case StoreRelease(size, base, offset, src):
             return f"store_release(({TYPES[size]} *)({_at(base, offset)}), {_letter(size * 8)}{src})"
         case LoadImm64():
-            return _immediate(instruction, target, map_name)
+            return _immediate(instruction, target, name)
         case LegacyLoad(size, indirect, src, imm):
             register = f"r{src} {displacement(imm, ' ')}" if imm else f"r{src}"
             return f"r0 = *({TYPES[size]} *)skb[{register if indirect else imm}]"
@@ -90,7 +90,7 @@ def write(instruction: Instruction, target: str | None, map_name: str | None) ->
         case CallLocal(offset):
             return f"call {target or 'pc' + displacement(offset)}"
         case CallKfunc(number, off):
-            return f"call kfunc {number}, {off}" if off else f"call kfunc {number}"
+            return f"call kfunc {name or number}" + (f", {off}" if off else "")
         case CallRegister(register, encoding):
             return f"callx r{register}" + (", imm" if encoding == "imm" else "")
         case Exit():
@@ -112,15 +112,15 @@ def _atomic(instruction: Atomic) -> str:
     return f"lock *({TYPES[size]} *)({at}) {ATOMIC_SIGNS[op]} {src}"
 
 
-def _immediate(instruction: LoadImm64, target: str | None, map_name: str | None) -> str:
+def _immediate(instruction: LoadImm64, target: str | None, name: str | None) -> str:
     value, second = instruction.value, instruction.second
     match instruction.kind:
         case ImmKind.INTEGER:
             right = f"{signed(value)} ll"
         case ImmKind.MAP_FD:
-            right = f"map[{map_name or f'id:{value}'}]"
+            right = f"map[{name or f'id:{value}'}]"
         case ImmKind.MAP_VALUE_FD:
-            right = f"map[{map_name or f'id:{value}'}][0]+{second}"
+            right = f"map[{name or f'id:{value}'}][0]+{second}"
         case ImmKind.MAP_INDEX:
             right = f"map[idx:{value}]"
         case ImmKind.MAP_VALUE_INDEX:

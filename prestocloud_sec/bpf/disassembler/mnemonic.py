@@ -51,7 +51,7 @@ def _half(bits: int) -> str:
     return "" if bits == 64 else "32"
 
 
-def write(instruction: Instruction, target: str | None, map_name: str | None) -> str:
+def write(instruction: Instruction, target: str | None, name: str | None) -> str:
     """Return an instruction as text; see `prestocloud_sec.bpf.disassembler.instruction_text`."""
     match instruction:
         case Alu(op, bits, dst, src):
@@ -77,7 +77,7 @@ def write(instruction: Instruction, target: str | None, map_name: str | None) ->
         case StoreRelease(size, base, offset, src):
             return f"strel{SIZE_SUFFIXES[size]} {_cell(base, offset)}, r{src}"
         case LoadImm64():
-            return _immediate(instruction, target, map_name)
+            return _immediate(instruction, target, name)
         case LegacyLoad(size, indirect, src, imm):
             return f"ld{'ind' if indirect else 'abs'}{SIZE_SUFFIXES[size]} {f'r{src}, ' if indirect else ''}{imm}"
         case Jump(offset, wide):
@@ -91,7 +91,7 @@ def write(instruction: Instruction, target: str | None, map_name: str | None) ->
         case CallLocal(offset):
             return f"call local {target or displacement(offset)}"
         case CallKfunc(number, off):
-            return f"call runtime {number}, {off}" if off else f"call runtime {number}"
+            return f"call runtime {name or number}" + (f", {off}" if off else "")
         case CallRegister(register, encoding):
             return f"call r{register}" + (", imm" if encoding == "imm" else "")
         case Exit():
@@ -100,15 +100,15 @@ def write(instruction: Instruction, target: str | None, map_name: str | None) ->
             assert_never(instruction)
 
 
-def _immediate(instruction: LoadImm64, target: str | None, map_name: str | None) -> str:
+def _immediate(instruction: LoadImm64, target: str | None, name: str | None) -> str:
     value, second = instruction.value, instruction.second
     match instruction.kind:
         case ImmKind.INTEGER:
             right = str(signed(value))
         case ImmKind.MAP_FD:
-            right = f"map {map_name or value}"
+            right = f"map {name or value}"
         case ImmKind.MAP_VALUE_FD:
-            right = f"map_value {map_name or value}, {second}"
+            right = f"map_value {name or value}, {second}"
         case ImmKind.MAP_INDEX:
             right = f"map_index {value}"
         case ImmKind.MAP_VALUE_INDEX:

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers of the helpers that code here has to know by name; `prestocloud_sec.bpf.helpers.prototypes` has all."""
+"""Numbers of the helpers that code here has to know by name, and of the kernel functions that work here.
+
+`prestocloud_sec.bpf.helpers.prototypes` has all helpers.
+"""
 
 from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["HelperId"]
+__all__ = ["GIVEN_KFUNCS", "HelperId", "KfuncId"]
 
 
 class HelperId(IntEnum):
@@ -30,3 +33,25 @@ class HelperId(IntEnum):
     STRNCMP = 182
     MAP_LOOKUP_PERCPU_ELEM = 195
     KTIME_GET_TAI_NS = 208
+
+
+_FIRST_KFUNC = 0x7001_0000
+
+
+class KfuncId(IntEnum):
+    """Kernel functions, each by the number of the helper that a machine calls for it; programs call them by name.
+
+    A kernel numbers its functions anew with every build. These numbers are in a range that it uses for no helper, and
+    belong to one name for good: code that is kept on disk has them in it.
+    """
+
+    BPF_ITER_NUM_NEW = _FIRST_KFUNC
+    BPF_ITER_NUM_NEXT = _FIRST_KFUNC + 1
+    BPF_ITER_NUM_DESTROY = _FIRST_KFUNC + 2
+    BPF_ITER_BITS_NEW = _FIRST_KFUNC + 3
+    BPF_ITER_BITS_NEXT = _FIRST_KFUNC + 4
+    BPF_ITER_BITS_DESTROY = _FIRST_KFUNC + 5
+
+
+GIVEN_KFUNCS = 0x7100_0000
+"""The first number of kernel functions that a user gives to a machine, in the order of their names."""

@@ -6,9 +6,17 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from prestocloud_sec.bpf.helpers.ids import HelperId
+from prestocloud_sec.bpf.helpers.ids import HelperId, KfuncId
 
-__all__ = ["NATIVE", "native_address"]
+__all__ = [
+    "FIRST_KFUNC",
+    "NATIVE",
+    "NATIVE_HELPERS",
+    "NATIVE_KFUNCS",
+    "NATIVE_PLACES",
+    "native_address",
+    "native_place",
+]
 
 NATIVE: frozenset[int] = frozenset(
     {
@@ -22,9 +30,21 @@ NATIVE: frozenset[int] = frozenset(
         HelperId.SKB_LOAD_BYTES,
         HelperId.CSUM_DIFF,
         HelperId.MAP_LOOKUP_PERCPU_ELEM,
+        KfuncId.BPF_ITER_NUM_NEW,
+        KfuncId.BPF_ITER_NUM_NEXT,
+        KfuncId.BPF_ITER_NUM_DESTROY,
     }
 )
-"""Numbers of these helpers."""
+"""Numbers of these helpers, kernel functions among them."""
+NATIVE_HELPERS, NATIVE_KFUNCS = 256, 3
+"""In tables of addresses stand first so many helpers by their number, then so many kernel functions by theirs."""
+NATIVE_PLACES = NATIVE_HELPERS + NATIVE_KFUNCS
+FIRST_KFUNC = int(KfuncId.BPF_ITER_NUM_NEW)
+
+
+def native_place(number: int) -> int:
+    """Return the place in such a table of a helper of `NATIVE`."""
+    return number if number < NATIVE_HELPERS else NATIVE_HELPERS + number - FIRST_KFUNC
 
 
 @cache

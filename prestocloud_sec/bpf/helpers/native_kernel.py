@@ -18,8 +18,13 @@ from numba import types
 from prestocloud_sec._jit import kernel
 from prestocloud_sec.bpf._raw_kernel import clear, load8, load32, load64, move, store64
 from prestocloud_sec.bpf.helpers.actions import INGRESS, TC_ACT_REDIRECT, TC_ACT_SHOT, XDP_ABORTED, XDP_REDIRECT
-from prestocloud_sec.bpf.helpers.ids import HelperId
+from prestocloud_sec.bpf.helpers.ids import HelperId, KfuncId
 from prestocloud_sec.bpf.helpers.native_access_kernel import decline, readable, writable
+from prestocloud_sec.bpf.helpers.native_kfuncs_kernel import (
+    h_iter_num_destroy,
+    h_iter_num_new,
+    h_iter_num_next,
+)
 from prestocloud_sec.bpf.helpers.native_maps_kernel import (
     h_map_delete_elem,
     h_map_lookup_elem,
@@ -228,6 +233,18 @@ def _csum_diff(state_at: Any, r1: Any, r2: Any, r3: Any, r4: Any, r5: Any) -> An
     return h_csum_diff(state_at, r1, r2, r3, r4, r5)
 
 
+def _iter_num_new(state_at: Any, r1: Any, r2: Any, r3: Any, r4: Any, r5: Any) -> Any:  # noqa: ARG001
+    return h_iter_num_new(state_at, r1, r2, r3)
+
+
+def _iter_num_next(state_at: Any, r1: Any, r2: Any, r3: Any, r4: Any, r5: Any) -> Any:  # noqa: ARG001
+    return h_iter_num_next(state_at, r1)
+
+
+def _iter_num_destroy(state_at: Any, r1: Any, r2: Any, r3: Any, r4: Any, r5: Any) -> Any:  # noqa: ARG001
+    return h_iter_num_destroy(state_at, r1)
+
+
 ENTRIES: Mapping[int, Callable[..., Any]] = {
     HelperId.MAP_LOOKUP_ELEM: _map_lookup_elem,
     HelperId.MAP_UPDATE_ELEM: _map_update_elem,
@@ -239,6 +256,9 @@ ENTRIES: Mapping[int, Callable[..., Any]] = {
     HelperId.SKB_LOAD_BYTES: _skb_load_bytes,
     HelperId.CSUM_DIFF: _csum_diff,
     HelperId.MAP_LOOKUP_PERCPU_ELEM: _map_lookup_percpu_elem,
+    KfuncId.BPF_ITER_NUM_NEW: _iter_num_new,
+    KfuncId.BPF_ITER_NUM_NEXT: _iter_num_next,
+    KfuncId.BPF_ITER_NUM_DESTROY: _iter_num_destroy,
 }
 """Functions to compile (`prestocloud_sec.bpf.helpers.native`), by the helper's number."""
 SIGNATURE = types.uint64(types.int64, *[types.uint64] * 5)

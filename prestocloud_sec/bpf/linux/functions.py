@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The least BTF that the kernel wants of a program: that each of its functions is one, and returns a number.
+"""The BTF that the kernel is given with a program: its own, or the least that the kernel wants.
 
-Programs that hand functions to helpers are refused without it. What is made here says nothing of arguments, so the
-verifier goes through the functions from their calls, as it does without BTF.
+Programs that hand functions to helpers are refused without any. What is made here says that each function is one, and
+returns a number; it says nothing of arguments, so the verifier goes through the functions from their calls, as it does
+without BTF.
 
 Sources: Linux 6.18, ``Documentation/bpf/btf.rst`` (sections "BTF Type and String Encoding", "BPF_PROG_LOAD").
 """
@@ -48,8 +49,10 @@ class KernelBtf(KernelObject):
 
 
 def needs_btf(program: Program) -> bool:
-    """Whether a program takes the address of a function."""
-    return any(isinstance(i, LoadImm64) and i.kind is ImmKind.FUNCTION for i in program.instructions)
+    """Whether a program has BTF of its own, or takes the address of a function."""
+    return program.types is not None or any(
+        isinstance(i, LoadImm64) and i.kind is ImmKind.FUNCTION for i in program.instructions
+    )
 
 
 def describe_functions(program: Program) -> tuple[KernelBtf, Buffer, int]:
@@ -62,6 +65,9 @@ def describe_functions(program: Program) -> tuple[KernelBtf, Buffer, int]:
     KernelError
         If the kernel refuses the types.
     """
+    if program.types is not None:
+        given = program.types
+        return KernelBtf.of(given.btf.to_bytes()), make_buffer(given.records()), len(given.functions)
     entries = {0}
     for i, target in zip(program.instructions, program.targets, strict=True):
         refers = isinstance(i, CallLocal) or (isinstance(i, LoadImm64) and i.kind is ImmKind.FUNCTION)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a program to a descriptor: maps put in their places, the call, and the verifier's log.
+"""From a program to a descriptor: maps and kernel functions put in their places, the call, and the verifier's log.
 
 A map in a program is a number until it is loaded; here it becomes a descriptor (or, for loads that count maps, a place
-in a list of descriptors). The log is not asked for until the program is refused: it costs more than the verification.
+in a list of descriptors). A kernel function that is called by name becomes its number in this kernel. The log is not
+asked for until the program is refused: it costs more than the verification.
 
 Sources: Linux 6.18, ``kernel/bpf/verifier.c`` (``resolve_pseudo_ldimm64``), ``kernel/bpf/log.c``.
 """
@@ -16,8 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, LoadError
-from prestocloud_sec.bpf.isa import ImmKind, Instruction, LoadImm64, encode
+from prestocloud_sec.bpf.isa import CallKfunc, ImmKind, Instruction, LoadImm64, encode
 from prestocloud_sec.bpf.linux.attr import NAME_SIZE, Attr, Command, make_buffer
+from prestocloud_sec.bpf.linux.kernel_types import kfunc_id
 from prestocloud_sec.bpf.linux.maps import KernelMap
 from prestocloud_sec.bpf.linux.syscall import bpf
 from prestocloud_sec.bpf.program import Program, ProgramType
@@ -50,7 +52,7 @@ class LoadRequest:
     Attributes
     ----------
     code : bytes
-        Its instructions, with descriptors where maps were.
+        Its instructions, with descriptors where maps were, and numbers where kernel functions had names.
     slots : int
         How many units of eight bytes these are.
     type : ProgramType
@@ -82,12 +84,14 @@ class LoadRequest:
         maps: object,
         fields: Mapping[str, object],
     ) -> LoadRequest:
-        """Check everything that does not need the kernel, and put the maps in their places.
+        """Check everything that a load does not need, and put maps and kernel functions in their places.
 
         Raises
         ------
         BpfMisuseError
-            If an argument is of another type or does not fit, or a map is missing.
+            If an argument is of another type or does not fit, a map is missing, or a name can be none.
+        UnavailableError
+            If the kernel has no function of a name that the program calls.
         """
         if not isinstance(program, Program):
             raise BpfMisuseError(f"{shown(program)} is no program", where="load", expected="a Program")
@@ -96,7 +100,7 @@ class LoadRequest:
             raise BpfMisuseError(
                 f"{shown(wanted)} is no type of program", where="load", expected="a ProgramType, here or in the program"
             )
-        code, descriptors = _with_maps(program, maps)
+        code, descriptors = _placed(program, maps)
         return cls(
             code,
             len(program),
@@ -197,8 +201,8 @@ def _fitting(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]", "_", name)[: NAME_SIZE - 1]
 
 
-def _with_maps(program: Program, maps: object) -> tuple[bytes, bytes]:
-    """Return a program's bytes with descriptors in them, and the list that loads by index refer to."""
+def _placed(program: Program, maps: object) -> tuple[bytes, bytes]:
+    """Return a program's bytes with descriptors and numbers in them, and the list that loads by index refer to."""
     if maps is not None and not isinstance(maps, Mapping | Sequence):
         raise BpfMisuseError(f"{shown(maps)} are no maps", where="load", expected="a sequence or mapping of KernelMap")
     placed: list[Instruction] = []
@@ -211,6 +215,8 @@ def _with_maps(program: Program, maps: object) -> tuple[bytes, bytes]:
             case LoadImm64(kind=kind, value=number) if kind in _BY_INDEX:
                 listed[number] = _map_of(maps, number, None, program.slot_of(index)).fileno()
                 placed.append(instruction)
+            case CallKfunc() if index in program.symbols.kfuncs:
+                placed.append(CallKfunc(kfunc_id(program.symbols.kfuncs[index])))
             case _:
                 placed.append(instruction)
     if not listed:

@@ -170,7 +170,7 @@ class KernelProgram(KernelObject):
         BpfMisuseError
             If an argument is of another type, the program has no type, or refers to a map that `maps` does not have.
         UnavailableError
-            If bpf(2) cannot be called on this machine at all.
+            If bpf(2) cannot be called on this machine at all, or the kernel has no function that the program names.
         """
         level = whole(log_level, "log_level", 0, (1 << 32) - 1, error=BpfMisuseError)
         fields: dict[str, object] = {

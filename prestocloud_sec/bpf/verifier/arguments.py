@@ -446,7 +446,7 @@ def _read(env: Environment, frame: Frame, name: int, start: int, end: int, *, wr
         slot = frame.slot(place // 8)
         kind = slot.bytes[place % 8]
         kept = slot.register
-        if kind == Byte.INVALID and not env.privileged:
+        if kind == Byte.ITERATOR or (kind == Byte.INVALID and not env.privileged):
             raise Rejected(
                 Rule.UNINITIALISED, f"invalid read from stack R{name} off {start}+{place - start} size {end - start}"
             )

@@ -153,7 +153,7 @@ def call_helper(env: Environment, state: State, number: int, index: int) -> Call
     registers[0] = _result(env, state, call, index)
     if size is not None and registers[0].kind is Kind.NUMBER:
         registers[0] = limited(-_MAX_ERRNO, size.smax)
-    if found.changes_packet:
+    if found.changes_packet and number != _TAIL_CALL:  # which comes back only where nothing was called
         forget_packets(state, privileged=env.privileged)
     return call
 

@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from prestocloud_sec.bpf.helpers.prototypes import Prototype, prototype
-from prestocloud_sec.bpf.isa import Instruction
+from prestocloud_sec.bpf.isa import CallKfunc, Instruction
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier.contexts import CONTEXTS, Access
+from prestocloud_sec.bpf.verifier.described import Described
+from prestocloud_sec.bpf.verifier.kernel_functions import KERNEL_FUNCTIONS, KernelFunction
 from prestocloud_sec.bpf.verifier.loading import usual_attach
 from prestocloud_sec.bpf.verifier.maps import MapSpec
 
@@ -46,8 +48,14 @@ class Environment:
         Whether a caller said what the context is: a program of a machine of his own, not of the kernel.
     helpers : mapping of int to Prototype
         Helpers of a user-space machine, which go before the kernel's.
+    kfuncs : mapping of int to str
+        Names of functions of the kernel, by the number in calls that have no name.
     limit : int
         Instructions to go through at most, on all ways.
+    described : Described or None
+        What BTF says of the program's functions, where there is any.
+    kernel_functions : mapping of int to KernelFunction
+        By instruction: calls of functions of the kernel that are judged.
     """
 
     def __init__(
@@ -62,6 +70,7 @@ class Environment:
         gpl: bool = True,
         context: Access | None = None,
         helpers: Mapping[int, Prototype] | None = None,
+        kfuncs: Mapping[int, str] | None = None,
         limit: int = MOST_INSTRUCTIONS,
     ) -> None:
         self.program = program
@@ -76,12 +85,25 @@ class Environment:
         self.context: Access | None = context if context is not None else CONTEXTS.get(kind.name)
         self.user_space = context is not None
         self.helpers = helpers if helpers is not None else {}
+        types = program.types
+        self.described = None if types is None else Described(types, kind, user_space=context is not None)
+        self._kfuncs = kfuncs if kfuncs is not None else {}
+        self.kernel_functions: dict[int, KernelFunction] = {}
+        for index, i in enumerate(self.instructions):
+            row = KERNEL_FUNCTIONS.get(self.kernel_name(i, index)) if isinstance(i, CallKfunc) else None
+            if row is not None:
+                self.kernel_functions[index] = row
         self.limit = limit
         self._ids = 0
 
     def prototype(self, number: int) -> Prototype | None:
         """Return what a helper takes and gives; None if there is none with this number."""
         return self.helpers.get(number) or prototype(number)
+
+    def kernel_name(self, i: CallKfunc, index: int) -> str:
+        """Return the name of the function of the kernel that an instruction calls; empty where nothing says it."""
+        named = self.program.symbols.kfuncs.get(index)
+        return named if named is not None else self._kfuncs.get(i.id, "") if not i.off else ""
 
     def new_id(self) -> int:
         """Return an identifier that nothing has yet."""

@@ -35,15 +35,17 @@ from prestocloud_sec.bpf.isa import (
 )
 from prestocloud_sec.bpf.verifier import branches
 from prestocloud_sec.bpf.verifier.environment import MOST_INSTRUCTIONS, Environment
+from prestocloud_sec.bpf.verifier.global_functions import first_frame
+from prestocloud_sec.bpf.verifier.kernel_functions import Place, iterator_at
 from prestocloud_sec.bpf.verifier.live_stack import call_site, called_alike
 from prestocloud_sec.bpf.verifier.liveness import live_before
 from prestocloud_sec.bpf.verifier.loops import Loops, components
 from prestocloud_sec.bpf.verifier.precision import Checkpoint, Step, mark
 from prestocloud_sec.bpf.verifier.pruning import Exactly, covers
-from prestocloud_sec.bpf.verifier.registers import ZERO_NUMBER, Kind, Register
+from prestocloud_sec.bpf.verifier.registers import Kind, Register
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 from prestocloud_sec.bpf.verifier.stack_depth import check_depth
-from prestocloud_sec.bpf.verifier.state import EMPTY, Byte, Frame, State
+from prestocloud_sec.bpf.verifier.state import EMPTY, Byte, State
 from prestocloud_sec.bpf.verifier.steps_arithmetic import ArithmeticSteps
 from prestocloud_sec.bpf.verifier.steps_calls import CallSteps
 from prestocloud_sec.bpf.verifier.steps_memory import MemorySteps
@@ -72,20 +74,24 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         States that were kept.
     at : int
         The instruction that is gone through.
+    most_kept : int
+        States that were kept for any one instruction, at most, in functions that were gone through before.
     """
 
     def __init__(self, env: Environment, *, observe: Callable[[int, State], None] | None = None) -> None:
         super().__init__(env)
-        self.live = live_before(env.instructions, env.targets, env.prototype)
+        taken = {index: row.parameters for index, row in env.kernel_functions.items()}
+        self.live = live_before(env.instructions, env.targets, env.prototype, taken)
         self.processed = 0
         self.states = 0
         self.at = 0
         self.observe = observe
         self.loops = Loops(
-            env.instructions,
+            self.followed,
             components(env.instructions, env.targets, lambda index: index in self.stops.repeating),
         )
         self.jumps = self.jumps_before = self.processed_before = 0
+        self.most_kept = 0
 
     # --- The whole.
 
@@ -97,9 +103,21 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         Rejected
             With the instruction to blame.
         """
-        frame = Frame(0, 0)
-        frame.registers[1] = Register(Kind.CONTEXT, ZERO_NUMBER)
-        self.waiting.append(Way(State([frame]), 0, None, [], 0, 0))
+        self._explore(0)
+        judged: set[int] = set()
+        while waiting := self.called.keys() - judged:
+            for number in sorted(waiting):
+                self._explore(number)
+            judged |= waiting
+        self._check_stack()
+
+    def _explore(self, number: int) -> None:
+        """Go every way through a function that is judged by itself, or from the program's beginning on."""
+        entry = self.functions.entries[number]
+        self.at = entry
+        self.most_kept = max(self.most_kept, *(len(kept) for kept in self.kept.values()), 0)
+        self.kept.clear()
+        self.waiting.append(Way(State([first_frame(self.env, number, entry)]), entry, None, [], 0, 0))
         while self.waiting:
             state, index, self.parent, self.steps, self.unroll, self.history = self.waiting.pop()
             self.uses.settle(state)
@@ -113,7 +131,6 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
                 raise
             self.uses.settle(state)  # the way may have ended in a function that another was called by
             self._ended()
-        self._check_stack()
 
     def _check_stack(self) -> None:
         check_depth(self)
@@ -191,6 +208,8 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
                 return True
         elif index in self.stops.repeating:
             return self._covers(old, state, Exactly.WITHIN)
+        elif index in self.stops.iterating:
+            return self._covers(old, state, Exactly.WITHIN) and self._goes_on(state)
         if self._same(old, state):
             raise Rejected(
                 Rule.LOOP,
@@ -203,7 +222,7 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
     def _leave(self, old: Checkpoint, unfinished: bool = True) -> None:
         """End the way, as `old` covers what it came to."""
         old.hits += 1
-        mark(self.env.instructions, self.parent, self.steps, old.precise)
+        mark(self.followed, self.parent, self.steps, old.precise)
         if unfinished:
             self.loops.leave(old, self.parent, self.steps)
 
@@ -224,7 +243,16 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
             old.state.may_goto == state.may_goto
             and old.unroll == self.unroll
             and self._covers(old, state, Exactly.SAME)
+            and not _went_on(old.state, state)
         )
+
+    @staticmethod
+    def _goes_on(state: State) -> bool:
+        """Whether the iterator that is about to be asked may give one more."""
+        pointer = state.registers[1]
+        place = Place(pointer.frame, (pointer.offset + pointer.number.smin) // 8)
+        held = iterator_at(state, place)
+        return held is not None and held.active
 
     def _keep(self, state: State, index: int) -> None:
         made = Checkpoint(state.copy(), index, self.parent, self.steps)
@@ -318,6 +346,16 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
                 if depth:
                     at = call_site(frame)
         return tuple(found)
+
+
+def _went_on(old: State, new: State) -> bool:
+    """Whether an iterator gave something between two states that are the same otherwise."""
+    for before, now in zip(old.frames, new.frames, strict=True):
+        for number, slot in before.stack.items():
+            was, held = slot.iterator, now.slot(number).iterator
+            if was is not None and was.active and (held is None or held.depth != was.depth):
+                return True
+    return False
 
 
 _STEPS: dict[type[Instruction], Callable[[Explorer, State, Any, int], int | None]] = {

@@ -22,6 +22,7 @@ from prestocloud_sec.bpf.maps.base import Map
 from prestocloud_sec.bpf.maps.create import create_map
 from prestocloud_sec.bpf.maps.kinds import MapType
 from prestocloud_sec.bpf.program import Program
+from prestocloud_sec.bpf.symbols import Symbols
 from prestocloud_sec.bpf.verifier.contexts import CONTEXTS, Field
 from prestocloud_sec.bpf.verifier.maps import MapSpec
 from prestocloud_sec.bpf.vm import layout
@@ -136,7 +137,8 @@ class Stage:
                 numbers[id(spec)] = len(self.specs)
                 self.specs.append(spec)
             placed[index] = replace(i, value=numbers[id(spec)])
-        self.program = Program(placed, type=program.type, license=program.license)
+        names = Symbols(kfuncs=program.symbols.kfuncs)
+        self.program = Program(placed, type=program.type, license=program.license, symbols=names)
         called = {i.number for i in placed if isinstance(i, CallHelper)}
         known = prototypes()
         missing = {n for n in called if n in known and n not in implementations() and n not in (12, 164, 181)}

@@ -15,7 +15,7 @@ what is live is worked out by stretch.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
 from prestocloud_sec.bpf.isa import Branch, Exit, Instruction, Jump, MayGoto
@@ -55,10 +55,14 @@ class _Stretches:
     """Where ways come in and go out."""
 
     def __init__(
-        self, instructions: Sequence[Instruction], targets: Sequence[int | None], stops: Iterable[int]
+        self,
+        instructions: Sequence[Instruction],
+        targets: Sequence[int | None],
+        stops: Iterable[int],
+        ends: Mapping[int, int],
     ) -> None:
         count = len(instructions)
-        cuts = {0, *stops}
+        cuts = {0, *stops, *ends.values(), *(index + 1 for index in ends)}
         leaves = []
         for index, i in enumerate(instructions):
             target = targets[index]
@@ -80,6 +84,8 @@ class _Stretches:
                 following.append(at[last + 1])
             if isinstance(i, Jump | Branch | MayGoto) and target is not None:
                 following.append(at[target])
+            if last in ends:
+                following.append(at[ends[last]])
             self.after.append(tuple(following))
             for other in following:
                 self.before[other].append(number)
@@ -127,12 +133,18 @@ class LiveStack:
         Where each may jump to.
     stops : iterable of int
         Instructions that may be asked about.
+    ends : mapping of int to int, optional
+        Instructions that may end their function, and the exit of it that they are taken to go on at.
     """
 
     def __init__(
-        self, instructions: Sequence[Instruction], targets: Sequence[int | None], stops: Iterable[int]
+        self,
+        instructions: Sequence[Instruction],
+        targets: Sequence[int | None],
+        stops: Iterable[int],
+        ends: Mapping[int, int] | None = None,
     ) -> None:
-        self._stretches = _Stretches(instructions, targets, stops)
+        self._stretches = _Stretches(instructions, targets, stops, ends or {})
         self._called: dict[tuple[tuple[int, int], ...], _Called] = {}
         self._current: _Called | None = None
 

@@ -31,7 +31,7 @@ from prestocloud_sec.bpf.isa import (
 from prestocloud_sec.bpf.verifier.arguments import CHECKED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["live_before"]
 
@@ -84,6 +84,7 @@ def live_before(
     instructions: Sequence[Instruction],
     targets: Sequence[int | None],
     helper: Callable[[int], Prototype | None] = prototype,
+    parameters: Mapping[int, int] | None = None,
 ) -> list[int]:
     """Return, as bits, the registers that may be read before they are written, from before each instruction on.
 
@@ -94,9 +95,13 @@ def live_before(
         Where each may jump to.
     helper : callable
         From the number of a helper to what it takes.
+    parameters : mapping of int to int, optional
+        How many registers calls of functions of the kernel take, by instruction.
     """
     count = len(instructions)
     sets = [_use_and_define(i, helper) for i in instructions]
+    for index, taken in (parameters or {}).items():
+        sets[index] = ((1 << taken) - 1) << 1, _CLOBBERED
     goes_on = [not isinstance(i, Exit | Jump) for i in instructions]
     jumps = [t if isinstance(i, Jump | Branch | MayGoto) else None for i, t in zip(instructions, targets, strict=True)]
     sources: dict[int, list[int]] = {}

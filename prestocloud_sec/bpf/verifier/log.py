@@ -62,7 +62,8 @@ def log_of(verdict: Verdict, level: int) -> str:
             if level == 1:
                 recorder.lines.clear()
         lines = recorder.lines
-        most = max((len(kept) - 1 for kept in recorder.kept.values()), default=0)  # not counted: the newest
+        kept = max((len(kept) for kept in recorder.kept.values()), default=0)
+        most = max(kept, recorder.most_kept, 1) - 1  # not counted: the newest
     if not verdict.accepted:
         lines.append(verdict.message)
     lines.append(

@@ -85,16 +85,20 @@ def _check_number(scalar: Scalar, kind: Kind) -> None:
         raise Rejected(
             Rule.POINTER_ARITHMETIC,
             f"math between {NAMES[kind]} pointer and {scalar.smin} is not allowed",
+            "EINVAL",
             hint="offsets are less than 2**29",
         )
     if scalar.smin == S64_MIN:
         raise Rejected(
             Rule.POINTER_ARITHMETIC,
             f"math between {NAMES[kind]} pointer and register with unbounded min value is not allowed",
+            "EINVAL",
             hint="bound the number from below: mask it, or compare it",
         )
     if scalar.smin >= _MOST_OFFSET or scalar.smin <= -_MOST_OFFSET:
-        raise Rejected(Rule.POINTER_ARITHMETIC, f"value {scalar.smin} makes {NAMES[kind]} pointer be out of bounds")
+        raise Rejected(
+            Rule.POINTER_ARITHMETIC, f"value {scalar.smin} makes {NAMES[kind]} pointer be out of bounds", "EINVAL"
+        )
 
 
 def _fixed(op: AluOp, pointer: Register, scalar: Scalar) -> Register | None:
@@ -112,16 +116,21 @@ def _fixed(op: AluOp, pointer: Register, scalar: Scalar) -> Register | None:
 def _check_moved(result: Register, kind: Kind) -> None:
     number = result.number
     if number.is_const and not -_MOST_OFFSET < number.smin < _MOST_OFFSET:
-        raise Rejected(Rule.POINTER_ARITHMETIC, f"{NAMES[kind]} pointer offset {number.smin} is not allowed")
+        raise Rejected(Rule.POINTER_ARITHMETIC, f"{NAMES[kind]} pointer offset {number.smin} is not allowed", "EINVAL")
     if not -_MOST_OFFSET < result.offset < _MOST_OFFSET:
-        raise Rejected(Rule.POINTER_ARITHMETIC, f"{NAMES[kind]} pointer offset {result.offset} is not allowed")
+        raise Rejected(
+            Rule.POINTER_ARITHMETIC, f"{NAMES[kind]} pointer offset {result.offset} is not allowed", "EINVAL"
+        )
     if number.smin == S64_MIN:
         raise Rejected(
             Rule.POINTER_ARITHMETIC,
             f"math between {NAMES[kind]} pointer and register with unbounded min value is not allowed",
+            "EINVAL",
         )
     if number.smin >= _MOST_OFFSET or number.smin <= -_MOST_OFFSET:
-        raise Rejected(Rule.POINTER_ARITHMETIC, f"value {number.smin} makes {NAMES[kind]} pointer be out of bounds")
+        raise Rejected(
+            Rule.POINTER_ARITHMETIC, f"value {number.smin} makes {NAMES[kind]} pointer be out of bounds", "EINVAL"
+        )
 
 
 def _check_unprivileged(result: Register) -> None:

@@ -20,6 +20,7 @@ from prestocloud_sec.bpf.isa import (
     AtomicOp,
     Branch,
     CallHelper,
+    CallKfunc,
     CallLocal,
     Exit,
     Extend,
@@ -247,7 +248,7 @@ def _over_branch(i: Branch, step: Step, wanted: _Wanted) -> bool:
     return True
 
 
-def _over_helper(_: CallHelper, step: Step, wanted: _Wanted) -> bool:
+def _over_helper(_: CallHelper | CallKfunc, step: Step, wanted: _Wanted) -> bool:
     wanted.difference_update([(step.depth, number) for number in range(6)])
     return True
 
@@ -284,6 +285,7 @@ _BACK: dict[type[Instruction], Callable[[Any, Step, _Wanted], bool]] = {
     Atomic: _over_atomic,
     Branch: _over_branch,
     CallHelper: _over_helper,
+    CallKfunc: _over_helper,
     CallLocal: _over_call,
     Exit: _over_exit,
     LegacyLoad: _over_legacy_load,

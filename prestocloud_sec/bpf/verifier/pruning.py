@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from prestocloud_sec.bpf.verifier.live_stack import call_site
 from prestocloud_sec.bpf.verifier.registers import NUMBER, Kind, Register
-from prestocloud_sec.bpf.verifier.state import EMPTY, Byte, Frame, Slot, State
+from prestocloud_sec.bpf.verifier.state import EMPTY, Byte, Frame, Iterator, Slot, State
 
 __all__ = ["Exactly", "covers", "widened"]
 
@@ -135,11 +135,11 @@ def _stack(
         return False  # bytes of another kind, though they may be read as the others: Linux 6.18, ``stacksafe``
     lowest = min(now.stack, default=0)
     for number, slot in before.stack.items():
-        if number < lowest and (Byte.SPILL in slot.bytes or Byte.ZERO in slot.bytes):
+        if number < lowest and (Byte.SPILL in slot.bytes or Byte.ZERO in slot.bytes or Byte.ITERATOR in slot.bytes):
             return False  # the stack was never that deep
         other = now.stack.get(number, EMPTY)
         kept = slot.register
-        if other is slot and (kept is None or not (kept.id or kept.reference or kept.map_id)):
+        if other is slot and slot.iterator is None and (kept is None or not (kept.id or kept.reference or kept.map_id)):
             continue
         if not _slot(slot, other, names, (depth, number) in precise, exactly, privileged):
             return False
@@ -228,14 +228,21 @@ def _slot(old: Slot, new: Slot, names: _Names, precise: bool, exactly: int, priv
                 continue  # it was not read
             if was == Byte.MISC:
                 pointer = now == Byte.SPILL and new.register is not None and new.register.is_pointer
-                if pointer or (now == Byte.INVALID and not privileged):
+                if pointer or now == Byte.ITERATOR or (now == Byte.INVALID and not privileged):
                     return False
                 continue  # anything may be read where anything was
             if was != now:
                 return False
+    if old.iterator is not None:
+        return new.iterator is not None and _iterator(old.iterator, new.iterator, names)
     if old.register is None or old.bytes[0] != Byte.SPILL:
         return True
     return new.register is not None and _register(old.register, new.register, names, precise, exactly)
+
+
+def _iterator(old: Iterator, new: Iterator, names: _Names) -> bool:
+    """Whether iterators can stand for each other: how often one has given something does not matter."""
+    return (old.type, old.active) == (new.type, new.active) and names.match(old.reference, new.reference)
 
 
 def _whole_number(slot: Slot, privileged: bool) -> Register | None:

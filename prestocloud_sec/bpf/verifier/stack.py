@@ -42,6 +42,7 @@ def bounds(register: Register, offset: int, size: int, *, write: bool, name: str
         raise Rejected(
             Rule.STACK,
             f"invalid {'variable-offset ' if least != most else ''}{_verb(write)} stack R{name} {where} size={size}",
+            "EINVAL" if -STACK_SIZE <= least < 0 else "EACCES",
             hint=f"the frame is the {STACK_SIZE} bytes below r10",
         )
     return least, most
@@ -93,7 +94,7 @@ def _fits(value: Register, size: int) -> bool:
 
 def _misc(kinds: bytes) -> bytes:
     """Return what bytes beside a kept number hold: a zero or nothing stays that, all else is something."""
-    return kinds.replace(b"\1", b"\2")
+    return Slot(kinds, None).scrubbed().bytes
 
 
 def _keep_pointer(state: State, frame: Frame, depth: int, least: int, size: int, value: Register) -> None:
@@ -114,7 +115,7 @@ def mark_written(frame: Frame, start: int, end: int, kind: int) -> None:
     """Let the bytes from `start` to before `end` hold something, or zero; nothing is kept there any more."""
     for number in range(start // 8, (end - 1) // 8 + 1):
         slot = frame.slot(number)
-        kinds = bytearray(slot.scrubbed().bytes if slot.register is not None else slot.bytes)
+        kinds = bytearray(slot.scrubbed().bytes if slot.whole else slot.bytes)
         first, last = max(start - 8 * number, 0), min(end - 8 * number, 8)
         kinds[first:last] = bytes([kind]) * (last - first)
         frame.stack[number] = Slot(bytes(kinds), None)
@@ -196,13 +197,11 @@ def initialised(frame: Frame, start: int, end: int, *, privileged: bool) -> None
     Raises
     ------
     Rejected
-        If one was never written, unless the program is privileged.
+        If one was never written, unless the program is privileged, or belongs to an iterator.
     """
-    if privileged:
-        return
     for place in range(start, end):
-        slot = frame.stack.get(place // 8, EMPTY)
-        if slot.bytes[place % 8] == Byte.INVALID:
+        kind = frame.stack.get(place // 8, EMPTY).bytes[place % 8]
+        if kind == Byte.ITERATOR or (kind == Byte.INVALID and not privileged):
             raise Rejected(
                 Rule.UNINITIALISED, f"invalid read from stack off {start}+{place - start} size {end - start}"
             )

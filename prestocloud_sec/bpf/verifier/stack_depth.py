@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from prestocloud_sec.bpf.isa import CallLocal, ImmKind, LoadImm64
+from prestocloud_sec.bpf.helpers.ids import HelperId
+from prestocloud_sec.bpf.isa import CallHelper, CallLocal, ImmKind, Instruction, LoadImm64
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 from prestocloud_sec.bpf.verifier.state import MAX_FRAMES, STACK_SIZE
 from prestocloud_sec.bpf.verifier.walk import Walk
@@ -29,43 +30,67 @@ def check_depth(walk: Walk) -> None:
         refers = isinstance(i, CallLocal) or (isinstance(i, LoadImm64) and i.kind is ImmKind.FUNCTION)
         if refers and target is not None:
             calls_of[walk.functions.of(index)].setdefault(walk.functions.of(target), index)
+    tails = {walk.functions.of(index) for index, i in enumerate(walk.env.instructions) if _is_tail_call(i)} - {0}
     used = [-(-bytes // 16) * 16 for bytes in walk.depth_used]
     deepest: dict[int, _Need] = {}
-    _measure(0, used, calls_of, deepest, set())
+    _measure(0, used, tails, calls_of, deepest, set())
     if not deepest[0].fits(0, 0):
-        raise _first(used, calls_of, deepest)
+        raise _first(used, tails, calls_of, deepest)
+
+
+def _is_tail_call(i: Instruction) -> bool:
+    return isinstance(i, CallHelper) and i.number == HelperId.TAIL_CALL
 
 
 class _Need(NamedTuple):
-    """What a function and all that it calls need at most: bytes of stack, and frames."""
+    """What a function and all that it calls need.
+
+    Attributes
+    ----------
+    bytes : int
+        Of stack, at most.
+    frames : int
+        At most.
+    before : int
+        Bytes that may be in use already where it is called, at most: tail calls leave room for what they lead to.
+    """
 
     bytes: int
     frames: int
+    before: int = STACK_SIZE
 
     def fits(self, bytes: int, frames: int) -> bool:
         """Whether there is so much beside what is in use."""
-        return bytes + self.bytes <= STACK_SIZE and frames + self.frames <= MAX_FRAMES
+        return bytes + self.bytes <= STACK_SIZE and frames + self.frames <= MAX_FRAMES and bytes <= self.before
 
 
 _ENDLESS = _Need(0, MAX_FRAMES + 1)
+_BEFORE_TAIL_CALL = 255
+_TAIL = "bpf_tail_call"
 
 
 def _measure(
-    function: int, used: list[int], calls_of: list[dict[int, int]], deepest: dict[int, _Need], chain: set[int]
+    function: int,
+    used: list[int],
+    tails: set[int],
+    calls_of: list[dict[int, int]],
+    deepest: dict[int, _Need],
+    chain: set[int],
 ) -> None:
     """Find what a function and all that it calls need, each function once."""
     chain.add(function)
-    most, frames = 0, 0
+    most, frames, before = 0, 0, _BEFORE_TAIL_CALL if function in tails else STACK_SIZE
     for callee in calls_of[function]:
         if callee not in deepest and callee not in chain:
-            _measure(callee, used, calls_of, deepest, chain)
+            _measure(callee, used, tails, calls_of, deepest, chain)
         below = deepest.get(callee, _ENDLESS)
         most, frames = max(most, below.bytes), max(frames, below.frames)
+        before = min(before, below.before - used[function])
     chain.remove(function)
-    deepest[function] = _Need(used[function] + most, frames + 1)
+    deepest[function] = _Need(used[function] + most, frames + 1, before)
 
 
-def _first(used: list[int], calls_of: list[dict[int, int]], deepest: dict[int, _Need]) -> Rejected:
+def _first(used: list[int], tails: set[int], calls_of: list[dict[int, int]], deepest: dict[int, _Need]) -> Rejected:
     """Return why the first chain of calls is refused that is too much."""
     function, bytes, frames, call = 0, used[0], 1, 0
     while bytes <= STACK_SIZE:
@@ -75,6 +100,9 @@ def _first(used: list[int], calls_of: list[dict[int, int]], deepest: dict[int, _
                 break
         if frames == MAX_FRAMES:
             return _at(call, f"the call stack of {frames} frames is too deep !", "E2BIG")
+        if function in tails and bytes > _BEFORE_TAIL_CALL:
+            what = f"tail_calls are not allowed when call stack of previous frames is {bytes} bytes. Too large"
+            return _at(call, what, hint=f"callers of what calls {_TAIL} share less than 256 bytes of stack")
         bytes, frames = bytes + used[function], frames + 1
     hint = "all functions of a chain of calls share 512 bytes"
     return _at(call, f"combined stack size of {frames} calls is {bytes}. Too large", hint=hint)

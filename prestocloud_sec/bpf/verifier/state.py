@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator as Iterates
 from typing import NamedTuple
 
 from prestocloud_sec.bpf.verifier.registers import NOTHING, Kind, Register, known
 from prestocloud_sec.bpf.verifier.scalar import Scalar
 
-__all__ = ["Byte", "Callback", "Frame", "Slot", "State"]
+__all__ = ["Byte", "Callback", "Frame", "Iterator", "Slot", "State"]
 
 MAX_FRAMES = 8
 STACK_SIZE = 512
@@ -25,6 +25,32 @@ class Byte:
     MISC = 2
     """Something."""
     ZERO = 3
+    ITERATOR = 4
+    """Part of an iterator, which only functions of the kernel may touch."""
+
+
+_SCRUBBED = bytes.maketrans(bytes([Byte.SPILL, Byte.ITERATOR]), bytes([Byte.MISC, Byte.MISC]))
+
+
+class Iterator(NamedTuple):
+    """What is known of an iterator that is kept on the stack (Linux ``struct bpf_reg_state``, ``iter``).
+
+    Attributes
+    ----------
+    type : str
+        What it goes through: ``num``, ``bits``.
+    reference : int
+        Which acquisition it is; 0 in all its slots but the lowest.
+    active : bool
+        Whether it may give one more; it was found to be at its end otherwise.
+    depth : int
+        How often it has given one on this way.
+    """
+
+    type: str
+    reference: int
+    active: bool = True
+    depth: int = 0
 
 
 class Slot(NamedTuple):
@@ -36,19 +62,27 @@ class Slot(NamedTuple):
         A `Byte` for each, by address.
     register : Register or None
         What its bytes from the lowest on keep, as many as are `Byte.SPILL`.
+    iterator : Iterator or None
+        What its bytes are part of, if they are `Byte.ITERATOR`.
     """
 
     bytes: bytes
     register: Register | None
+    iterator: Iterator | None = None
 
     @property
     def spilled(self) -> int:
         """How many of its bytes keep the register."""
         return self.bytes.count(Byte.SPILL) if self.bytes[0] == Byte.SPILL and self.register is not None else 0
 
+    @property
+    def whole(self) -> bool:
+        """Whether its bytes mean something together, so that a write to one of them ends that."""
+        return self.register is not None or self.bytes[0] == Byte.ITERATOR
+
     def scrubbed(self) -> Slot:
-        """Return the same with no register kept: of what was one, something remains."""
-        return Slot(self.bytes.replace(b"\1", b"\2"), None)
+        """Return the same with nothing kept: of what was, something remains."""
+        return Slot(self.bytes.translate(_SCRUBBED), None)
 
 
 EMPTY = Slot(bytes(8), None)
@@ -150,7 +184,7 @@ class State:
         """Its registers."""
         return self.frames[-1].registers
 
-    def places(self) -> Iterator[tuple[list[Register] | dict[int, Slot], int, Register]]:
+    def places(self) -> Iterates[tuple[list[Register] | dict[int, Slot], int, Register]]:
         """Yield every register, in all frames and kept on stacks, with where it is: list or dictionary, and index."""
         for frame in self.frames:
             registers = frame.registers

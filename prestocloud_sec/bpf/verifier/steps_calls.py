@@ -1,22 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Steps into and out of functions, and through helpers (Linux 6.18, ``check_func_call``, ``prepare_func_exit``)."""
+"""Steps into and out of functions, and through helpers.
+
+Sources: Linux 6.18, ``kernel/bpf/verifier.c`` (``check_func_call``, ``prepare_func_exit``, ``check_ld_abs``,
+``process_iter_next_call``).
+"""
 
 from __future__ import annotations
 
+from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.isa import (
     CallHelper,
     CallKfunc,
     CallLocal,
     Exit,
+    LegacyLoad,
 )
-from prestocloud_sec.bpf.verifier import calls
+from prestocloud_sec.bpf.program_type import ProgramType
+from prestocloud_sec.bpf.verifier import calls, global_functions, kernel_functions
 from prestocloud_sec.bpf.verifier.arguments import Call
+from prestocloud_sec.bpf.verifier.kernel_functions import Does
 from prestocloud_sec.bpf.verifier.live_stack import slots
 from prestocloud_sec.bpf.verifier.precision import mark
 from prestocloud_sec.bpf.verifier.programs import return_range
 from prestocloud_sec.bpf.verifier.registers import (
     NAMES,
     NOTHING,
+    NUMBER,
+    ZERO,
     Kind,
     Register,
 )
@@ -28,11 +38,17 @@ from prestocloud_sec.bpf.verifier.walk import Walk
 __all__ = ["CallSteps"]
 
 
+_READS_PACKET = frozenset({ProgramType.SOCKET_FILTER, ProgramType.SCHED_CLS, ProgramType.SCHED_ACT})
+"""Types of programs that load words of packets as classic ones do."""
+
+
 class CallSteps(Walk):
-    """What calls and returns."""
+    """What calls and returns, and what may end a function besides."""
 
     def call_local(self, state: State, _: CallLocal, index: int) -> int | None:
         """Call a function of the program."""
+        if self.is_global(index):
+            return self._call_global(state, index)
         if len(state.frames) >= MAX_FRAMES:
             raise Rejected(Rule.STACK_DEPTH, f"the call stack of {len(state.frames) + 1} frames is too deep", "E2BIG")
         target = self.env.targets[index] or 0
@@ -45,6 +61,28 @@ class CallSteps(Walk):
         cleared(caller)
         state.frames.append(frame)
         return target
+
+    def _call_global(self, state: State, index: int) -> int:
+        """Hold a call against what the function takes; the function is judged by itself, later."""
+        number = self.functions.of(self.env.targets[index] or 0)
+        if state.lock is not None:
+            raise Rejected(
+                Rule.LOCK,
+                "global function calls are not allowed while holding a lock, use static function instead",
+                "EINVAL",
+            )
+        call = global_functions.check_call(self.env, state, number)
+        for frame, start, end in call.reads:
+            self.uses.read(state, index, frame, slots(start, end))
+        for frame, lowest in call.touched:
+            self.note_depth(state, frame, lowest)
+        self.called.setdefault(number)
+        if number in self.changing:
+            calls.forget_packets(state, privileged=self.env.privileged)
+        cleared(state.registers)
+        state.registers[0] = NUMBER
+        self.step(state, index)
+        return index + 1
 
     def call_helper(self, state: State, i: CallHelper, index: int) -> int | None:
         """Call a helper."""
@@ -60,16 +98,38 @@ class CallSteps(Walk):
         for register in call.precise:
             self._need_before(before, state, register)
         if call.places:
-            mark(self.env.instructions, self.parent, self.steps, call.places)
+            mark(self.followed, self.parent, self.steps, call.places)
         if entering is not None:
             self._callback(entering, state, call, before, index)
+        if i.number == HelperId.TAIL_CALL and len(state.frames) > 1:
+            return self.may_return(state, NUMBER, index, packets=False)
         self.step(state, index)
         return index + 1
+
+    def may_return(self, state: State, result: Register, index: int, *, packets: bool) -> int | None:
+        """Go on behind an instruction, and, as a way of its own, behind the call of the function that it may end.
+
+        Parameters
+        ----------
+        state : State
+        result : Register
+            What the function returns then.
+        index : int
+        packets : bool
+            Whether the packet is what it was then.
+        """
+        self.step(state, index)
+        self.push(state.copy(), index + 1)
+        self.steps.pop()
+        if not packets:
+            calls.forget_packets(state, privileged=self.env.privileged)
+        state.registers[0] = result
+        return self._return(state, index, depth=len(state.frames) - 2)
 
     def _need_before(self, before: list[Register], state: State, register: int) -> None:
         depth = len(state.frames) - 1
         if before[register].kind is Kind.NUMBER:
-            mark(self.env.instructions, self.parent, self.steps, [(depth, register)])
+            mark(self.followed, self.parent, self.steps, [(depth, register)])
 
     def _callback(self, entering: State, state: State, call: Call, before: list[Register], index: int) -> None:
         """Let the function that a helper calls be gone through, for one turn more."""
@@ -99,10 +159,37 @@ class CallSteps(Walk):
         entering.frames.append(frame)
         self.push(entering, call.function, self.unroll + 1)
 
-    def call_kernel(self, _state: State, _: CallKfunc, _index: int) -> int | None:
-        """Call a function of the kernel."""
-        raise Rejected(
-            Rule.HELPER, "calling kernel function is not allowed", hint="functions of the kernel cannot be judged here"
+    def call_kernel(self, state: State, i: CallKfunc, index: int) -> int | None:
+        """Call a function of the kernel; where an iterator may give one more, that is a way of its own."""
+        row = self.env.kernel_functions.get(index)
+        if row is None:
+            raise self._unknown(i, index)
+        place, gives = kernel_functions.call(self.env, state, row, index)
+        mask = slots(8 * place.slot, 8 * (place.slot + row.slots))
+        if row.does is Does.NEW:
+            self.note_depth(state, place.frame, 8 * place.slot)
+        else:
+            self.uses.read(state, index, place.frame, mask)
+        if row.does is not Does.NEXT:
+            self.uses.written(state, index, place.frame, mask)
+        self.step(state, index)
+        if gives is not None:
+            other = state.copy()
+            kernel_functions.advanced(self.env, other, row, place, gives)
+            if self.parent is not None:
+                self.widen(other, index, self.parent.depth)
+            self.push(other, index + 1)
+        return index + 1
+
+    def _unknown(self, i: CallKfunc, index: int) -> Rejected:
+        name = self.env.kernel_name(i, index)
+        known = ", ".join(kernel_functions.KERNEL_FUNCTIONS)
+        return Rejected(
+            Rule.HELPER,
+            f"calling kernel function {name or f'#{i.id}'} is not allowed",
+            hint=f"of functions of the kernel these can be judged here: {known}"
+            if name
+            else "say what its number stands for: kfuncs=, or call it by its name",
         )
 
     def exit(self, state: State, _: Exit, index: int) -> int | None:
@@ -123,6 +210,12 @@ class CallSteps(Walk):
         result = self.read(state, 0)
         if result.is_pointer and not self.env.privileged:
             raise Rejected(Rule.POINTER_LEAK, "R0 leaks addr as return value")
+        if state.frame.entry:  # a function that is judged by itself
+            if result.kind is not Kind.NUMBER:
+                name = NAMES[result.kind] + ("_or_null" if result.nullable else "")
+                what = f"At subprogram exit the register R0 is not a scalar value ({name})"
+                raise Rejected(Rule.RETURN, what, "EINVAL", hint="let the function return a number", register=0)
+            return None
         wanted = return_range(self.env.type, self.env.attach)
         if wanted is not None:
             self._check_result(state, result, *wanted)
@@ -143,20 +236,32 @@ class CallSteps(Walk):
                 "EINVAL",
             )
 
-    def _return(self, state: State, index: int) -> int | None:
+    def _return(self, state: State, index: int, depth: int | None = None) -> int | None:
+        """Go back to the caller.
+
+        Parameters
+        ----------
+        state : State
+        index : int
+            The exit, or what ended the function.
+        depth : int, optional
+            The frame that this is noted for, if it is no exit: the caller's, as Linux looks back over it.
+        """
         frame = state.frames[-1]
         result = frame.registers[0]
         self.uses.settle(state)
         if frame.callback is not None:
-            return self._return_callback(state, frame, result, index)
+            return self._return_callback(state, frame, result, index, depth)
         if result.kind is Kind.STACK:
             raise Rejected(Rule.RETURN, "cannot return stack pointer to the caller", "EINVAL")
-        self.step(state, index)
+        self.step(state, index, depth=depth)
         state.frames.pop()
         state.registers[0] = result
         return frame.returns_to
 
-    def _return_callback(self, state: State, frame: Frame, result: Register, index: int) -> int | None:
+    def _return_callback(
+        self, state: State, frame: Frame, result: Register, index: int, depth: int | None
+    ) -> int | None:
         callback = frame.callback
         if callback is None:
             return None
@@ -173,9 +278,34 @@ class CallSteps(Walk):
             )
         if len(state.references) and callback.helper == 170:
             raise Rejected(Rule.REFERENCE, "Unreleased reference in callback", "EINVAL")
-        self.step(state, index)
+        self.step(state, index, depth=depth)
         state.frames.pop()
         if callback.helper == 170:
             return None
         self.widen(state, callback.call, 0 if self.parent is None else self.parent.depth + 1)
         return callback.call  # and through the call again, with what the turn left
+
+    def legacy_load(self, state: State, i: LegacyLoad, index: int) -> int | None:
+        """Load a word of the packet (classic BPF)."""
+        if self.env.type not in _READS_PACKET:
+            raise Rejected(Rule.TYPE, "BPF_LD_[ABS|IND] instructions not allowed for this program type", "EINVAL")
+        if state.references:
+            raise Rejected(Rule.REFERENCE, "BPF_LD_[ABS|IND] would lead to reference leak", "EINVAL")
+        if state.lock is not None:
+            raise Rejected(Rule.LOCK, "BPF_LD_[ABS|IND] cannot be used inside bpf_spin_lock-ed region", "EINVAL")
+        context = self.read(state, 6)
+        if context.kind is not Kind.CONTEXT:
+            raise Rejected(
+                Rule.CONTEXT, "at the time of BPF_LD_ABS|IND R6 != pointer to skb", "EINVAL", hint="keep r1 in r6"
+            )
+        if context.offset or not context.number.is_const or context.number.tnum.value:
+            raise Rejected(Rule.CONTEXT, "dereference of modified ctx ptr R6 disallowed")
+        if i.indirect:
+            self.read(state, i.src)
+        registers = state.registers
+        cleared(registers)
+        registers[0] = NUMBER
+        if len(state.frames) > 1:  # where the packet has no such word, the function ends, and returns 0
+            return self.may_return(state, ZERO, index, packets=True)
+        self.step(state, index)
+        return index + 1

@@ -8,19 +8,16 @@ from prestocloud_sec.bpf.isa import (
     AtomicOp,
     Imm,
     ImmKind,
-    LegacyLoad,
     Load,
     LoadAcquire,
     LoadImm64,
     Store,
     StoreRelease,
 )
-from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier import arithmetic, memory, stack
 from prestocloud_sec.bpf.verifier.live_stack import slots
 from prestocloud_sec.bpf.verifier.registers import (
     NAMES,
-    NUMBER,
     ZERO_NUMBER,
     Kind,
     Register,
@@ -28,7 +25,7 @@ from prestocloud_sec.bpf.verifier.registers import (
     number,
 )
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
-from prestocloud_sec.bpf.verifier.state import State, cleared
+from prestocloud_sec.bpf.verifier.state import State
 from prestocloud_sec.bpf.verifier.walk import Walk
 
 __all__ = ["MemorySteps"]
@@ -40,10 +37,6 @@ _ATOMIC_NOT = frozenset({Kind.CONTEXT, Kind.PACKET, Kind.PACKET_META, Kind.FLOW_
 
 
 _REWRITTEN = frozenset({Kind.CONTEXT, Kind.BTF}) | {kind for kind in Kind if kind.is_socket}
-
-
-_READS_PACKET = frozenset({ProgramType.SOCKET_FILTER, ProgramType.SCHED_CLS, ProgramType.SCHED_ACT})
-"""Types of programs that load words of packets as classic ones do."""
 
 
 class MemorySteps(Walk):
@@ -206,6 +199,9 @@ class MemorySteps(Walk):
             registers[i.dst] = known(i.value)
         elif i.kind is ImmKind.FUNCTION:
             target = self.env.targets[index]
+            described = self.env.described
+            if described is not None and not described.is_static(self.functions.of(target or 0)):
+                raise Rejected(Rule.STRUCTURE, "callback function not static", "EINVAL", hint="describe it as static")
             registers[i.dst] = Register(Kind.FUNCTION, ZERO_NUMBER, function=target or 0)
         else:
             spec = self.env.maps[index]
@@ -214,28 +210,5 @@ class MemorySteps(Walk):
                 registers[i.dst] = Register(Kind.MAP_VALUE, ZERO_NUMBER, offset=i.second, map=spec, id=lock)
             else:
                 registers[i.dst] = Register(Kind.MAP, ZERO_NUMBER, map=spec)
-        self.step(state, index)
-        return index + 1
-
-    def legacy_load(self, state: State, i: LegacyLoad, index: int) -> int:
-        """Load a word of the packet (classic BPF)."""
-        if self.env.type not in _READS_PACKET:
-            raise Rejected(Rule.TYPE, "BPF_LD_[ABS|IND] instructions not allowed for this program type", "EINVAL")
-        if state.references:
-            raise Rejected(Rule.REFERENCE, "BPF_LD_[ABS|IND] would lead to reference leak", "EINVAL")
-        if state.lock is not None:
-            raise Rejected(Rule.LOCK, "BPF_LD_[ABS|IND] cannot be used inside bpf_spin_lock-ed region", "EINVAL")
-        context = self.read(state, 6)
-        if context.kind is not Kind.CONTEXT:
-            raise Rejected(
-                Rule.CONTEXT, "at the time of BPF_LD_ABS|IND R6 != pointer to skb", "EINVAL", hint="keep r1 in r6"
-            )
-        if context.offset or not context.number.is_const or context.number.tnum.value:
-            raise Rejected(Rule.CONTEXT, "dereference of modified ctx ptr R6 disallowed")
-        if i.indirect:
-            self.read(state, i.src)
-        registers = state.registers
-        cleared(registers)
-        registers[0] = NUMBER
         self.step(state, index)
         return index + 1

@@ -40,15 +40,20 @@ class Stops(NamedTuple):
         Those before which every state is kept, as loops go on there for as long as states differ.
     repeating : frozenset of int
         Calls of helpers that may call a function again and again.
+    iterating : frozenset of int
+        Calls that ask an iterator for one more.
     """
 
     compared: frozenset[int]
     landings: frozenset[int]
     forced: frozenset[int]
     repeating: frozenset[int]
+    iterating: frozenset[int] = frozenset()
 
 
-def stops_of(instructions: Sequence[Instruction], targets: Sequence[int | None]) -> Stops:
+def stops_of(
+    instructions: Sequence[Instruction], targets: Sequence[int | None], iterating: frozenset[int] = frozenset()
+) -> Stops:
     """Return where a program is stopped at.
 
     Parameters
@@ -56,6 +61,8 @@ def stops_of(instructions: Sequence[Instruction], targets: Sequence[int | None])
     instructions : sequence of Instruction
     targets : sequence of int or None
         Where each leads to, calls too.
+    iterating : frozenset of int
+        Calls that ask an iterator for one more.
     """
     compared, landings, forced, repeating = set(), set(), set(), set()
     for index, i in enumerate(instructions):
@@ -83,4 +90,6 @@ def stops_of(instructions: Sequence[Instruction], targets: Sequence[int | None])
             if i.number != LATER:
                 forced.add(index)
                 repeating.add(index)
-    return Stops(frozenset(compared), frozenset(landings), frozenset(forced), frozenset(repeating))
+    compared |= iterating
+    forced |= iterating
+    return Stops(frozenset(compared), frozenset(landings), frozenset(forced), frozenset(repeating), iterating)

@@ -14,6 +14,7 @@ from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.isa import (
     Branch,
     CallHelper,
+    CallKfunc,
     CallLocal,
     CallRegister,
     Exit,
@@ -28,10 +29,12 @@ from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from prestocloud_sec.bpf.verifier.environment import Environment
     from prestocloud_sec.bpf.verifier.maps import MapSpec
 
-__all__ = ["Functions", "check"]
+__all__ = ["Functions", "check", "may_end"]
 
 _MOST = 1_000_000
 _MOST_UNPRIVILEGED = 4096
@@ -54,11 +57,22 @@ class Functions:
     ----------
     entries : list of int
         The instructions that they begin with, ascending; 0 is the first.
+    leaves : dict of int to int
+        Instructions of functions but the first that may end it besides going on, as a load of a packet's word or a
+        tail call does, and the exit of that function that comes last.
     """
 
-    def __init__(self, entries: list[int], count: int) -> None:
+    def __init__(self, entries: list[int], instructions: Sequence[Instruction]) -> None:
         self.entries = entries
-        self._ends = [*entries[1:], count]
+        self._ends = [*entries[1:], len(instructions)]
+        self.leaves: dict[int, int] = {}
+        for number in range(1, len(entries)):
+            first, end = self.span(number)
+            last = next(
+                (index for index in range(end - 1, first - 1, -1) if isinstance(instructions[index], Exit)), None
+            )
+            if last is not None:
+                self.leaves.update((index, last) for index in range(first, end) if may_end(instructions[index]))
 
     def of(self, index: int) -> int:
         """Return the number of the function that an instruction belongs to."""
@@ -74,6 +88,11 @@ class Functions:
     def span(self, number: int) -> tuple[int, int]:
         """Return the first instruction of a function, and the one behind its last."""
         return self.entries[number], self._ends[number]
+
+
+def may_end(i: Instruction) -> bool:
+    """Whether an instruction may end the function, though it is no exit."""
+    return isinstance(i, LegacyLoad) or (isinstance(i, CallHelper) and i.number == HelperId.TAIL_CALL)
 
 
 def check(env: Environment) -> Functions:
@@ -116,6 +135,8 @@ def _refuse(index: int, rule: Rule, what: str, errno: str = "EINVAL", hint: str 
 def _functions(env: Environment) -> Functions:
     entries = {0}
     for index, instruction in enumerate(env.instructions):
+        if isinstance(instruction, CallKfunc):
+            _check_kernel_call(env, index)
         if isinstance(instruction, CallLocal) or (
             isinstance(instruction, LoadImm64) and instruction.kind is ImmKind.FUNCTION
         ):
@@ -129,7 +150,16 @@ def _functions(env: Environment) -> Functions:
             entries.add(target)
     if len(entries) > _MOST_FUNCTIONS:
         raise Rejected(Rule.COMPLEXITY, "too many subprograms", "E2BIG", hint=f"{_MOST_FUNCTIONS} are allowed")
-    return Functions(sorted(entries), len(env.instructions))
+    return Functions(sorted(entries), env.instructions)
+
+
+def _check_kernel_call(env: Environment, index: int) -> None:
+    if not env.privileged:
+        what = "loading/calling other bpf or kernel functions are allowed for CAP_BPF and CAP_SYS_ADMIN"
+        raise _refuse(index, Rule.PRIVILEGE, what, "EPERM")
+    if not env.gpl:
+        what = "cannot call kernel function from non-GPL compatible program"
+        raise _refuse(index, Rule.HELPER, what, hint='give the program the licence "GPL"')
 
 
 def _slot(env: Environment, index: int | None) -> int:
@@ -156,19 +186,27 @@ def _check_jumps(env: Environment, first: int, end: int) -> None:
 
 
 def _check_described(env: Environment, functions: Functions) -> None:
-    """Refuse what only functions that BTF describes may do: to end the program (``check_abnormal_return``)."""
+    """Check what BTF says of the functions, and refuse what only those may do that it describes.
+
+    See Linux 6.18, ``check_btf_func`` and ``check_abnormal_return``.
+    """
+    described = env.described
+    if described is not None:
+        described.check_layout([env.program.slot_of(entry) for entry in functions.entries])
     for number in range(1, len(functions.entries)):
+        if described is not None and described.returns_number(number):
+            continue
         span = range(*functions.span(number))
         for kind, name in ((LegacyLoad, "LD_ABS"), (CallHelper, "tail_call")):
             for index in span:
-                i = env.instructions[index]
-                if isinstance(i, kind) and (not isinstance(i, CallHelper) or i.number == HelperId.TAIL_CALL):
-                    raise _refuse(
-                        index,
-                        Rule.STRUCTURE,
-                        f"{name} is not allowed in subprogs without BTF",
-                        hint="do it in the first function: programs with BTF cannot be judged here",
-                    )
+                if not isinstance(env.instructions[index], kind) or not may_end(env.instructions[index]):
+                    continue
+                if described is None:
+                    what = f"{name} is not allowed in subprogs without BTF"
+                    hint = "do it in the first function, or describe the functions: Program(types=)"
+                else:
+                    what, hint = f"{name} is only allowed in functions that return 'int'.", "let it return a number"
+                raise _refuse(index, Rule.STRUCTURE, what, hint=hint)
 
 
 def _check_instruction(env: Environment, i: Instruction, index: int) -> None:

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prestocloud_sec.bpf.errors import BpfError, BpfMisuseError, DecodeError
-from prestocloud_sec.bpf.isa import ImmKind, Instruction, LoadImm64
+from prestocloud_sec.bpf.isa import CallKfunc, ImmKind, Instruction, LoadImm64
 from prestocloud_sec.bpf.maps.kinds import MapType
+from prestocloud_sec.bpf.object import Btf, ProgramTypes
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.program_type import ProgramType
+from prestocloud_sec.bpf.symbols import Symbols
 from prestocloud_sec.bpf.verifier.environment import Environment
 from prestocloud_sec.bpf.verifier.explore import Explorer
 from prestocloud_sec.bpf.verifier.maps import MapSpec
@@ -27,7 +29,7 @@ from prestocloud_sec.bpf.verifier.verify import judge
 from prestocloud_sec.errors import PrestoCloudError
 from prestocloud_sec.wire import shown
 
-__all__ = ["Cell", "TooLong", "Trial", "cells_of", "linked", "smaller"]
+__all__ = ["Cell", "TooLong", "Trial", "assembled", "cells_of", "smaller"]
 
 _MAP_LOADS = frozenset({ImmKind.MAP_FD, ImmKind.MAP_VALUE_FD})
 
@@ -37,13 +39,26 @@ class TooLong(Exception):  # noqa: N818 - it is a result
 
 
 class Cell:
-    """An instruction whose place is not known yet, and the one that it leads to."""
+    """An instruction whose place is not known yet.
 
-    __slots__ = ("instruction", "target")
+    Attributes
+    ----------
+    instruction : Instruction
+    target : Cell or None
+        What it leads to.
+    kfunc : str
+        The function of the kernel that it calls by name.
+    type : int
+        The type of the function that begins with it, by its id; 0 for none.
+    """
 
-    def __init__(self, instruction: Instruction, target: Cell | None = None) -> None:
+    __slots__ = ("instruction", "kfunc", "target", "type")
+
+    def __init__(self, instruction: Instruction, target: Cell | None = None, kfunc: str = "", type: int = 0) -> None:
         self.instruction = instruction
         self.target = target
+        self.kfunc = kfunc
+        self.type = type
 
 
 def cells_of(program: Program) -> list[Cell]:
@@ -54,20 +69,44 @@ def cells_of(program: Program) -> list[Cell]:
     JumpTargetError
         If some instruction leads nowhere.
     """
-    cells = [Cell(instruction) for instruction in program.instructions]
+    names = program.symbols.kfuncs
+    cells = [Cell(i, kfunc=names.get(index, "")) for index, i in enumerate(program.instructions)]
+    for slot, id in program.types.functions.items() if program.types is not None else ():
+        index = program.index_at(slot)
+        if index is not None:
+            cells[index].type = id
     for cell, target in zip(cells, program.targets, strict=True):
         cell.target = cells[target] if target is not None else None
     return cells
 
 
-def linked(cells: Sequence[Cell]) -> list[Instruction]:
-    """Return instructions with the distances to what they lead to; what leads nowhere any more is kept as it was.
+def assembled(cells: Sequence[Cell], btf: Btf | None, type: ProgramType | None, license: str = "GPL") -> Program:
+    """Return the program that cells make; what leads nowhere any more keeps its distance.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    btf : Btf or None
+        What the types of functions are in.
+    type, license
+        As for `Program`.
 
     Raises
     ------
     BpfMisuseError
         If a distance does not fit.
     """
+    kfuncs = {index: c.kfunc for index, c in enumerate(cells) if c.kfunc and isinstance(c.instruction, CallKfunc)}
+    functions, slot = {}, 0
+    for cell in cells:
+        if cell.type:
+            functions[slot] = cell.type
+        slot += cell.instruction.slots
+    types = ProgramTypes(btf, functions) if btf is not None else None
+    return Program(_linked(cells), type=type, license=license, symbols=Symbols(kfuncs=kfuncs), types=types)
+
+
+def _linked(cells: Sequence[Cell]) -> list[Instruction]:
     places, slot = {}, 0
     for cell in cells:
         places[id(cell)] = slot
@@ -95,7 +134,8 @@ def _without(program: Program, gone: Iterable[int]) -> Program:
     for cell in kept:
         if cell.target is not None:
             cell.target = stands_for[id(cell.target)] or kept[-1]
-    return Program(linked(kept), type=program.type, license=program.license)
+    btf = program.types.btf if program.types is not None else None
+    return assembled(kept, btf, program.type, program.license)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +217,19 @@ class Trial:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON has it."""
-        return {
+        program = self.program
+        told: dict[str, Any] = {
             "type": self.type.name,
             "attach": self.attach,
-            "bytes": self.program.to_bytes().hex(),
+            "bytes": program.to_bytes().hex(),
             "maps": {str(number): _spec_to_json(spec) for number, spec in sorted(self.used.items())},
         }
+        if program.symbols.kfuncs:
+            told["kfuncs"] = {str(index): name for index, name in program.symbols.kfuncs.items()}
+        if program.types is not None:
+            told["btf"] = program.types.btf.to_bytes().hex()
+            told["func_info"] = program.types.records().hex()
+        return told
 
     @classmethod
     def from_json(cls, told: Any) -> Trial:
@@ -195,7 +242,13 @@ class Trial:
         """
         try:
             kind = ProgramType[told["type"]]
-            program = Program.from_bytes(bytes.fromhex(told["bytes"]), type=kind, license="GPL")
+            kfuncs = {int(index): name for index, name in told.get("kfuncs", {}).items()}
+            types = None
+            if "btf" in told:
+                btf = Btf.from_bytes(bytes.fromhex(told["btf"]))
+                types = ProgramTypes.from_records(btf, bytes.fromhex(told["func_info"]))
+            code, symbols = bytes.fromhex(told["bytes"]), Symbols(kfuncs=kfuncs)
+            program = Program.from_bytes(code, type=kind, license="GPL", symbols=symbols, types=types)
             given = {int(number): _spec_of_json(spec) for number, spec in told["maps"].items()}
             attach = int(told["attach"])
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:

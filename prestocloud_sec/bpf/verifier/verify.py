@@ -50,6 +50,7 @@ def verify(
     license: str | None = None,
     context: Access | None = None,
     helpers: Mapping[int, Prototype] | None = None,
+    kfuncs: Mapping[int, str] | None = None,
     compare_with_kernel: bool = False,
     witness: bool = False,
     limit: int = MOST_INSTRUCTIONS,
@@ -82,6 +83,9 @@ def verify(
         What r1 points at and may be done with it, instead of what the type says: for programs that run in user space.
     helpers : mapping of int to Prototype, optional
         Helpers of a user-space machine, by number, besides the kernel's and before them.
+    kfuncs : mapping of int to str, optional
+        Names of functions of the kernel, by the number with which the program calls them, where it does not call them
+        by name (``call kfunc bpf_iter_num_new``).
     compare_with_kernel : bool
         Whether to load the program into the running kernel, too; its answer is ``kernel`` of the verdict.
     witness : bool
@@ -129,6 +133,8 @@ def verify(
         options["context"] = context
     if helpers is not None:
         options["helpers"] = _helpers_of(helpers)
+    if kfuncs is not None:
+        options["kfuncs"] = _kfuncs_of(kfuncs)
     if decoded is None:
         return Verdict(None, kind, rules, refused)
     specs, by_number = map_specs(decoded, maps)
@@ -283,6 +289,20 @@ def _helpers_of(given: object) -> dict[int, Prototype]:
                 expected="a Prototype of at most five arguments under its own number",
             )
         found[number] = row
+    return found
+
+
+def _kfuncs_of(given: object) -> dict[int, str]:
+    _is(given, Mapping, "kfuncs")
+    found: dict[int, str] = {}
+    for number, name in items_of(given.items(), "kfuncs", "a mapping", error=BpfMisuseError):  # type: ignore[attr-defined]
+        if type(number) is not int or not isinstance(name, str):
+            raise BpfMisuseError(
+                f"{shown(number)}: {shown(name)} is no function of the kernel",
+                where="verify, kfuncs",
+                expected="names by number",
+            )
+        found[number] = name
     return found
 
 

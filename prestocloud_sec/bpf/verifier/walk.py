@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from prestocloud_sec.bpf.isa import Imm
+from prestocloud_sec.bpf.isa import CallHelper, CallLocal, Imm, Instruction
+from prestocloud_sec.bpf.verifier import global_functions
 from prestocloud_sec.bpf.verifier.environment import Environment
+from prestocloud_sec.bpf.verifier.kernel_functions import Does
 from prestocloud_sec.bpf.verifier.live_stack import LiveStack, call_site, called_alike
 from prestocloud_sec.bpf.verifier.precision import Checkpoint, Step, mark
 from prestocloud_sec.bpf.verifier.pruning import widened
@@ -60,6 +63,8 @@ class Walk:
         Where states are compared.
     uses : LiveStack
         What is read of the stack.
+    followed : sequence of Instruction
+        The program as `mark` goes back over it: functions that are judged by themselves are called as helpers are.
     """
 
     def __init__(self, env: Environment) -> None:
@@ -73,10 +78,29 @@ class Walk:
         self.kept: dict[tuple[int, int], list[Checkpoint]] = {}
         self.needed: dict[int, Register] = {}
         self.asked: dict[int, set[tuple[int, int]]] = {}
-        self.stops: Stops = stops_of(env.instructions, env.targets)
-        self.uses = LiveStack(env.instructions, env.targets, self.stops.compared)
+        asking = frozenset(index for index, row in env.kernel_functions.items() if row.does is Does.NEXT)
+        self.stops: Stops = stops_of(env.instructions, env.targets, asking)
+        self.uses = LiveStack(env.instructions, env.targets, self.stops.compared, self.functions.leaves)
+        self.followed: Sequence[Instruction] = self._followed()
+        self.called: dict[int, None] = {}
+        """Functions that are judged by themselves and were called, by number."""
+        self.changing = global_functions.changing_packets(env, self.functions) if env.described else frozenset()
         self.pointers: dict[int, Kind] = {}
         """What each access was made through, where the kernel rewrites it by that."""
+
+    def _followed(self) -> Sequence[Instruction]:
+        instructions = self.env.instructions
+        if self.env.described is None:
+            return instructions
+        return [
+            CallHelper(0) if isinstance(i, CallLocal) and self.is_global(index) else i
+            for index, i in enumerate(instructions)
+        ]
+
+    def is_global(self, index: int) -> bool:
+        """Whether a call leads to a function that is judged by itself."""
+        described, target = self.env.described, self.env.targets[index]
+        return described is not None and target is not None and described.is_global(self.functions.of(target))
 
     def push(self, state: State, index: int, unroll: int | None = None) -> None:
         """Let a way wait."""
@@ -94,7 +118,7 @@ class Walk:
         wanted = [(depth, r) for r in registers if r < 10 and state.registers[r].kind is Kind.NUMBER]
         self.needed.update((id(state.registers[r]), state.registers[r]) for _, r in wanted)
         if wanted:
-            mark(self.env.instructions, self.parent, self.steps, wanted, self.asked)
+            mark(self.followed, self.parent, self.steps, wanted, self.asked)
 
     def widen(self, state: State, index: int, depth: int) -> None:
         """Give up numbers that change from turn to turn of a loop and that nothing needed yet, so that it can end.
@@ -131,9 +155,9 @@ class Walk:
         """Return an operand."""
         return known(source.value) if isinstance(source, Imm) else self.read(state, source)
 
-    def step(self, state: State, index: int, place: tuple[int, int] | None = None) -> None:
+    def step(self, state: State, index: int, place: tuple[int, int] | None = None, *, depth: int | None = None) -> None:
         """Note an instruction on the way."""
-        self.steps.append(Step(index, len(state.frames) - 1, place))
+        self.steps.append(Step(index, len(state.frames) - 1 if depth is None else depth, place))
         if place is not None and index not in self.stops.landings:
             self.history += 1
 

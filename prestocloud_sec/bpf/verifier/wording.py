@@ -63,7 +63,7 @@ _BOUNDS: tuple[tuple[str, int], ...] = (
 """The ends of ranges in the kernel's order, and what each is where nothing is known."""
 _HAS_MAP = frozenset({Kind.MAP, Kind.MAP_KEY, Kind.MAP_VALUE})
 _HAS_RANGE = frozenset({Kind.PACKET, Kind.PACKET_META})
-_BYTES = {Byte.INVALID: "?", Byte.SPILL: "r", Byte.MISC: "m", Byte.ZERO: "0"}
+_BYTES = {Byte.INVALID: "?", Byte.SPILL: "r", Byte.MISC: "m", Byte.ZERO: "0", Byte.ITERATOR: "i"}
 
 
 def _signed(number: int) -> str:
@@ -153,6 +153,10 @@ def _parts(register: Register) -> list[str]:
 
 def slot_text(slot: Slot, depth: int = 0) -> str:
     """Return what a slot of the stack holds: its bytes from the highest down, and the register that it keeps."""
+    if slot.iterator is not None:
+        held = slot.iterator
+        state = "active" if held.active else "drained"
+        return f"iter_{held.type}(ref_id={held.reference},state={state},depth={held.depth})"
     kinds = "".join(_BYTES[byte] for byte in reversed(slot.bytes))
     if slot.register is not None and slot.bytes[0] == Byte.SPILL:
         return kinds.partition("r")[0] + register_text(slot.register, depth)
@@ -180,7 +184,8 @@ def frame_text(
             said.append(f"R{number}={register_text(register, depth)}")
     for number in sorted(frame.stack, reverse=True):
         slot = frame.stack[number]
-        if any(slot.bytes) and (slots is None or number in slots):
+        upper = slot.iterator is not None and not slot.iterator.reference  # told with its lowest slot
+        if any(slot.bytes) and not upper and (slots is None or number in slots):
             said.append(f"fp{8 * number}={slot_text(slot, depth)}")
     if slots is None and state.references:
         said.append("refs=" + ",".join(str(reference) for reference, _ in state.references))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prestocloud_sec.arena import PacketArena, trusted_arena
-from prestocloud_sec.bpf.helpers.ids import HelperId
+from prestocloud_sec.bpf.helpers.ids import HelperId, KfuncId
 from prestocloud_sec.bpf.isa import (
     FRAME_POINTER,
     Atomic,
@@ -65,8 +65,8 @@ _READS_ONLY = (_PLAIN - {HelperId.LOOP}) | {
     HelperId.KTIME_GET_TAI_NS,
 }
 """Helpers that change neither the packet nor anything that a run begins with."""
-_KEEPS_RECORDS = frozenset({HelperId.RINGBUF_RESERVE, HelperId.TAIL_CALL})
-"""Helpers after which a run must begin in Python: records may be out, programs may be others."""
+_KEEPS_RECORDS: frozenset[int] = frozenset({HelperId.RINGBUF_RESERVE, HelperId.TAIL_CALL, KfuncId.BPF_ITER_BITS_NEW})
+"""Helpers after which a run must begin in Python: records or allocations may be out, programs may be others."""
 _FAULTS = 1024
 """How many faults there is room for at first."""
 
@@ -96,7 +96,7 @@ def _in_python(machine: Machine) -> bool:
         return True
     return any(
         isinstance(i, CallRegister) or (isinstance(i, CallHelper) and i.number in _KEEPS_RECORDS)
-        for i in machine.program.instructions
+        for i in machine.runnable[0].instructions
     )
 
 
@@ -122,7 +122,7 @@ class _Run:
         self.faults: NDArray[np.uint8] = np.zeros(count, np.uint8) if whole is None else whole.faults[part]
         self.records, self.told = np.empty((_FAULTS, RECORD_WORDS), np.int64), [np.empty((0, RECORD_WORDS), np.int64)]
         self.changed = np.zeros(count, np.bool_)
-        self.copies = can_write(machine.program)
+        self.copies = can_write(machine.runnable[0])
         copied = count if self.copies else 0
         size, self.longest = copies_of(arena) if self.copies else (0, 0)
         self.out = room(size)
@@ -142,9 +142,9 @@ class _Run:
         words[Batch.KIND] = kind
         words[Batch.LINK_LAYER] = int(state[State.MAC_OFFSET]) >= 0
         words[Batch.COPIES] = self.copies
-        words[Batch.PLAIN] = not self.copies and _plain(machine.program)
+        words[Batch.PLAIN] = not self.copies and _plain(machine.runnable[0])
         words[Batch.REDIRECTS] = any(
-            isinstance(i, CallHelper) and i.number == HelperId.REDIRECT for i in machine.program.instructions
+            isinstance(i, CallHelper) and i.number == HelperId.REDIRECT for i in machine.runnable[0].instructions
         )
         words[Batch.ROOM] = FRAME_ROOM
         words[Batch.FUEL] = machine.limit

@@ -48,7 +48,7 @@ def workers_for(machine: Machine, count: int, wanted: int | None) -> int:
 
 def _alone(machine: Machine) -> bool:
     """Whether no run can see what another does."""
-    calls = {i.number for i in machine.program.instructions if isinstance(i, CallHelper)}
+    calls = {i.number for i in machine.runnable[0].instructions if isinstance(i, CallHelper)}
     return calls <= {HelperId.MAP_LOOKUP_ELEM} and all(found.type in _ONLY_READ for found in machine.maps)
 
 

@@ -167,7 +167,7 @@ def decode(program: Program, map_address: MapAddress) -> Decoded:
     Parameters
     ----------
     program : Program
-        The program.
+        The program, as a machine runs it (`Machine.runnable`).
     map_address : callable
         Returns what a 64-bit load of a map loads, 0..2**64 - 1, by the index of the instruction.
 
@@ -231,7 +231,7 @@ def _row(instruction: Instruction, index: int, target: int | None, map_address: 
     raise ProgramError(
         f"{type(instruction).__name__} cannot run here",
         where=f"instruction {index}",
-        hint="this machine has no kernel functions, kernel variables or arenas",
+        hint="this machine has no kernel variables or arenas, and kernel functions only by name",
     )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prestocloud_sec.bpf.helpers.native import NATIVE, native_address
+from prestocloud_sec.bpf.helpers.native import NATIVE, NATIVE_PLACES, native_address, native_place
 from prestocloud_sec.bpf.isa import CallHelper, ImmKind, LoadImm64
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.decoded import Decoded, decode
@@ -26,7 +26,6 @@ from prestocloud_sec.bpf.vm.interpreter_layout import (
     FOR_EACH,
     FRAME_WORDS,
     LOOP,
-    NATIVE_NUMBERS,
     NESTED,
     OURS,
     TAIL_CALL,
@@ -74,7 +73,7 @@ class Interpreter:
 
     def __init__(self, machine: Machine) -> None:
         self.desk: NDArray[np.int64] = np.zeros(DESK_WORDS, np.int64)
-        self._native: NDArray[np.int64] = np.zeros(NATIVE_NUMBERS, np.int64)
+        self._native: NDArray[np.int64] = np.zeros(NATIVE_PLACES, np.int64)
         self._tails: NDArray[np.int64] = np.zeros(layout.MAX_MAPS, np.int64)
         self._words, self._desk = machine.state.data, self.desk.data
         self.state_at, self.desk_at = machine.state.ctypes.data, self.desk.ctypes.data
@@ -103,7 +102,7 @@ class Interpreter:
         tables = [self._table(machine, number) for number in range(len(machine.maps))]
         self._tails[: len(tables)] = [0 if table is None else table.ctypes.data for table in tables]
         for number in range(len(self._decoded), len(machine.programs)):  # rows that frames return to never move
-            self._decoded.append(_rows(machine.programs[number], _loads(machine, number)))
+            self._decoded.append(_rows(machine.runnable[number], _loads(machine, number)))
         functions = [_flags(machine, number) for number in range(len(self._decoded))]
         programs = np.array(
             [(d.rows.ctypes.data, d.count, f.ctypes.data) for d, f in zip(self._decoded, functions, strict=True)],
@@ -170,12 +169,12 @@ class Interpreter:
         """Run a helper in Python, or find the native one, which is called from then on."""
         words = self._words
         number, index = words[_HELPER], words[_RESUME] - 1
-        if number in NATIVE and not self._native[number] and not machine.overrides(number):
-            self._native[number] = native_address(number)
+        if number in NATIVE and not self._native[native_place(number)] and not machine.overrides(number):
+            self._native[native_place(number)] = native_address(number)
             words[_RESUME] = index
             return True
         if number < 0:  # a number in an instruction is signed, one in a register is not
-            instruction = machine.programs[words[State.PROGRAM]].instructions[index]
+            instruction = machine.runnable[words[State.PROGRAM]].instructions[index]
             number = number if isinstance(instruction, CallHelper) else number & _U64
         registers = [word & _U64 for word in words[_ARGUMENTS]]
         with machine.calling(lambda handle, arguments: self._call(machine, handle, arguments)):

@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 
 from prestocloud_sec._jit import kernel
 from prestocloud_sec.bpf._raw_kernel import clear, load8, load16, load32, load64, store64
+from prestocloud_sec.bpf.helpers.native import FIRST_KFUNC, NATIVE_HELPERS, NATIVE_KFUNCS
 from prestocloud_sec.bpf.helpers.native_kernel import packet_word
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.access_kernel import host_of
@@ -42,7 +43,6 @@ from prestocloud_sec.bpf.vm.interpreter_frames_kernel import (
 from prestocloud_sec.bpf.vm.interpreter_layout import (
     LOCAL,
     LOOP,
-    NATIVE_NUMBERS,
     NESTED,
     OURS,
     TAIL_CALL,
@@ -172,9 +172,11 @@ def _call_function(state_at: Any, desk_at: Any, at: Any, target: Any) -> Any:
 @kernel()
 def _call_helper(state_at: Any, desk_at: Any, at: Any, number: Any) -> Any:
     """Step: call a helper, by itself or by Python."""
-    native = types.int64(0)
-    if number < _U(NATIVE_NUMBERS):
-        native = types.int64(load64(types.int64(load64(desk_at + 8 * Desk.NATIVE_AT)) + 8 * types.int64(number)))
+    native, table = types.int64(0), types.int64(load64(desk_at + 8 * Desk.NATIVE_AT))
+    if number < _U(NATIVE_HELPERS):
+        native = types.int64(load64(table + 8 * types.int64(number)))
+    elif number - _U(FIRST_KFUNC) < _U(NATIVE_KFUNCS):
+        native = types.int64(load64(table + 8 * (NATIVE_HELPERS + types.int64(number - _U(FIRST_KFUNC)))))
     if native == OURS:
         if number == _U(TAIL_CALL):
             return tail_call(state_at, desk_at, at)

@@ -19,7 +19,6 @@ __all__ = [
     "FRAME_WORDS",
     "LOCAL",
     "LOOP",
-    "NATIVE_NUMBERS",
     "NESTED",
     "OURS",
     "PROGRAM_WORDS",
@@ -63,7 +62,7 @@ class Desk(IntEnum):
     """Address of `PROGRAM_WORDS` words for each program of the machine: those two, and `FUNCTIONS_AT`."""
     PROGRAM_COUNT = 92
     NATIVE_AT = 93
-    """Address of an address for each of the first `NATIVE_NUMBERS` helpers: that of a native one, `OURS`, or 0."""
+    """Address of an address for each place of a helper (`native_place`): that of a native one, `OURS`, or 0."""
     TAILS_AT = 94
     """Address of an address for each possible map: 0, or for a program array that of how many of its places are written
     down, and of a number for each of these: that of its program, or -1."""
@@ -120,7 +119,6 @@ OURS = 1
 """Instead of an address: the helper leads to other code, and is the interpreter's own work."""
 FRAME_WORDS = 16
 PROGRAM_WORDS = 3
-NATIVE_NUMBERS = 256
 DESK_WORDS = Desk.FRAMES + MAX_FRAMES * FRAME_WORDS
 
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
-from prestocloud_sec.bpf.helpers.registry import user_helpers
+from prestocloud_sec.bpf.helpers.registry import kfunc_numbers, user_helpers
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.arguments import given_maps, seconds, whole
@@ -71,7 +71,8 @@ class Machine(ProgramTable):
     maps : sequence or mapping, optional
         The maps that it refers to: a sequence by the number in the load; a mapping by name (`Symbols.maps`) or number.
     helpers : mapping, optional
-        Further helpers, or others for the built-in ones, by number or name: functions of r1 to r5 that return r0.
+        Further helpers, or others for the built-in ones, by number or name: functions of r1 to r5 that return r0. Also
+        kernel functions, by the name that the program calls.
         An `Exception` of one is a fault of the program; what is none, such as a Ctrl-C, ends the run and is raised to
         its caller. (What another signal's handler raises while machine code runs arrives as a KeyboardInterrupt.)
     limit : int
@@ -89,6 +90,8 @@ class Machine(ProgramTable):
     ----------
     programs : list of Program
         By number; 0 is the program.
+    runnable : list of Program
+        The same as engines run them, with calls of helpers where kernel functions are called by name.
     functions : list of frozenset of int
         For each program, the instructions that its functions begin with.
     maps : list of Map
@@ -147,7 +150,9 @@ class Machine(ProgramTable):
         self.limit = whole(limit, "limit", 1, _MOST)
         self.time_limit = seconds(time_limit)
         self.seed = None if seed is None else whole(seed, "seed", 0, _U64)
-        self._helpers = user_helpers(helpers)
+        numbers = kfunc_numbers(program.symbols.kfuncs.values())
+        self._helpers = user_helpers(helpers, numbers)
+        self._kfuncs = {name: number for name, number in numbers.items() if self.helper(number) is not None}
         self.caller: Caller | None = None
         """What runs a callback, while an engine that can runs."""
         self.failure: BaseException | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from prestocloud_sec.bpf.isa import CallHelper, CallRegister
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.vm.fault import FaultKind
+from prestocloud_sec.wire import shown
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.vm.memory import Memory
@@ -60,6 +61,8 @@ def _helper_message(program: Program, index: int, failure: BaseException | None)
     if isinstance(instruction, CallHelper):
         row = prototype(instruction.number)
         name = f"helper {instruction.number}" + (f" ({row.name})" if row is not None else "")
+    elif index in program.symbols.kfuncs:
+        name = f"kernel function {shown(program.symbols.kfuncs[index])}"
     else:
         name = "the helper in a register" if isinstance(instruction, CallRegister) else "a helper"
     if failure is not None:

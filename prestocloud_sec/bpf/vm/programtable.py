@@ -16,7 +16,7 @@ from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.context import ContextKind
 from prestocloud_sec.bpf.vm.layout import FUNCTION_HANDLES, MAP_HANDLES
-from prestocloud_sec.bpf.vm.runnable import check_runnable, functions_of
+from prestocloud_sec.bpf.vm.runnable import as_run, check_runnable, functions_of
 from prestocloud_sec.bpf.vm.services import Services
 from prestocloud_sec.wire import shown
 
@@ -40,6 +40,8 @@ class ProgramTable(Services):
     ----------
     programs : list of Program
         By number; 0 is the one that runs begin with.
+    runnable : list of Program
+        The same programs as engines run them: what they call of the kernel by name is a helper with a number.
     functions : list of frozenset of int
         For each program, the instructions that its functions begin with.
     """
@@ -47,7 +49,10 @@ class ProgramTable(Services):
     def __init__(self, kind: ContextKind, cpu: int, now: int | None, given: dict[Any, Any]) -> None:
         super().__init__(kind, cpu, now)
         self._given = given
+        self._kfuncs: dict[str, int] = {}
+        """Numbers of the kernel functions that programs may call by name; the machine enters them."""
         self.programs: list[Program] = []
+        self.runnable: list[Program] = []
         self.functions: list[frozenset[int]] = []
         self._program_numbers: dict[int, int] = {}
         self._linked: dict[int, int] = {}
@@ -61,12 +66,13 @@ class ProgramTable(Services):
         known = self._program_numbers.get(id(program))
         if known is not None:
             return known
-        check_runnable(program)
+        check_runnable(program, self._kfuncs)
         for instruction in program.instructions:
             if isinstance(instruction, LoadImm64) and instruction.kind not in {ImmKind.INTEGER, ImmKind.FUNCTION}:
                 self._map_for(program, instruction)
         number = self._program_numbers[id(program)] = len(self.programs)
         self.programs.append(program)
+        self.runnable.append(as_run(program, self._kfuncs))
         self.functions.append(functions_of(program))
         self.generation += 1
         return number

@@ -82,7 +82,7 @@ class Run:
         """Make a program of the machine the running one."""
         self.number = number
         self.program: Program = self.machine.programs[number]
-        self.instructions = self.program.instructions
+        self.instructions = self.machine.runnable[number].instructions
         self.targets = self.program.targets
         self.functions = self.machine.functions[number]
         self.state[State.PROGRAM] = number
@@ -131,7 +131,7 @@ class Run:
             return
         number, depth, position = place
         program = self.machine.programs[number]
-        called = isinstance(program.instructions[index], CallHelper)
+        called = isinstance(self.machine.runnable[number].instructions[index], CallHelper)
         changed = tuple(
             (register, value)
             for register, (old, value) in enumerate(zip(before, self.registers, strict=True))

@@ -15,13 +15,15 @@ from prestocloud_sec.bpf.vm.memory import Trap
 from prestocloud_sec.bpf.vm.packet import Packet
 from prestocloud_sec.bpf.words import signed
 
-__all__ = ["DEFAULT_SEED", "Services"]
+__all__ = ["DEFAULT_SEED", "MOST_ALLOCATED", "Services"]
 
 DEFAULT_SEED = 0x9E37_79B9_7F4A_7C15
 """What stands for the seed 0, which the generator cannot begin with."""
 _U64 = (1 << 64) - 1
 _MULTIPLIER = 0x2545_F491_4F6C_DD1D
 _MOST_LINES = 4096
+MOST_ALLOCATED = layout.MAX_FRAMES * layout.FRAME_SIZE // 8
+"""Things that kernel functions may keep for a program at a time: as many as its stack has room for their handles."""
 
 
 class Services(MapTable):
@@ -44,6 +46,8 @@ class Services(MapTable):
         self.fixed_now = now
         self.lines: list[str] = []
         self._lent: dict[int, tuple[Any, Any]] = {}
+        self._allocated: dict[int, Any] = {}
+        self._allocations = 0
 
     # --- Errors.
 
@@ -73,13 +77,34 @@ class Services(MapTable):
         return lent
 
     def discard_lent(self) -> None:
-        """Discard every record that the program kept, which a verifier would not have let it do.
+        """Discard every record that the program kept, and free what it let kernel functions allocate.
 
-        A ring's reader stops at a record that is reserved; one that nobody can hand over would stop it for ever.
+        A verifier would not have let it keep either. A ring's reader stops at a record that is reserved; one that
+        nobody can hand over would stop it for ever.
         """
         for address in list(self._lent):
             ring, record = self.take_back(address)
             ring.discard(record, 0)
+        self._allocated.clear()
+        self._allocations = 0
+
+    # --- What kernel functions allocate: for one run, and out of the program's reach.
+
+    def allocate(self, thing: Any) -> int | None:
+        """Keep something until the run is over; return its handle, 1 or more, or None if too much is kept."""
+        if len(self._allocated) >= MOST_ALLOCATED:
+            return None
+        self._allocations += 1
+        self._allocated[self._allocations] = thing
+        return self._allocations
+
+    def allocated(self, handle: int) -> Any:
+        """Return what was kept under a handle; None if nothing is."""
+        return self._allocated.get(handle)
+
+    def free(self, handle: int) -> None:
+        """Keep something no longer."""
+        del self._allocated[handle]
 
     def redirect_to(self, target: int, flags: int, found: Any) -> None:
         """Note where the packet is to go."""

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prestocloud_sec.bpf import Program, ProgramType, assemble
+from prestocloud_sec.bpf.helpers.ids import KfuncId
 from prestocloud_sec.bpf.helpers.native import NATIVE, native_address
 from prestocloud_sec.bpf.maps.array import ArrayMap, PerCpuArray
 from prestocloud_sec.bpf.maps.hash import HashMap, PerCpuHashMap
@@ -25,6 +26,7 @@ U64 = (1 << 64) - 1
 FRAME = layout.stack_top(0)
 LOOKUP, UPDATE, DELETE, KTIME, RANDOM, CPU, REDIRECT, LOAD_BYTES, CSUM_DIFF = 1, 2, 3, 5, 7, 8, 23, 26, 28
 LOOKUP_PERCPU = 195
+NUM_NEW, NUM_NEXT, NUM_DESTROY = KfuncId.BPF_ITER_NUM_NEW, KfuncId.BPF_ITER_NUM_NEXT, KfuncId.BPF_ITER_NUM_DESTROY
 TEXT = "\n".join(f"r1 = map[id:{number}]" for number in range(6)) + "\nr0 = 0\nexit"
 KINDS = (None, ProgramType.XDP, ProgramType.SCHED_CLS)
 PACKET = bytes(range(64))
@@ -98,6 +100,8 @@ calls = st.one_of(
     st.tuples(st.just(LOAD_BYTES), words, sizes, places, sizes, words),
     st.tuples(st.just(REDIRECT), words, words, words, words, words),
     st.tuples(st.sampled_from([KTIME, RANDOM, CPU]), words, words, words, words, words),
+    st.tuples(st.just(NUM_NEW), places, words, words, words, words),
+    st.tuples(st.sampled_from([NUM_NEXT, NUM_DESTROY]), places, words, words, words, words),
 )
 keys = st.lists(st.tuples(st.sampled_from([8, 16, 64]), st.binary(min_size=4, max_size=4)), max_size=2)
 
@@ -122,7 +126,8 @@ def test_native_and_python_do_the_same(
 def test_every_native_helper_is_tried() -> None:
     from prestocloud_sec.bpf.helpers.native_kernel import ENTRIES
 
-    tried = {LOOKUP, UPDATE, DELETE, KTIME, RANDOM, CPU, REDIRECT, LOAD_BYTES, CSUM_DIFF, LOOKUP_PERCPU}
+    tried: set[int] = {LOOKUP, UPDATE, DELETE, KTIME, RANDOM, CPU, REDIRECT, LOAD_BYTES, CSUM_DIFF, LOOKUP_PERCPU}
+    tried |= {NUM_NEW, NUM_NEXT, NUM_DESTROY}
     assert tried == NATIVE
     assert ENTRIES.keys() == NATIVE
 

@@ -32,10 +32,10 @@ from prestocloud_sec.bpf.isa import (
     Store,
     StoreRelease,
 )
-from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.verifier.generator.pieces import FUNCTIONS, finish, some, start
 from prestocloud_sec.bpf.verifier.generator.writer import MAPS, TYPES, Writer
-from prestocloud_sec.bpf.verifier.trials import Cell, Trial, cells_of, linked
+from prestocloud_sec.bpf.verifier.kernel_functions import KERNEL_FUNCTIONS
+from prestocloud_sec.bpf.verifier.trials import Cell, Trial, assembled, cells_of
 from prestocloud_sec.errors import PrestoCloudError
 
 __all__ = ["MAPS", "generate", "mutated", "numbered"]
@@ -81,7 +81,8 @@ def mutated(rng: random.Random, case: Trial) -> Trial:
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         _spoil(rng, cells)
     try:
-        program = Program(linked(cells), type=case.program.type, license="GPL")
+        types = case.program.types
+        program = assembled(cells, None if types is None else types.btf, case.program.type)
     except PrestoCloudError:
         return case  # a distance does not fit any more
     return replace(case, program=program)
@@ -93,14 +94,18 @@ def _spoil(rng: random.Random, cells: list[Cell]) -> None:
         case 0 if len(cells) > 2:
             gone = cells.pop(at)
             following = cells[min(at, len(cells) - 1)]
+            following.type = following.type or gone.type
             for cell in cells:
                 if cell.target is gone:
                     cell.target = following
         case 1:
-            cells.insert(at, Cell(cells[at].instruction, cells[at].target))
+            cells.insert(at + 1, Cell(cells[at].instruction, cells[at].target, cells[at].kfunc))
         case 2:
             other = rng.randrange(len(cells))
             cells[at], cells[other] = cells[other], cells[at]
+            cells[at].type, cells[other].type = cells[other].type, cells[at].type
+        case 4 if cells[at].kfunc:
+            cells[at].kfunc = rng.choice(sorted(KERNEL_FUNCTIONS))
         case 3 if cells[at].target is not None:
             cells[at].target = rng.choice(cells)
         case _:

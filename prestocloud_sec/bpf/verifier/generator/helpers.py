@@ -18,9 +18,10 @@ from prestocloud_sec.bpf.verifier.generator.memory import compare, use
 from prestocloud_sec.bpf.verifier.generator.numbers import arithmetic
 from prestocloud_sec.bpf.verifier.generator.writer import MAPS, Writer
 
-__all__ = ["adjust", "legacy", "odd", "plain", "tail"]
+__all__ = ["LEGACY", "adjust", "legacy", "odd", "plain", "tail"]
 
-_LEGACY = frozenset({ProgramType.SOCKET_FILTER, ProgramType.SCHED_CLS, ProgramType.CGROUP_SKB})
+LEGACY = frozenset({ProgramType.SOCKET_FILTER, ProgramType.SCHED_CLS, ProgramType.CGROUP_SKB})
+"""Types that load words of packets; the last one is refused when it does."""
 
 # --- Helpers of types.
 
@@ -65,7 +66,7 @@ def adjust(w: Writer) -> None:
 
 def legacy(w: Writer) -> None:
     """Load from the packet as classic programs do."""
-    if w.target.type not in _LEGACY and not w.slips():
+    if w.target.type not in LEGACY and not w.slips():
         return
     size = w.rng.choice((1, 2, 4))
     if w.chance(0.6):

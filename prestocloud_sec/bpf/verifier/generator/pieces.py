@@ -14,10 +14,10 @@ from prestocloud_sec.bpf.isa import (
     BranchOp,
     Exit,
     Imm,
-    LoadImm64,
 )
-from prestocloud_sec.bpf.verifier.generator import writer as maps
+from prestocloud_sec.bpf.verifier.generator.functions import FUNCTIONS, call, callback
 from prestocloud_sec.bpf.verifier.generator.helpers import adjust, legacy, odd, plain, tail
+from prestocloud_sec.bpf.verifier.generator.iterators import iterate
 from prestocloud_sec.bpf.verifier.generator.maps import change, direct, lookup, nested, output, queue, ring
 from prestocloud_sec.bpf.verifier.generator.memory import context, packet, spill, stack, stack_pointer, use
 from prestocloud_sec.bpf.verifier.generator.numbers import (
@@ -109,112 +109,6 @@ def leave(w: Writer) -> None:
         w.add(Exit())
 
 
-def call(w: Writer) -> None:
-    """Call a function of the program."""
-    rng = w.rng
-    which = rng.choice(("sum", "fill", "read"))
-    if which == "sum":
-        w.mov(1, w.some())
-        w.mov(2, w.some())
-        w.mov(3, Imm(3))
-    elif which == "fill":
-        w.frame(1, -16)
-        w.mov(2, 7 if 7 in w.ready else Imm(1))
-        w.written.update(range(-16, 0))
-    else:
-        w.mov(1, 6 if not w.slips() else 7)
-    w.call_function(which)
-
-
-def callback(w: Writer) -> None:
-    """Let a helper call a function several times."""
-    w.fill(-32, 16)
-    if w.chance(0.5):
-        if w.chance(0.5) and 7 in w.ready:
-            w.mov(1, 7)
-        else:
-            w.mov(1, Imm(w.rng.choice((0, 1, 5, 100))))
-        w.function(2, "turn")
-        w.frame(3, -32)
-    else:
-        w.map(1, w.rng.choice((maps.ARRAY, maps.HASH)))
-        w.function(2, "element")
-        w.frame(3, -32)
-    which = (
-        "loop"
-        if isinstance(w.cells[-3].instruction, LoadImm64) and w.functions[-1][1] == "turn"
-        else "for_each_map_elem"
-    )
-    w.mov(4, Imm(0 if not w.slips() else 1))
-    w.call(which)
-
-
-# --- Functions.
-
-
-def _function(w: Writer, body: Callable[[Writer], None]) -> None:
-    kept = w.ready, w.written, w.depth
-    w.ready, w.written, w.depth = set(), set(), 3
-    body(w)
-    w.ready, w.written, w.depth = kept
-
-
-def _sum(w: Writer) -> None:
-    w.ready = {1, 2, 3}
-    arithmetic(w)
-    if w.chance(0.3):
-        stack(w)
-    w.mov(0, w.rng.choice((1, 2, 3)))
-    if w.slips():
-        w.call_function("sum")
-    w.add(Exit())
-
-
-def _fill(w: Writer) -> None:
-    w.ready = {2}
-    w.store(8, 1, 0, 2)
-    w.store(8, 1, 8 if not w.slips() else 16, Imm(7))
-    if w.chance(0.3):
-        w.load(8, 2, 1, 0)
-    w.mov(0, 2 if not w.slips() else 1)
-    w.add(Exit())
-
-
-def _read(w: Writer) -> None:
-    w.mov(0, Imm(0))
-    for offset, size in w.target.fields[:1]:
-        w.load(size, 0, 1, offset)
-    w.add(Exit())
-
-
-def _turn(w: Writer) -> None:
-    w.ready = {1}
-    w.mov(0, Imm(0))
-    w.ready.add(0)
-    with w.piece() as end:
-        if w.chance(0.5):
-            w.branch(w.rng.choice((BranchOp.GT, BranchOp.LT)), 1, Imm(w.rng.choice((1, 8, 100))), end)
-        use(w, 2, 16)
-        w.mov(0, Imm(w.rng.choice((0, 1)) if not w.slips() else 2))
-    w.mov(0, Imm(0)) if w.chance(0.8) else w.alu(AluOp.AND, 0, Imm(1))
-    w.add(Exit())
-
-
-def _element(w: Writer) -> None:
-    use(w, 3, 8, atomic=False)
-    w.frame(1, -8)
-    w.store(8, 1, 0, Imm(0))
-    w.mov(0, Imm(0 if not w.slips() else 2))
-    w.add(Exit())
-
-
-FUNCTIONS: dict[str, Callable[[Writer], None]] = {
-    name: lambda w, body=body: _function(w, body)  # type: ignore[misc]
-    for name, body in (("sum", _sum), ("fill", _fill), ("read", _read), ("turn", _turn), ("element", _element))
-}
-"""The functions that pieces call, by name."""
-
-
 # --- Beginning and end.
 
 
@@ -258,6 +152,11 @@ def some(w: Writer) -> None:
     w.rng.choice(PIECES if w.depth < 2 else _SIMPLE)(w)
 
 
+def iterators(w: Writer) -> None:
+    """Go through what an iterator gives."""
+    iterate(w, some)
+
+
 _SIMPLE = (arithmetic, arithmetic, unary, constant, surprise, stack, context, spill, plain)
 PIECES: tuple[Callable[[Writer], None], ...] = (
     *_SIMPLE,
@@ -266,7 +165,7 @@ PIECES: tuple[Callable[[Writer], None], ...] = (
     lookup, lookup, lookup, lookup,
     direct, direct,
     nested, change, queue, ring, ring, output, output,
-    branch, branch, branch, loop, loop, leave, call, callback,
+    branch, branch, branch, loop, loop, leave, call, call, callback, iterators, iterators,
     adjust, legacy, tail, odd, odd,
 )  # fmt: skip
 """What a program is made of, the frequent ones more than once."""

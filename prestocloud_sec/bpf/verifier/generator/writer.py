@@ -19,6 +19,7 @@ from prestocloud_sec.bpf.isa import (
     Branch,
     BranchOp,
     CallHelper,
+    CallKfunc,
     CallLocal,
     Imm,
     ImmKind,
@@ -30,12 +31,13 @@ from prestocloud_sec.bpf.isa import (
     Store,
 )
 from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
+from prestocloud_sec.bpf.object import Btf, declare
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier.maps import MapSpec
-from prestocloud_sec.bpf.verifier.trials import Cell, linked
+from prestocloud_sec.bpf.verifier.trials import Cell, assembled
 
-__all__ = ["MAPS", "TYPES", "Label", "Target", "Writer"]
+__all__ = ["DECLARATIONS", "GLOBAL", "MAPS", "TYPES", "Label", "Target", "Writer"]
 
 ARRAY, HASH, PER_CPU, LRU, CONSTANTS, RING, PROGRAMS, GLOBALS, QUEUE, TRIE, NESTED, WRITE_ONLY, ODD, EVENTS = range(14)
 MAPS: tuple[MapSpec, ...] = (
@@ -116,6 +118,23 @@ TYPES: tuple[Target, ...] = (
 )
 """The types of programs that are generated; the first ones most."""
 
+_DESCRIBED = 0.35
+PAIR = "struct pair { u64 a; u64 b; };"
+DECLARATIONS = {
+    "sum": "int sum(u64 a, u64 b, u64 c)",
+    "fill": "int fill(struct pair *into __arg_nonnull, u64 value)",
+    "maybe": "int maybe(struct pair *into, u64 value)",
+    "read": "int read(void *ctx __arg_ctx)",
+    "word": "int word(void *ctx __arg_ctx)",
+    "other": "int other(void *ctx __arg_ctx)",
+    "take": "int take(u64 *iterator)",
+    "turn": "int turn(u32 index, void *ctx)",
+    "element": "int element(void *map, void *key, void *value, void *ctx)",
+}
+"""The functions of generated programs, as C has them."""
+GLOBAL = frozenset({"sum", "fill", "maybe", "read", "word", "other"})
+"""Those that may be judged by themselves."""
+
 _INTERESTING = (0, 1, -1, 2, 7, 8, 15, 16, 31, 32, 47, 48, 63, 64, 0xFF, 0x100, 0x7FFF, 0xFFFF, 0x10000)
 _EXTREME = (0x7FFFFFFF, -0x80000000, -0x7FFFFFFF, 0x1FFFFFFF, 0x20000000, -2, -8, -0xFFFF)
 
@@ -142,6 +161,8 @@ class Writer:
         Registers that hold numbers.
     written : set of int
         Offsets of stack bytes that were written on every way.
+    described : bool
+        Whether BTF says what the functions are, so that some may be judged by themselves.
     """
 
     def __init__(self, rng: random.Random, target: Target, careless: float) -> None:
@@ -153,6 +174,8 @@ class Writer:
         self.written: set[int] = set()
         self.depth = 0
         self.functions: list[tuple[Cell, str]] = []
+        self.described = rng.random() < _DESCRIBED
+        self._linkages: dict[str, bool] = {}
         self._open: list[Label] = []
         self._leads: list[tuple[Cell, Label]] = []
 
@@ -257,6 +280,19 @@ class Writer:
         self.lose()
         self.ready.add(0)
 
+    def is_global(self, name: str) -> bool:
+        """Whether a function is to be judged by itself."""
+        if not self.described:
+            return False
+        if name not in self._linkages:
+            self._linkages[name] = name in GLOBAL and self.chance(0.6)
+        return self._linkages[name]
+
+    def kfunc(self, name: str) -> None:
+        """Append a call of a function of the kernel."""
+        self.add(CallKfunc(0)).kfunc = name
+        self.lose()
+
     def function(self, dst: int, name: str) -> None:
         """Append a load of a function's address."""
         self.functions.append((self.add(LoadImm64(dst, ImmKind.FUNCTION, 0)), name))
@@ -303,4 +339,14 @@ class Writer:
                 cell.target = starts[name]
         for cell, label in self._leads:
             cell.target = label.cell
-        return Program(linked(self.cells), type=self.target.type, license="GPL")
+        return assembled(self.cells, self._types(starts) if self.described else None, self.target.type)
+
+    def _types(self, starts: dict[str, Cell]) -> Btf:
+        """Say of the functions what they are."""
+        linkages = {name: "" if self.is_global(name) and not self.slips(0.1) else "static " for name in starts}
+        texts = {n: linkages[name] + DECLARATIONS[name] for n, name in enumerate(starts, 1)}
+        types = declare({0: "int program(void *ctx)", **texts}, PAIR)
+        ids = list(types.functions.values())
+        for cell, id in zip((self.cells[0], *starts.values()), ids, strict=True):
+            cell.type = id
+        return types.btf

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prestocloud_sec.bpf.helpers.native import native_place
 from prestocloud_sec.bpf.isa import CallLocal
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.fault import FaultKind
@@ -60,7 +61,7 @@ def native(f: Function, number: int) -> None:
     """Call a helper that needs no Python; Python, if it declines."""
     given = _arguments(f)
     table = f.op(f"load ptr, ptr {f.op(f'getelementptr i8, ptr %state, i64 {8 * State.HELPERS_AT}')}")
-    place = f.op(f"getelementptr i8, ptr {table}, i64 {8 * number}")
+    place = f.op(f"getelementptr i8, ptr {table}, i64 {8 * native_place(number)}")
     function = f.op(f"load ptr, ptr {place}")
     asked = f.op(f"getelementptr i8, ptr %state, i64 {8 * State.HELPER}")
     f.add(f"  store i64 0, ptr {asked}\n")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
-from prestocloud_sec.bpf.helpers.native import NATIVE, native_address
+from prestocloud_sec.bpf.helpers.native import NATIVE, NATIVE_PLACES, native_address, native_place
 from prestocloud_sec.bpf.isa import CallHelper
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.compiler.emit import module_text
@@ -63,7 +63,7 @@ def compile_together(machines: Sequence[Machine], level: int) -> None:
 
 # --- The table of helpers, one for the process; filled as programs need them.
 
-_TABLE: NDArray[np.uint64] = np.zeros(256, np.uint64)
+_TABLE: NDArray[np.uint64] = np.zeros(NATIVE_PLACES, np.uint64)
 _MACHINES: weakref.WeakValueDictionary[int, Compiled] = weakref.WeakValueDictionary()
 _LOCK = threading.Lock()
 
@@ -165,9 +165,9 @@ class Compiled:
             self.codes[:], self.loop, self.batched = other.codes, other.loop, MANY
 
     def _fill_natives(self, number: int) -> None:
-        for instruction in self.machine.programs[number].instructions:
+        for instruction in self.machine.runnable[number].instructions:
             if isinstance(instruction, CallHelper) and instruction.number in NATIVE:
-                _TABLE[instruction.number] = native_address(instruction.number)
+                _TABLE[native_place(instruction.number)] = native_address(instruction.number)
 
     def prepare(self) -> int:
         """Make ready what code needs of the state; return the address of the program's code."""

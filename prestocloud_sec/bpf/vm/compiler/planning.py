@@ -35,7 +35,7 @@ _PACKET_FIELDS = {ContextKind.XDP: frozenset({0, 4, 8}), ContextKind.SKB: frozen
 
 def plan_of(machine: Machine, number: int = 0, *, checks: bool = True) -> Plan:
     """Return what decides what one of a machine's programs is compiled to."""
-    program = machine.programs[number]
+    program = machine.runnable[number]
     loads: dict[int, int] = {}
     known: dict[int, Origin] = {}
     maps: dict[int, MapFacts] = {}
@@ -115,14 +115,19 @@ def _key(plan: Plan, kind: int, level: int, *, loop: bool) -> str:
 
 @cache
 def _version() -> bytes:
-    """Return what tells one version of this compiler from another: its own source."""
+    """Return what tells one version of this compiler from another: its own source, and where it looks for things."""
     from pathlib import Path
 
     here = Path(__file__).parent
     return b"".join(
         path.read_bytes()
         for path in sorted(
-            [*here.glob("*.py"), here.parent / "layout.py", *(here.parents[1] / "maps").glob("*layout.py")]
+            [
+                *here.glob("*.py"),
+                here.parent / "layout.py",
+                *(here.parents[1] / "maps").glob("*layout.py"),
+                *(here.parents[1] / "helpers" / name for name in ("ids.py", "native.py")),
+            ]
         )
     )
 

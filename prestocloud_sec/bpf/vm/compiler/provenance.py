@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
+from prestocloud_sec.bpf.helpers.ids import KfuncId
 from prestocloud_sec.bpf.isa import (
     Alu,
     AluOp,
@@ -39,6 +40,8 @@ from prestocloud_sec.bpf.program import Program
 __all__ = ["PACKET", "SCALAR", "UNKNOWN", "Environment", "Kind", "Origin", "origins"]
 
 _LOOKUPS = (1, 195)
+_ITERATIONS = (KfuncId.BPF_ITER_NUM_NEXT, KfuncId.BPF_ITER_BITS_NEXT)
+"""Kernel functions that return a place in what their argument points at, or 0."""
 _MOST_VISITS = 24
 """Visits of an instruction after which everything is unknown there; joins only ever lose, so few need more than two."""
 
@@ -257,6 +260,8 @@ class _Walk:
 
     @staticmethod
     def returned(number: int, first: Origin) -> Origin:
+        if number in _ITERATIONS:
+            return first._replace(offset=None)
         if number in _LOOKUPS and first.kind is Kind.MAP:
             return Origin(Kind.VALUE, first.number)
         return UNKNOWN if number in _LOOKUPS else SCALAR

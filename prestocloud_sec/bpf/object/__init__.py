@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What object files say of programs beside their instructions: the types of BTF, and the functions they describe.
+
+`Btf` reads and holds types, `Builder` makes some, `declare` makes those of a program's functions out of C declarations,
+and `ProgramTypes` says which function of a program has which. The classes of types are in
+`prestocloud_sec.bpf.object.btf`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prestocloud_sec._lazy import lazy
+
+if TYPE_CHECKING:
+    from prestocloud_sec.bpf.object.btf import Btf as Btf
+    from prestocloud_sec.bpf.object.btf import Encoding as Encoding
+    from prestocloud_sec.bpf.object.btf import Kind as Kind
+    from prestocloud_sec.bpf.object.btf import Linkage as Linkage
+    from prestocloud_sec.bpf.object.btf_codec import Builder as Builder
+    from prestocloud_sec.bpf.object.functions import ProgramTypes as ProgramTypes
+    from prestocloud_sec.bpf.object.functions import declare as declare
+
+_HOMES: dict[str, str] = {
+    "Btf": "btf",
+    "Builder": "btf_codec",
+    "Encoding": "btf",
+    "Kind": "btf",
+    "Linkage": "btf",
+    "ProgramTypes": "functions",
+    "declare": "functions",
+}
+
+__all__ = list(_HOMES)
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(__name__, _HOMES)

@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What BTF says of a program's functions: which are judged by themselves, and what these are given.
+
+A *global* function is judged once, for anything that its prototype lets callers give it; a call of it is only held
+against the prototype. A *static* one is gone through from each call, as all are where there is no BTF.
+
+Sources: Linux 6.18, ``kernel/bpf/verifier.c`` (``check_btf_func``, ``btf_check_func_arg_match``) and
+``kernel/bpf/btf.c`` (``btf_prepare_func_args``, ``btf_is_prog_ctx_type``, ``btf_validate_prog_ctx_type``). Parameters
+that are a dynptr, an object of the kernel (``__arg_trusted``), memory that may not be there (``__arg_untrusted``) or of
+an arena cannot be judged here, and calls of such functions are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple
+
+from prestocloud_sec.bpf.errors import BtfError
+from prestocloud_sec.bpf.object import btf as types
+from prestocloud_sec.bpf.program_type import ProgramType
+from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
+
+if TYPE_CHECKING:
+    from prestocloud_sec.bpf.object.functions import ProgramTypes
+
+__all__ = ["Described", "Parameter", "Passed"]
+
+_MOST_PARAMETERS = 5
+P = ProgramType
+_SK_BUFF = (
+    P.SOCKET_FILTER,
+    P.SCHED_CLS,
+    P.SCHED_ACT,
+    P.CGROUP_SKB,
+    P.LWT_IN,
+    P.LWT_OUT,
+    P.LWT_XMIT,
+    P.LWT_SEG6LOCAL,
+    P.SK_SKB,
+    P.FLOW_DISSECTOR,
+)
+_CONTEXTS: dict[ProgramType, str] = {
+    **dict.fromkeys(_SK_BUFF, "__sk_buff"),
+    P.XDP: "xdp_md",
+    P.CGROUP_SOCK: "bpf_sock",
+    P.CGROUP_SOCK_ADDR: "bpf_sock_addr",
+    P.SOCK_OPS: "bpf_sock_ops",
+    P.SK_MSG: "sk_msg_md",
+    P.KPROBE: "pt_regs",
+    P.PERF_EVENT: "bpf_perf_event_data",
+    P.RAW_TRACEPOINT: "bpf_raw_tracepoint_args",
+    P.RAW_TRACEPOINT_WRITABLE: "bpf_raw_tracepoint_args",
+    P.CGROUP_DEVICE: "bpf_cgroup_dev_ctx",
+    P.CGROUP_SYSCTL: "bpf_sysctl",
+    P.CGROUP_SOCKOPT: "bpf_sockopt",
+    P.SK_REUSEPORT: "sk_reuseport_md",
+    P.SK_LOOKUP: "bpf_sk_lookup",
+    P.NETFILTER: "bpf_nf_ctx",
+}
+"""The struct that a context is in C (Linux ``include/linux/bpf_types.h``); others have none of their own."""
+_INSIDE = {"__sk_buff": "sk_buff", "xdp_md": "xdp_buff"}
+"""The kernel's own struct that a context is a view of, which stands for it as well."""
+_REGISTERS = "bpf_user_pt_regs_t"
+_ANY_TAGGED = frozenset({P.TRACEPOINT, P.SYSCALL, P.EXT})
+"""Types that take any pointer as their context where it is tagged as such."""
+_ARGUMENTS = frozenset({P.RAW_TRACEPOINT, P.RAW_TRACEPOINT_WRITABLE})
+_TAGS = frozenset({"ctx", "trusted", "untrusted", "nonnull", "nullable", "arena"})
+_UNJUDGED = "such parameters cannot be judged here: make the function static"
+
+
+class Passed(Enum):
+    """How an argument is passed."""
+
+    NUMBER = auto()
+    CONTEXT = auto()
+    MEMORY = auto()
+
+
+class Parameter(NamedTuple):
+    """What a global function is given.
+
+    Attributes
+    ----------
+    passed : Passed
+    size : int
+        Bytes of memory that it may read and write.
+    nullable : bool
+        Whether it may be null instead.
+    """
+
+    passed: Passed
+    size: int = 0
+    nullable: bool = False
+
+
+class Described:
+    """The functions of a program by their number, in the order of the instructions that they begin with.
+
+    Parameters
+    ----------
+    given : ProgramTypes
+    kind : ProgramType
+    user_space : bool
+        Whether the context is that of a machine of the caller's, which no name stands for.
+    """
+
+    def __init__(self, given: ProgramTypes, kind: ProgramType, *, user_space: bool = False) -> None:
+        self._btf = given.btf
+        self._slots = list(given.functions)
+        self._ids = list(given.functions.values())
+        self._type = kind
+        self._user_space = user_space
+        self._parameters: dict[int, tuple[Parameter, ...]] = {}
+
+    def check_layout(self, slots: Sequence[int]) -> None:
+        """Check that each of the program's functions is described, and nothing else is.
+
+        Parameters
+        ----------
+        slots : sequence of int
+            Where they begin.
+
+        Raises
+        ------
+        Rejected
+        """
+        hint = f"describe the functions at the slots {', '.join(map(str, slots[:16]))}, and no others"
+        if self._slots and self._slots[0]:
+            what = f"nonzero insn_off {self._slots[0]} for the first func info record"
+            raise Rejected(Rule.STRUCTURE, what, "EINVAL", hint=hint)
+        if len(self._slots) != len(slots):
+            what = "number of funcs in func_info doesn't match number of subprogs"
+            raise Rejected(Rule.STRUCTURE, what, "EINVAL", hint=hint)
+        if self._slots != list(slots):
+            what = "func_info BTF section doesn't match subprog layout in BPF program"
+            raise Rejected(Rule.STRUCTURE, what, "EINVAL", hint=hint)
+
+    def name(self, number: int) -> str:
+        """Return a function's name."""
+        return self._btf.name(self._ids[number])
+
+    def is_global(self, number: int) -> bool:
+        """Whether a function is judged by itself; the first is where everything begins."""
+        return number > 0 and self._linkage(number) is types.Linkage.GLOBAL
+
+    def is_static(self, number: int) -> bool:
+        """Whether a function is seen in its file only, as those that helpers call have to be."""
+        return self._linkage(number) is types.Linkage.STATIC
+
+    def _linkage(self, number: int) -> types.Linkage | None:
+        found = self._btf[self._ids[number]] if number < len(self._ids) else None
+        return found.linkage if isinstance(found, types.Function) else None
+
+    def returns_number(self, number: int) -> bool:
+        """Whether a function returns an integer of at most 64 bits."""
+        found = self._btf[self._resolved(self._prototype(number).result)]
+        if isinstance(found, types.Int):
+            return found.size in (1, 2, 4, 8)
+        return isinstance(found, types.Enum | types.Enum64)
+
+    def parameters(self, number: int) -> tuple[Parameter, ...]:
+        """Return what a global function is given.
+
+        Raises
+        ------
+        Rejected
+            If it is described as none that can be judged by itself.
+        """
+        found = self._parameters.get(number)
+        if found is None:
+            found = self._parameters[number] = self._prepared(number)
+        return found
+
+    # --- Types.
+
+    def _prototype(self, number: int) -> types.Prototype:
+        function = self._btf[self._ids[number]]
+        found = self._btf[function.prototype] if isinstance(function, types.Function) else None
+        if not isinstance(found, types.Prototype):
+            raise Rejected(Rule.STRUCTURE, f"Invalid type of function {self.name(number)}()", "EFAULT")
+        return found
+
+    def _resolved(self, id: int) -> int:
+        try:
+            return self._btf.resolved(id)
+        except BtfError:
+            raise Rejected(Rule.STRUCTURE, "types lead round in a circle", "EINVAL", hint="mend the BTF") from None
+
+    def _prepared(self, number: int) -> tuple[Parameter, ...]:
+        name, prototype = self.name(number), self._prototype(number)
+        if len(prototype.parameters) > _MOST_PARAMETERS:
+            count = len(prototype.parameters)
+            raise _refuse(f"Global function {name}() with {count} > {_MOST_PARAMETERS} args. Buggy compiler.")
+        if not isinstance(self._btf[self._resolved(prototype.result)], types.Int | types.Enum | types.Enum64):
+            raise _refuse(
+                f"Global function {name}() doesn't return scalar. Only those are supported.",
+                hint="let it return an integer",
+            )
+        return tuple(self._parameter(number, at, row.type) for at, row in enumerate(prototype.parameters))
+
+    def _parameter(self, number: int, at: int, id: int) -> Parameter:
+        tags = self._tags(number, at)
+        found = self._btf[self._resolved(id)]
+        if isinstance(found, types.Pointer):
+            return self._pointer(at, found.type, tags)
+        if tags:
+            raise _refuse(f"arg#{at} has pointer tag, but is not a pointer type")
+        if isinstance(found, types.Int | types.Enum | types.Enum64):
+            return Parameter(Passed.NUMBER)
+        what = f"Arg#{at} type {found.kind.name} in {self.name(number)}() is not supported yet."
+        raise _refuse(what, hint="pass numbers, the context, or pointers to memory of a known size")
+
+    def _tags(self, number: int, at: int) -> frozenset[str]:
+        given = [tag[4:] for tag in self._btf.tags(self._ids[number], at) if tag.startswith("arg:")]
+        if not _TAGS.issuperset(given):
+            raise _refuse(f"arg#{at} has unsupported set of tags", "EOPNOTSUPP")
+        return frozenset(given)
+
+    def _pointer(self, at: int, to: int, tags: frozenset[str]) -> Parameter:
+        invalid = f"arg#{at} has invalid combination of tags"
+        behind = self._btf[self._resolved(to)]
+        if "ctx" in tags or self._is_context(to):
+            if tags - {"ctx"}:
+                raise _refuse(invalid)
+            if "ctx" in tags:
+                self._check_context(at, to)
+            return Parameter(Passed.CONTEXT)
+        if isinstance(behind, types.Struct) and behind.name == "bpf_dynptr":
+            raise _refuse(invalid if tags else f"arg#{at} is a dynptr", hint=_UNJUDGED)
+        for tag, only in (("trusted", {"trusted", "nullable"}), ("untrusted", {"untrusted"}), ("arena", {"arena"})):
+            if tag in tags:
+                wrong = tags - only - ({"untrusted", "arena"} if tag == "trusted" else set())
+                raise _refuse(invalid if wrong else f"arg#{at} is tagged as {tag}", hint="" if wrong else _UNJUDGED)
+        if "nullable" in tags:
+            raise _refuse(invalid, hint="memory may be null as it is; nonnull says that it is not")
+        try:
+            size = self._btf.size_of(to)
+        except BtfError:
+            name = f"{behind.kind.name if to else 'UNKNOWN'} {self._btf.name(self._resolved(to))}"
+            what = f"arg#{at} reference type('{name}') size cannot be determined: -22"
+            raise _refuse(what, hint="point to a type whose size is known, or tag it as the context") from None
+        return Parameter(Passed.MEMORY, size, "nonnull" not in tags)
+
+    def _typedef(self, id: int) -> str:
+        """Return the name of the first typedef that stands for a type."""
+        for _ in range(len(self._btf)):
+            found = self._btf[id]
+            if isinstance(found, types.Typedef):
+                return found.name
+            if not isinstance(found, types.Const | types.Volatile | types.Restrict | types.TypeTag):
+                break
+            id = found.type
+        return ""
+
+    def _is_context(self, to: int) -> bool:
+        """Whether a pointer to this type is one to the context."""
+        if self._type is P.KPROBE and self._typedef(to) == _REGISTERS:
+            return True
+        behind = self._btf[self._resolved(to)]
+        name = _CONTEXTS.get(self._type)
+        if self._user_space or name is None or not isinstance(behind, types.Struct | types.Union):
+            return False
+        return behind.name in (name, _INSIDE.get(name, name))
+
+    def _check_context(self, at: int, to: int) -> None:
+        """Check that a pointer that is tagged as the context may be one."""
+        kind = self._type
+        if self._user_space or kind in _ANY_TAGGED:
+            return
+        if kind in (P.KPROBE, P.PERF_EVENT) and self._typedef(to) == _REGISTERS:
+            return
+        id = self._resolved(to)
+        behind = self._btf[id]
+        if isinstance(behind, types.Void):
+            return
+        name, is_struct = self._btf.name(id), isinstance(behind, types.Struct | types.Union)
+        if not name:
+            raise _refuse(f"arg#{at} type doesn't have a name")
+        if kind in (P.KPROBE, P.PERF_EVENT) and is_struct and name == "pt_regs":
+            return
+        if kind in _ARGUMENTS and isinstance(behind, types.Int) and behind.size == 8:
+            return
+        wanted = _CONTEXTS.get(kind)
+        if wanted is None:
+            raise _refuse(f"arg#{at} should be void pointer")
+        if not is_struct or name != wanted:
+            raise _refuse(f"arg#{at} should be `struct {wanted} *`")
+
+
+def _refuse(what: str, errno: str = "EINVAL", hint: str = "") -> Rejected:
+    return Rejected(Rule.ARGUMENT, what, errno, hint=hint)

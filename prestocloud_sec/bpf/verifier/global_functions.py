@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Functions that are judged by themselves: what a call has to give them, and what they begin with.
+
+Sources: Linux 6.18, ``kernel/bpf/verifier.c`` (``btf_check_func_arg_match``, ``check_mem_reg``, ``do_check_common``,
+``merge_callee_effects``). Two calls are refused here that Linux 6.18.44 takes, since they go wrong when they run: a
+plain 0 for memory that the function takes for granted (``__arg_nonnull``), and a pointer into a packet that programs of
+this type may only read, which the function may write to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prestocloud_sec.bpf.helpers.ids import HelperId
+from prestocloud_sec.bpf.helpers.prototypes import Prototype, Returns
+from prestocloud_sec.bpf.isa import CallHelper, CallLocal
+from prestocloud_sec.bpf.verifier.arguments import Call, memory
+from prestocloud_sec.bpf.verifier.described import Parameter, Passed
+from prestocloud_sec.bpf.verifier.registers import NAMES, NUMBER, ZERO_NUMBER, Kind, Register
+from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
+from prestocloud_sec.bpf.verifier.state import Frame, State
+
+if TYPE_CHECKING:
+    from prestocloud_sec.bpf.verifier.environment import Environment
+    from prestocloud_sec.bpf.verifier.structure import Functions
+
+__all__ = ["changing_packets", "check_call", "first_frame"]
+
+_MOVABLE = frozenset(
+    {Kind.STACK, Kind.PACKET, Kind.PACKET_META, Kind.MAP_KEY, Kind.MAP_VALUE, Kind.MEMORY, Kind.BUFFER, Kind.NUMBER}
+)
+"""What may be given with an offset."""
+
+
+def check_call(env: Environment, state: State, number: int) -> Call:
+    """Check that what a call gives is what a global function takes.
+
+    Returns
+    -------
+    Call
+        With what the function may touch of the stack.
+
+    Raises
+    ------
+    Rejected
+    """
+    described = env.described
+    call = Call(Prototype(0, "a function", (), Returns.INTEGER, False, False, frozenset()))
+    if described is None:
+        return call
+    try:
+        for name, parameter in enumerate(described.parameters(number), 1):
+            _argument(env, state, call, name, parameter)
+    except Rejected as rejected:
+        hint = rejected.hint or f"see what {described.name(number)} is declared to take"
+        said = f"{rejected.what}; Caller passes invalid args into func#{number} ('{described.name(number)}')"
+        raise Rejected(rejected.rule, said, rejected.errno, hint=hint, register=rejected.register) from None
+    return call
+
+
+def _argument(env: Environment, state: State, call: Call, name: int, parameter: Parameter) -> None:
+    held = state.registers[name]
+    if parameter.passed is Passed.NUMBER:
+        if held.kind is not Kind.NUMBER:
+            raise Rejected(Rule.ARGUMENT, f"R{name} is not a scalar", "EINVAL", register=name)
+        return
+    if held.kind not in _MOVABLE or held.nullable:
+        _unmoved(name, held)
+    if parameter.passed is Passed.CONTEXT:
+        if held.kind is not Kind.CONTEXT:
+            raise Rejected(Rule.ARGUMENT, f"arg#{name - 1} expects pointer to ctx", "EINVAL", register=name)
+        return
+    if not parameter.nullable and (held.nullable or held.is_null):
+        raise Rejected(
+            Rule.NULL,
+            f"arg#{name - 1} is expected to be non-NULL",
+            "EINVAL",
+            hint=f"compare r{name} with 0 before the call",
+            register=name,
+        )
+    if not held.is_null:
+        _memory(env, state, call, name, parameter.size)
+
+
+def _unmoved(name: int, held: Register) -> None:
+    """Check that a pointer is given as it was got, if it is of a kind that has to be."""
+    if held.offset or not held.number.is_const or held.number.tnum.value:
+        raise Rejected(
+            Rule.ARGUMENT,
+            f"dereference of modified {NAMES[held.kind]} ptr R{name} off={held.offset} disallowed",
+            hint="give the pointer as it was got",
+            register=name,
+        )
+
+
+def _memory(env: Environment, state: State, call: Call, name: int, size: int) -> None:
+    """Check memory that a function may read and write; that it may be null is no matter."""
+    held = state.registers[name]
+    if held.nullable:
+        state.registers[name] = held.but(nullable=False)
+    try:
+        memory(env, state, call, name, size, write=False, raw=False, zero=True)
+        memory(env, state, call, name, size, write=True, raw=False, zero=True)
+    except Rejected as rejected:
+        raise Rejected(rejected.rule, rejected.what, "EINVAL", hint=rejected.hint, register=name) from None
+    finally:
+        state.registers[name] = held
+
+
+def first_frame(env: Environment, number: int, entry: int) -> Frame:
+    """Return what a function is judged with.
+
+    Parameters
+    ----------
+    env : Environment
+    number : int
+        Which one.
+    entry : int
+        The instruction that it begins with.
+
+    Raises
+    ------
+    Rejected
+    """
+    frame = Frame(0, entry)
+    if not number or env.described is None:
+        frame.registers[1] = Register(Kind.CONTEXT, ZERO_NUMBER)
+        return frame
+    for name, parameter in enumerate(env.described.parameters(number), 1):
+        if parameter.passed is Passed.NUMBER:
+            frame.registers[name] = NUMBER
+        elif parameter.passed is Passed.CONTEXT:
+            frame.registers[name] = Register(Kind.CONTEXT, ZERO_NUMBER)
+        else:
+            identifier = env.new_id() if parameter.nullable else 0
+            frame.registers[name] = Register(
+                Kind.MEMORY, ZERO_NUMBER, size=parameter.size, nullable=parameter.nullable, id=identifier
+            )
+    return frame
+
+
+def changing_packets(env: Environment, functions: Functions) -> frozenset[int]:
+    """Return the functions that may change the packet, they or what they call, so that no pointer into it is left."""
+    changing: set[int] = set()
+    callers: dict[int, set[int]] = {}
+    for index, i in enumerate(env.instructions):
+        number, target = functions.of(index), env.targets[index]
+        if isinstance(i, CallHelper):
+            found = env.prototype(i.number)
+            if i.number == HelperId.TAIL_CALL or (found is not None and found.changes_packet):
+                changing.add(number)
+        elif isinstance(i, CallLocal) and target is not None:
+            callers.setdefault(functions.of(target), set()).add(number)
+    waiting = list(changing)
+    while waiting:
+        for caller in callers.get(waiting.pop(), ()):
+            if caller not in changing:
+                changing.add(caller)
+                waiting.append(caller)
+    return frozenset(changing)

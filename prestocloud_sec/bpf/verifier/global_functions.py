@@ -16,7 +16,8 @@ from prestocloud_sec.bpf.helpers.prototypes import Prototype, Returns
 from prestocloud_sec.bpf.isa import CallHelper, CallLocal
 from prestocloud_sec.bpf.verifier.arguments import Call, memory
 from prestocloud_sec.bpf.verifier.described import Parameter, Passed
-from prestocloud_sec.bpf.verifier.registers import NAMES, NUMBER, ZERO_NUMBER, Kind, Register
+from prestocloud_sec.bpf.verifier.pointers import check_given
+from prestocloud_sec.bpf.verifier.registers import NUMBER, ZERO_NUMBER, Kind, Register
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 from prestocloud_sec.bpf.verifier.state import Frame, State
 
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.verifier.structure import Functions
 
 __all__ = ["changing_packets", "check_call", "first_frame"]
-
-_MOVABLE = frozenset(
-    {Kind.STACK, Kind.PACKET, Kind.PACKET_META, Kind.MAP_KEY, Kind.MAP_VALUE, Kind.MEMORY, Kind.BUFFER, Kind.NUMBER}
-)
-"""What may be given with an offset."""
 
 
 def check_call(env: Environment, state: State, number: int) -> Call:
@@ -64,8 +60,7 @@ def _argument(env: Environment, state: State, call: Call, name: int, parameter: 
         if held.kind is not Kind.NUMBER:
             raise Rejected(Rule.ARGUMENT, f"R{name} is not a scalar", "EINVAL", register=name)
         return
-    if held.kind not in _MOVABLE or held.nullable:
-        _unmoved(name, held)
+    check_given(name, held)
     if parameter.passed is Passed.CONTEXT:
         if held.kind is not Kind.CONTEXT:
             raise Rejected(Rule.ARGUMENT, f"arg#{name - 1} expects pointer to ctx", "EINVAL", register=name)
@@ -80,17 +75,6 @@ def _argument(env: Environment, state: State, call: Call, name: int, parameter: 
         )
     if not held.is_null:
         _memory(env, state, call, name, parameter.size)
-
-
-def _unmoved(name: int, held: Register) -> None:
-    """Check that a pointer is given as it was got, if it is of a kind that has to be."""
-    if held.offset or not held.number.is_const or held.number.tnum.value:
-        raise Rejected(
-            Rule.ARGUMENT,
-            f"dereference of modified {NAMES[held.kind]} ptr R{name} off={held.offset} disallowed",
-            hint="give the pointer as it was got",
-            register=name,
-        )
 
 
 def _memory(env: Environment, state: State, call: Call, name: int, size: int) -> None:

@@ -15,6 +15,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 from prestocloud_sec.bpf.verifier import stack
+from prestocloud_sec.bpf.verifier.pointers import check_given
 from prestocloud_sec.bpf.verifier.registers import NOTHING, NUMBER, ZERO, ZERO_NUMBER, Kind, Register
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 from prestocloud_sec.bpf.verifier.state import Byte, Iterator, Slot, State, cleared
@@ -148,6 +149,7 @@ def iterator_at(state: State, place: Place) -> Iterator | None:
 
 def _iterator(env: Environment, state: State, row: KernelFunction, index: int) -> Place:
     pointer = state.registers[1]
+    check_given(1, pointer)
     if pointer.kind is not Kind.STACK:
         raise Rejected(
             Rule.ARGUMENT,

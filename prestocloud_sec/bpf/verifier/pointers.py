@@ -14,7 +14,7 @@ from prestocloud_sec.bpf.verifier.scalar import S64_MIN, Scalar
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.verifier.environment import Environment
 
-__all__ = ["moved"]
+__all__ = ["check_given", "moved"]
 
 _MOST_OFFSET = 1 << 29
 _FIXED = frozenset({Kind.MAP, Kind.PACKET_END, Kind.FUNCTION, Kind.FLOW_KEYS}) | frozenset(
@@ -143,3 +143,29 @@ def _check_unprivileged(result: Register) -> None:
         least, most = result.offset + result.number.smin, result.offset + result.number.umax
         if least < 0 or most >= result.map.value_size:
             raise Rejected(Rule.PRIVILEGE, "pointer arithmetic of map value goes out of range, prohibited for !root")
+
+
+_MOVABLE = frozenset(
+    {Kind.STACK, Kind.PACKET, Kind.PACKET_META, Kind.MAP_KEY, Kind.MAP_VALUE, Kind.MEMORY, Kind.BUFFER, Kind.NUMBER}
+)
+"""What functions may be given with an offset."""
+
+
+def check_given(name: int, held: Register) -> None:
+    """Check that a function is given a pointer as it was got, if that is of a kind that has to be.
+
+    Raises
+    ------
+    Rejected
+    """
+    if held.kind in _MOVABLE and not held.nullable:
+        return
+    if held.offset or not held.number.is_const or held.number.tnum.value:
+        raise Rejected(
+            Rule.ARGUMENT,
+            f"dereference of modified {NAMES[held.kind]} ptr R{name} off={held.offset} disallowed"
+            if held.kind is not Kind.NOTHING
+            else f"R{name} !read_ok",
+            hint="give the pointer as it was got" if held.kind is not Kind.NOTHING else f"r{name} holds nothing here",
+            register=name,
+        )

@@ -69,6 +69,10 @@ class KernelFunction(NamedTuple):
         """How many registers it is given."""
         return 1 + len(self.arguments)
 
+    def takes_number(self, register: int) -> bool:
+        """Whether a register, r2 or a later one, has to hold a number."""
+        return self.arguments[register - 2] is Argument.NUMBER
+
 
 KERNEL_FUNCTIONS = {
     "bpf_iter_num_new": KernelFunction("num", Does.NEW, 1, (Argument.NUMBER, Argument.NUMBER), while_locked=True),
@@ -116,8 +120,8 @@ def call(env: Environment, state: State, row: KernelFunction, index: int) -> Ask
     if state.lock is not None and not row.while_locked:
         raise Rejected(Rule.LOCK, "function calls are not allowed while holding a lock", "EINVAL")
     place = _iterator(env, state, row, index)
-    for name, argument in enumerate(row.arguments, 2):
-        if argument is Argument.NUMBER and state.registers[name].kind is not Kind.NUMBER:
+    for name in range(2, row.parameters + 1):
+        if row.takes_number(name) and state.registers[name].kind is not Kind.NUMBER:
             raise Rejected(Rule.ARGUMENT, f"R{name} is not a scalar", "EINVAL", register=name)
     cleared(state.registers)
     state.registers[0] = NUMBER if row.does is Does.NEW else NOTHING

@@ -29,6 +29,7 @@ from prestocloud_sec.bpf.verifier.inputs import Stage
 from prestocloud_sec.bpf.verifier.registers import Kind
 from prestocloud_sec.bpf.verifier.rejection import Rule
 from prestocloud_sec.bpf.verifier.shadows import NOTHING, Decision, Shadow, Stopped, Violated, as_number
+from prestocloud_sec.bpf.verifier.watching_iterators import Iterators
 from prestocloud_sec.bpf.verifier.watching_rules import BEFORE
 from prestocloud_sec.bpf.verifier.watching_steps import WATCHED
 from prestocloud_sec.bpf.vm import layout
@@ -103,6 +104,7 @@ class Watch(Run):
         self.shadows = [NOTHING] * 10 + [Shadow(Kind.STACK, constant(self.registers[10]))]
         self.shadows[1] = Shadow(Kind.CONTEXT, constant(self.registers[1]))
         self.hidden: list[list[Shadow]] = []
+        self.iterators = Iterators()
         if free:
             stage.at_call = self._result
 
@@ -122,6 +124,9 @@ class Watch(Run):
             self.run(0)
         finally:
             self.stage.at_call = None
+        if self.iterators.unended:
+            made = min(self.iterators.unended.values())
+            raise Violated(Rule.REFERENCE, self.following, f"the iterator that instruction {made} made is not ended")
         if self.shadows[0].kind is Kind.NOTHING:
             raise Violated(Rule.UNINITIALISED, self.following, "the program ends, and nothing was written to r0")
 
@@ -191,6 +196,7 @@ class Watch(Run):
     def leave(self) -> int:
         """Return from a function; r0 is its result."""
         result = self.shadows[0]
+        self.iterators.leave(self.registers[10])
         self.shadows = [result, *[NOTHING] * 5, *self.hidden.pop()[6:]]
         return super().leave()
 

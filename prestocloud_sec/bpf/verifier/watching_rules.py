@@ -35,6 +35,7 @@ from prestocloud_sec.bpf.verifier.memory import packet_writable
 from prestocloud_sec.bpf.verifier.registers import NAMES, Kind
 from prestocloud_sec.bpf.verifier.rejection import Rule
 from prestocloud_sec.bpf.verifier.shadows import Shadow
+from prestocloud_sec.bpf.verifier.watching_iterators import ELEMENT, before_call, row_of
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.layout import State
 from prestocloud_sec.bpf.words import signed
@@ -114,8 +115,13 @@ def check_access(run: Watch, base: int, offset: int, size: int, *, write: bool, 
             raise run.violated(Rule.READ_ONLY, f"{what} in a socket")
         if not allowed(SOCKETS[kind], address - SOCKET, size, write=False, attach=0):
             raise run.violated(Rule.MEMORY, f"{what} at {address - SOCKET} of a {NAMES[kind]}, which has no such field")
-    elif kind is Kind.STACK and not write:
-        _check_fill(run, address, size)
+    elif kind is Kind.STACK:
+        if not write:
+            _check_fill(run, address, size)
+        _check_iterators(run, address, size, write=write)
+    elif kind is Kind.MEMORY and held.base and (write or not 0 <= address - held.base <= ELEMENT - size):
+        rule = Rule.READ_ONLY if write else Rule.MEMORY
+        raise run.violated(rule, f"{what} at {address - held.base} of what an iterator gave")
 
 
 def _check_alignment(run: Watch, kind: Kind, address: int, size: int, *, atomic: bool) -> None:
@@ -149,6 +155,14 @@ def _check_value(run: Watch, held: Shadow, address: int, size: int, *, write: bo
     for name, start, length in (("lock", spec.spin_lock, 4), ("timer", spec.timer, 16)):
         if start is not None and within < start + length and start < within + size:
             raise run.violated(Rule.LOCK, f"an access to the bytes of a {name}")
+
+
+def _check_iterators(run: Watch, address: int, size: int, *, write: bool) -> None:
+    """Look at an access to the stack: what is written over is no iterator any more, and none is read."""
+    if write:
+        run.iterators.forget(address, size)
+    elif run.iterators.touched(address, size):
+        raise run.violated(Rule.UNINITIALISED, f"a read of {size} bytes of an iterator at {address:#x}")
 
 
 def _check_fill(run: Watch, address: int, size: int) -> None:
@@ -238,6 +252,10 @@ def _before_branch(run: Watch, i: Branch) -> None:
 
 
 def _before_call(run: Watch, i: CallHelper) -> None:
+    called = row_of(i.number)
+    if called is not None:
+        before_call(run, called)
+        return
     row = prototypes().get(i.number)
     if row is None:
         return

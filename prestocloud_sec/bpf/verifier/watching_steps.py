@@ -39,6 +39,7 @@ from prestocloud_sec.bpf.verifier.inputs import SOCKET, put
 from prestocloud_sec.bpf.verifier.maps import MapSpec
 from prestocloud_sec.bpf.verifier.registers import Kind
 from prestocloud_sec.bpf.verifier.shadows import NOTHING, Decision, Shadow, as_number
+from prestocloud_sec.bpf.verifier.watching_iterators import after_call, row_of
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.context import ContextKind
 from prestocloud_sec.bpf.vm.memory import Trap
@@ -222,6 +223,12 @@ def _branch(run: Watch, i: Branch, index: int) -> int:
 
 
 def _call_helper(run: Watch, i: CallHelper, index: int) -> int:
+    called = row_of(i.number)
+    if called is not None:
+        address = run.registers[1]
+        following = STEPS[CallHelper](run, i, index)
+        after_call(run, called, address, index)
+        return following
     row = prototypes().get(i.number)
     spec, token = run.shadows[1].spec, run.shadows[1].token
     wanted = run.values.get(("there", run.lookups), 0)

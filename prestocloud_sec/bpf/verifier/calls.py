@@ -183,7 +183,8 @@ def _result(env: Environment, state: State, call: Call, index: int) -> Register:
         case Returns.VOID:
             return NOTHING
         case Returns.INTEGER:
-            return NUMBER
+            known = number == HelperId.GET_SMP_PROCESSOR_ID and env.processors
+            return limited(0, env.processors - 1) if known else NUMBER
         case Returns.MAP_VALUE_OR_NULL | Returns.MAP_VALUE as returns:
             nullable = returns is Returns.MAP_VALUE_OR_NULL and not _is_there(call)
             reference = 0

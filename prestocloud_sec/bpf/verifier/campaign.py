@@ -12,7 +12,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
@@ -25,6 +25,8 @@ __all__ = ["Outcome", "compare", "run_campaign"]
 
 _EDGE = "prestocloud_sec.bpf.linux.verdicts"
 """What asks the running kernel; imported only where it is to be asked."""
+_HOST = "prestocloud_sec.bpf.linux.host"
+"""What knows how many processors the running kernel counts."""
 _KEPT = 3
 """Cases that are kept of each class of disagreement."""
 _MOST_CASES = 300
@@ -125,7 +127,8 @@ def compare(trial: Trial) -> tuple[Verdict, str]:
     MapError
         If the kernel does not make such a map.
     """
-    verdict = trial.judge()
+    processors = import_module(_HOST).possible_cpus()
+    verdict = replace(trial, processors=processors).judge()
     answer = import_module(_EDGE).ask(verdict, trial.used, attach=trial.attach, strict_alignment=False, license="GPL")
     verdict = verdict.but(kernel=answer)
     if answer.accepted is verdict.accepted:

@@ -17,7 +17,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 from prestocloud_sec.bpf.errors import BtfError
-from prestocloud_sec.bpf.object import btf as types
+from prestocloud_sec.bpf.object import types
 from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 

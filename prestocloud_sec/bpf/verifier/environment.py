@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from prestocloud_sec.bpf.helpers.prototypes import Prototype, prototype
 from prestocloud_sec.bpf.isa import CallKfunc, Instruction
@@ -23,6 +24,20 @@ MOST_INSTRUCTIONS = 1_000_000
 _MOVING = frozenset({ProgramType.CGROUP_SOCKOPT, ProgramType.CGROUP_SYSCTL}) - frozenset(ProgramType)
 """Types whose context may be read through a pointer that was moved; in Linux 6.18 only those that no field is rewritten
 for, which are the tracing types."""
+
+_CLASS = 17
+"""``get_cgroup_classid``, which most types have without arguments: it is that of the task that runs."""
+_CLASS_OF_CONTEXT = frozenset(
+    {
+        ProgramType.SCHED_CLS,
+        ProgramType.SCHED_ACT,
+        ProgramType.LWT_IN,
+        ProgramType.LWT_OUT,
+        ProgramType.LWT_XMIT,
+        ProgramType.LWT_SEG6LOCAL,
+    }
+)
+"""Types in which it is that of the packet's socket, as Linux 6.18 answers for each type."""
 
 
 class Environment:
@@ -52,6 +67,8 @@ class Environment:
         Names of functions of the kernel, by the number in calls that have no name.
     limit : int
         Instructions to go through at most, on all ways.
+    processors : int
+        How many the machine has that runs it; 0 if that is not known.
     described : Described or None
         What BTF says of the program's functions, where there is any.
     kernel_functions : mapping of int to KernelFunction
@@ -72,6 +89,7 @@ class Environment:
         helpers: Mapping[int, Prototype] | None = None,
         kfuncs: Mapping[int, str] | None = None,
         limit: int = MOST_INSTRUCTIONS,
+        processors: int = 0,
     ) -> None:
         self.program = program
         self.instructions: Sequence[Instruction] = program.instructions
@@ -94,11 +112,15 @@ class Environment:
             if row is not None:
                 self.kernel_functions[index] = row
         self.limit = limit
+        self.processors = processors
         self._ids = 0
 
     def prototype(self, number: int) -> Prototype | None:
-        """Return what a helper takes and gives; None if there is none with this number."""
-        return self.helpers.get(number) or prototype(number)
+        """Return what a helper takes and gives in this type of program; None if there is none with this number."""
+        found = self.helpers.get(number) or prototype(number)
+        if number == _CLASS and found is not None and number not in self.helpers and self.type not in _CLASS_OF_CONTEXT:
+            return replace(found, arguments=())
+        return found
 
     def kernel_name(self, i: CallKfunc, index: int) -> str:
         """Return the name of the function of the kernel that an instruction calls; empty where nothing says it."""

@@ -150,11 +150,14 @@ class Trial:
         ``expected_attach_type``.
     maps : tuple of MapSpec
         What its loads count.
+    processors : int
+        How many the machine has that it is judged for; 0 if that is not known.
     """
 
     program: Program
     attach: int = 0
     maps: tuple[MapSpec, ...] = field(default=(), repr=False)
+    processors: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.program, Program) or self.program.type is None:
@@ -185,7 +188,7 @@ class Trial:
 
     def environment(self) -> Environment:
         """Return a new environment to judge it in."""
-        return Environment(self.program, self.type, self.specs, attach=self.attach)
+        return Environment(self.program, self.type, self.specs, attach=self.attach, processors=self.processors)
 
     def judge(self) -> Verdict:
         """Return our verdict."""

@@ -36,6 +36,8 @@ _EDGE = "prestocloud_sec.bpf.linux.verdicts"
 _GPL = frozenset({"GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"})
 """Licences with which all helpers may be called (Linux ``include/linux/license.h``)."""
 _MOST_ATTACH = (1 << 32) - 1
+_MOST_PROCESSORS = 8192
+"""What Linux can be built for."""
 
 
 def verify(
@@ -54,6 +56,7 @@ def verify(
     compare_with_kernel: bool = False,
     witness: bool = False,
     limit: int = MOST_INSTRUCTIONS,
+    processors: int | None = None,
 ) -> Verdict:
     r"""Judge a program as the Linux kernel would.
 
@@ -94,6 +97,10 @@ def verify(
         Instructions to go through at most, on all ways: a program that needs more is refused with ``E2BIG``. The
         kernel's is a million, which is also the most; each costs some 30 to 50 microseconds here.
 
+    processors : int, optional
+        How many the machine has that is to run it, which its kernel knows: what ``bpf_get_smp_processor_id`` can give
+        follows from it. Anything, if that is not said.
+
     Returns
     -------
     Verdict
@@ -126,6 +133,7 @@ def verify(
         "privileged": _flag(privileged, "privileged"),
         "strict_alignment": _flag(strict_alignment, "strict_alignment"),
         "gpl": chosen in _GPL,
+        "processors": whole(processors or 0, "processors", 0, _MOST_PROCESSORS, error=BpfMisuseError),
         "limit": whole(limit, "limit", 1, MOST_INSTRUCTIONS, error=BpfMisuseError),
     }
     if context is not None:

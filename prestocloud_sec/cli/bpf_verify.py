@@ -41,6 +41,32 @@ def _type_named(_ctx: click.Context, _parameter: click.Parameter, name: str) -> 
     return found
 
 
+def _pairs(given: tuple[str, ...], expected: str) -> dict[int | str, str]:
+    """Return what ``KEY=TEXT`` options say; keys that are numbers are numbers."""
+    found: dict[int | str, str] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise click.BadParameter(f"{shown(text)}; expected {expected}")
+        name = key.strip()
+        number = int(name) if name.isascii() and name.isdigit() and len(name) < 10 else name
+        if number in found:
+            raise click.BadParameter(f"{shown(name)} is there twice")
+        found[number] = value
+    return found
+
+
+def _functions_of(_ctx: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[int | str, str]:
+    return _pairs(given, "NAME=DECLARATION")
+
+
+def _kfuncs_of(_ctx: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[int | str, str]:
+    found = _pairs(given, "NUMBER=NAME")
+    if not all(isinstance(number, int) for number in found):
+        raise click.BadParameter("expected NUMBER=NAME")
+    return found
+
+
 @click.command(short_help="Judge PROGRAM as the kernel would.", epilog=_ENDS)
 @program_argument
 @click.option(
@@ -63,6 +89,24 @@ def _type_named(_ctx: click.Context, _parameter: click.Parameter, name: str) -> 
 @click.option("--kernel", "ask_kernel", is_flag=True, help="Load it into the running kernel, too, and compare.")
 @click.option("--witness", is_flag=True, help="Look for inputs with which a refused program does the damage.")
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=1_000_000, show_default=True, help=_LIMIT)
+@click.option(
+    "--function",
+    "functions",
+    multiple=True,
+    metavar="PLACE=TEXT",
+    callback=_functions_of,
+    help="What a function is, in C, by its name, label or slot: 0='int main(void *ctx)'. All, or none.",
+)
+@click.option("--types", default="", metavar="TEXT", help="The structs that --function refers to, in C.")
+@click.option(
+    "--kfunc",
+    "kfuncs",
+    multiple=True,
+    metavar="NUMBER=NAME",
+    callback=_kfuncs_of,
+    help="The function of the kernel that a number in the program is.",
+)
+@click.option("--processors", type=click.IntRange(1, 8192), help="How many the machine has that is to run it.")
 @json_option
 @click.pass_context
 def verify(
@@ -110,6 +154,8 @@ def _judged(
     from prestocloud_sec.bpf import verify as judge
 
     made = program_of(program, classic=classic)
+    if options["functions"] or options["types"]:
+        made = made.declaring(options["functions"], types=options["types"])
     return judge(
         made,
         type=kind,
@@ -121,6 +167,8 @@ def _judged(
         license=licence,
         witness=options["witness"],
         limit=options["limit"],
+        kfuncs=options["kfuncs"],
+        processors=options["processors"],
         compare_with_kernel=ask_kernel,
     )
 

@@ -47,6 +47,33 @@ class TestVerify:
         assert lines[2] == "1: (71) r0 = *(u8 *)(r2 +1)"
         assert lines[4].startswith("processed 2 insns (limit 1000000)")
 
+    def test_functions_that_are_judged_by_themselves(self) -> None:
+        half = "r1 = 4; call half; exit; half: r0 = r1; r0 >>= 1; exit"
+        declared = ("--function", "0=int main(void *ctx)", "--function")
+        assert call("bpf", "verify", half, *declared, "half=int half(int of)").exit_code == 0
+        done = call(
+            "bpf", "verify", half, *declared, "half=int half(struct two *of)", "--types", "struct two { int a; };"
+        )
+        assert done.exit_code == 1
+        assert "Caller passes invalid args into func#1 ('half')" in done.stdout
+        assert "half2" in refused(2, "bpf", "verify", half, *declared, "half2=int half(int of)")
+        assert call("bpf", "verify", half, "--function", "int half(int of)").exit_code == 2
+        assert call("bpf", "verify", half, "--function", "0=int f(void)", "--function", "0=int g(void)").exit_code == 2
+
+    def test_functions_of_the_kernel(self) -> None:
+        text = "r1 = r10; r1 += -8; r2 = 0; r3 = 1; call kfunc {}; r1 = r10; r1 += -8; call kfunc {}; r0 = 0; exit"
+        assert call("bpf", "verify", text.format("bpf_iter_num_new", "bpf_iter_num_destroy")).exit_code == 0
+        numbers = ("--kfunc", "71=bpf_iter_num_new", "--kfunc", "70=bpf_iter_num_destroy")
+        assert call("bpf", "verify", text.format(71, 70), *numbers).exit_code == 0
+        assert "kfuncs=" in call("bpf", "verify", text.format(71, 70)).stdout
+        assert call("bpf", "verify", text.format(71, 70), "--kfunc", "new=bpf_iter_num_new").exit_code == 2
+
+    def test_processors(self) -> None:
+        text = "call 8; r1 = r10; r1 += -8; *(u64 *)(r10 - 8) = 0; r1 += r0; r0 = *(u8 *)(r1 + 0); exit"
+        assert call("bpf", "verify", text).exit_code == 1
+        assert call("bpf", "verify", text, "--processors", "8").exit_code == 0
+        assert call("bpf", "verify", text, "--processors", "9").exit_code == 1
+
     def test_options(self) -> None:
         assert call("bpf", "verify", COUNT, "--map", "seen=hash,4,8,2").exit_code == 0
         assert call("bpf", "verify", COUNT, "--map", "seen=hash,4,4,2").exit_code == 1
@@ -127,7 +154,7 @@ class TestCorpus:
     def test_broken(self, tmp_path: Path) -> None:
         broken = tmp_path / "broken.json"
         broken.write_text('{"tests": [5]}')
-        assert "test 0" in refused(1, "bpf", "verify-corpus", str(broken))
+        assert "test 0" in refused(2, "bpf", "verify-corpus", str(broken))
         refused(1, "bpf", "verify-corpus", str(tmp_path / "none.json"))
         refused(1, "bpf", "verify-corpus", str(tmp_path))
         refused(2, "bpf", "verify-corpus")

@@ -154,7 +154,7 @@ class TestCorpus:
     def test_broken(self, tmp_path: Path) -> None:
         broken = tmp_path / "broken.json"
         broken.write_text('{"tests": [5]}')
-        assert "test 0" in refused(2, "bpf", "verify-corpus", str(broken))
+        assert "test 0" in refused(1, "bpf", "verify-corpus", str(broken))
         refused(1, "bpf", "verify-corpus", str(tmp_path / "none.json"))
         refused(1, "bpf", "verify-corpus", str(tmp_path))
         refused(2, "bpf", "verify-corpus")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.helpers.prototypes import Prototype, Returns
-from prestocloud_sec.bpf.isa import CallHelper, CallLocal
+from prestocloud_sec.bpf.isa import CallHelper, CallLocal, LoadImm64
 from prestocloud_sec.bpf.verifier.arguments import Call, memory
 from prestocloud_sec.bpf.verifier.described import Parameter, Passed
 from prestocloud_sec.bpf.verifier.pointers import check_given
@@ -124,7 +124,10 @@ def first_frame(env: Environment, number: int, entry: int) -> Frame:
 
 
 def changing_packets(env: Environment, functions: Functions) -> frozenset[int]:
-    """Return the functions that may change the packet, they or what they call, so that no pointer into it is left."""
+    """Return the functions that may change the packet, they or what they call, so that no pointer into it is left.
+
+    One that hands a function to a helper may let it be called.
+    """
     changing: set[int] = set()
     callers: dict[int, set[int]] = {}
     for index, i in enumerate(env.instructions):
@@ -133,7 +136,7 @@ def changing_packets(env: Environment, functions: Functions) -> frozenset[int]:
             found = env.prototype(i.number)
             if i.number == HelperId.TAIL_CALL or (found is not None and found.changes_packet):
                 changing.add(number)
-        elif isinstance(i, CallLocal) and target is not None:
+        elif isinstance(i, CallLocal | LoadImm64) and target is not None:
             callers.setdefault(functions.of(target), set()).add(number)
     waiting = list(changing)
     while waiting:

@@ -308,7 +308,7 @@ class Program:
         functions : mapping of str or int to str
             Declarations as in C, by the function's name or label, or its slot. The first function is at slot 0.
         types : str
-            Types that these refer to, as in C; see `prestocloud_sec.bpf.object.functions.declare`.
+            Types that these refer to, as in C; see `prestocloud_sec.bpf.object.declarations.declare`.
 
         Raises
         ------
@@ -325,7 +325,7 @@ class Program:
         >>> verify(half).accepted
         True
         """
-        from prestocloud_sec.bpf.object.functions import declare
+        from prestocloud_sec.bpf.object.declarations import declare
 
         if not isinstance(functions, Mapping):
             raise BpfMisuseError(f"{shown(functions)}", where="declaring", expected="a mapping of places to text")

@@ -9,7 +9,7 @@ import struct
 from hypothesis import strategies as st
 
 from prestocloud_sec.bpf.object import Btf, Builder, Encoding, Linkage
-from prestocloud_sec.bpf.object.btf import (
+from prestocloud_sec.bpf.object.types import (
     Array,
     Const,
     DeclTag,

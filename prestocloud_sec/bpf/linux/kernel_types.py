@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from prestocloud_sec.bpf.errors import BtfError, errno_symbol
-from prestocloud_sec.bpf.object.btf import Btf, Kind
+from prestocloud_sec.bpf.object import Btf, Kind
 from prestocloud_sec.errors import UnavailableError
 from prestocloud_sec.wire import shown
 

@@ -3,7 +3,7 @@
 
 `Btf` reads and holds types, `Builder` makes some, `declare` makes those of a program's functions out of C declarations,
 and `ProgramTypes` says which function of a program has which. The classes of types are in
-`prestocloud_sec.bpf.object.btf`.
+`prestocloud_sec.bpf.object.types`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from prestocloud_sec._lazy import lazy
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.object.btf import Btf as Btf
-    from prestocloud_sec.bpf.object.btf import Encoding as Encoding
-    from prestocloud_sec.bpf.object.btf import Kind as Kind
-    from prestocloud_sec.bpf.object.btf import Linkage as Linkage
-    from prestocloud_sec.bpf.object.btf_codec import Builder as Builder
+    from prestocloud_sec.bpf.object.builder import Builder as Builder
+    from prestocloud_sec.bpf.object.declarations import declare as declare
     from prestocloud_sec.bpf.object.functions import ProgramTypes as ProgramTypes
-    from prestocloud_sec.bpf.object.functions import declare as declare
+    from prestocloud_sec.bpf.object.kinds import Encoding as Encoding
+    from prestocloud_sec.bpf.object.kinds import Kind as Kind
+    from prestocloud_sec.bpf.object.kinds import Linkage as Linkage
 
 _HOMES: dict[str, str] = {
     "Btf": "btf",
-    "Builder": "btf_codec",
-    "Encoding": "btf",
-    "Kind": "btf",
-    "Linkage": "btf",
+    "Builder": "builder",
+    "Encoding": "kinds",
+    "Kind": "kinds",
+    "Linkage": "kinds",
     "ProgramTypes": "functions",
-    "declare": "functions",
+    "declare": "declarations",
 }
 
 __all__ = list(_HOMES)

@@ -11,7 +11,7 @@ import pytest
 from prestocloud_sec.bpf import ProgramType, assemble
 from prestocloud_sec.bpf.errors import BpfMisuseError, BtfError, LoadError
 from prestocloud_sec.bpf.linux import KernelProgram, kernel_types
-from prestocloud_sec.bpf.object.btf import Function
+from prestocloud_sec.bpf.object.types import Function
 from prestocloud_sec.errors import UnavailableError
 from tests.bpf.linux.kernel import needs_kernel
 

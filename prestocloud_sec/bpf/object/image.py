@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Types as they lie in a file, each made where it is asked for.
+
+An `Image` was checked as a whole by what made it, `prestocloud_sec.bpf.object.reading` or a builder; nothing that is
+made of it can fail for want of bytes. Types and strings are kept as they are, in their order, so that canonical bytes
+come back byte for byte.
+
+Sources: Linux 6.18, ``Documentation/bpf/btf.rst``, section "BTF Type and String Encoding";
+``include/uapi/linux/btf.h``.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable, Iterable
+
+from prestocloud_sec.bpf.object.kinds import Kind
+from prestocloud_sec.bpf.object.layout import ENCODINGS, FLAG, HEADER, LINKAGES, MAGIC, MOST_PARTS, VERSION, signed
+from prestocloud_sec.bpf.object.types import (
+    Array,
+    Const,
+    DeclTag,
+    Enum,
+    Enum64,
+    Enumerator,
+    Float,
+    Forward,
+    Function,
+    Int,
+    Member,
+    Parameter,
+    Placement,
+    Pointer,
+    Prototype,
+    Restrict,
+    Section,
+    Struct,
+    Type,
+    Typedef,
+    TypeTag,
+    Union,
+    Variable,
+    Void,
+    Volatile,
+)
+
+__all__ = ["Image"]
+
+_KINDS = tuple(Kind)
+
+
+class Image:
+    """Types and strings as they lie in a file, and where each type begins.
+
+    Attributes
+    ----------
+    words : array of int
+        The section of types, in words of 32 bits.
+    starts : array of int
+        The word that each type begins with, by its id; that of ``void`` says nothing.
+    strings : bytes
+        The section of strings.
+    """
+
+    __slots__ = ("starts", "strings", "words")
+
+    def __init__(self, words: array[int], starts: array[int], strings: bytes) -> None:
+        self.words = words
+        self.starts = starts
+        self.strings = strings
+
+    @property
+    def parts(self) -> tuple[array[int], bytes]:
+        """What two that are equal have in common."""
+        return self.words, self.strings
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical bytes."""
+        types = self.words.tobytes() if sys.byteorder == "little" else _swapped(self.words).tobytes()
+        sizes = (0, len(types), len(types), len(self.strings))
+        return HEADER.pack(MAGIC, VERSION, 0, HEADER.size, *sizes) + types + self.strings
+
+    def kind_at(self, id: int) -> Kind:
+        """Return what a type is."""
+        return _KINDS[self.words[self.starts[id] + 1] >> 24 & 0x1F] if id else Kind.VOID
+
+    def count_at(self, id: int) -> int:
+        """Return how many parts a type has."""
+        return self.words[self.starts[id] + 1] & MOST_PARTS if id else 0
+
+    def third_word(self, id: int) -> int:
+        """Return the size of a type, or the type that it refers to."""
+        return self.words[self.starts[id] + 2]
+
+    def string_at(self, id: int) -> bytes:
+        """Return a type's name as its bytes."""
+        return self._bytes(self.words[self.starts[id]]) if id else b""
+
+    def name_at(self, id: int) -> str:
+        """Return a type's name."""
+        return _text(self.string_at(id))
+
+    def _bytes(self, place: int) -> bytes:
+        return self.strings[place : self.strings.index(0, place)]
+
+    def string(self, place: int) -> str:
+        """Return the string that begins at a place."""
+        return _text(self._bytes(place)) if place else ""
+
+    def type_at(self, id: int, most: int = MOST_PARTS) -> Type:
+        """Make the object of a type, with no more than its first `most` parts."""
+        if not id:
+            return Void()
+        words, at = self.words, self.starts[id]
+        place, info, third = words[at : at + 3]
+        name, count, flag = self.string(place), min(info & MOST_PARTS, most), bool(info >> FLAG)
+        match _KINDS[info >> 24 & 0x1F]:
+            case Kind.INT:
+                word = words[at + 3]
+                return Int(name, third, word & 0xFF, ENCODINGS[word >> 24], word >> 16 & 0xFF)
+            case Kind.ARRAY:
+                return Array(words[at + 3], words[at + 5], words[at + 4])
+            case Kind.STRUCT:
+                return Struct(name, third, self._members(at + 3, count, flag))
+            case Kind.UNION:
+                return Union(name, third, self._members(at + 3, count, flag))
+            case Kind.ENUM:
+                return Enum(name, third, flag, self._values(at + 3, count, flag))
+            case Kind.ENUM64:
+                return Enum64(name, third, flag, self._wide_values(at + 3, count, flag))
+            case Kind.FWD:
+                return Forward(name, flag)
+            case Kind.FUNC:
+                return Function(name, third, LINKAGES[info & MOST_PARTS])
+            case Kind.FUNC_PROTO:
+                pairs = self._by_part(at + 3, count, 2)
+                return Prototype(third, tuple(Parameter(self.string(place), type) for place, type in pairs))
+            case Kind.VAR:
+                return Variable(name, third, LINKAGES[words[at + 3]])
+            case Kind.DATASEC:
+                return Section(name, third, tuple(Placement(*part) for part in self._by_part(at + 3, count, 3)))
+            case Kind.FLOAT:
+                return Float(name, third)
+            case Kind.DECL_TAG:
+                return DeclTag(name, third, signed(words[at + 3], 32), flag)
+            case Kind.TYPE_TAG:
+                return TypeTag(name, third, flag)
+            case Kind.TYPEDEF:
+                return Typedef(name, third)
+            case kind:
+                return _POINTING[kind](third)
+
+    def _by_part(self, at: int, count: int, each: int) -> Iterable[tuple[int, ...]]:
+        part = iter(self.words[at : at + count * each])
+        return zip(*[part] * each, strict=True)
+
+    def _members(self, at: int, count: int, flag: bool) -> tuple[Member, ...]:
+        parts = self._by_part(at, count, 3)
+        if not flag:
+            return tuple(Member(self.string(place), type, offset) for place, type, offset in parts)
+        return tuple(Member(self.string(place), type, word & 0xFFFFFF, word >> 24) for place, type, word in parts)
+
+    def _values(self, at: int, count: int, flag: bool) -> tuple[Enumerator, ...]:
+        parts = self._by_part(at, count, 2)
+        return tuple(Enumerator(self.string(place), signed(value, 32) if flag else value) for place, value in parts)
+
+    def _wide_values(self, at: int, count: int, flag: bool) -> tuple[Enumerator, ...]:
+        parts = ((place, low | high << 32) for place, low, high in self._by_part(at, count, 3))
+        return tuple(Enumerator(self.string(place), signed(value, 64) if flag else value) for place, value in parts)
+
+
+_POINTING: dict[Kind, Callable[[int], Type]] = {
+    Kind.PTR: Pointer,
+    Kind.VOLATILE: Volatile,
+    Kind.CONST: Const,
+    Kind.RESTRICT: Restrict,
+}
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="surrogateescape")
+
+
+def _swapped(words: array[int]) -> array[int]:
+    other = array("I", words)
+    other.byteswap()
+    return other

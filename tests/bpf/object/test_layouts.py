@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""BTF as bytes and back: layouts by hand as the document has them, what is drawn, and any bytes."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prestocloud_sec.bpf.errors import BtfError, KernelError
+from prestocloud_sec.bpf.linux.functions import KernelBtf
+from prestocloud_sec.bpf.object import Btf, Builder, Encoding, Kind, Linkage
+from prestocloud_sec.bpf.object.types import (
+    Array,
+    Const,
+    DeclTag,
+    Enum,
+    Enum64,
+    Enumerator,
+    Float,
+    Forward,
+    Function,
+    Int,
+    Member,
+    Parameter,
+    Placement,
+    Pointer,
+    Prototype,
+    Restrict,
+    Section,
+    Struct,
+    Type,
+    Typedef,
+    TypeTag,
+    Union,
+    Variable,
+    Void,
+    Volatile,
+)
+from prestocloud_sec.testing.bpf_btf import btfs, nearly_btfs, types
+from tests.bpf.linux.kernel import needs_kernel
+from tests.bpf.object.samples import INT, STRINGS, A, example, header, info, walk, words
+
+LAYOUTS: list[tuple[bytes, Type]] = [
+    (words(INT, info(1), 4, 1 << 24 | 32), Int("int", 4, 32, Encoding.SIGNED)),
+    (words(INT, info(1), 4, 2 << 16 | 4), Int("int", 4, 4, Encoding.NONE, 2)),
+    (words(INT, info(1), 1, 4 << 24 | 8), Int("int", 1, 8, Encoding.BOOL)),
+    (words(0, info(2), 1), Pointer(1)),
+    (words(0, info(3), 0, 1, 0, 16), Array(1, 16, 0)),
+    (words(A, info(4, 1), 8, A, 1, 32), Struct("a", 8, (Member("a", 1, 32),))),
+    (words(A, info(4, 1, flag=1), 8, A, 1, 3 << 24 | 33), Struct("a", 8, (Member("a", 1, 33, 3),))),
+    (words(0, info(5, 2), 8, A, 1, 0, INT, 0, 0), Union("", 8, (Member("a", 1, 0), Member("int", 0, 0)))),
+    (words(A, info(6, 1), 4, A, -1), Enum("a", 4, False, (Enumerator("a", 0xFFFF_FFFF),))),
+    (words(A, info(6, 1, flag=1), 4, A, -1), Enum("a", 4, True, (Enumerator("a", -1),))),
+    (words(A, info(7), 0), Forward("a")),
+    (words(A, info(7, flag=1), 0), Forward("a", True)),
+    (words(A, info(8), 1), Typedef("a", 1)),
+    (words(0, info(9), 1), Volatile(1)),
+    (words(0, info(10), 1), Const(1)),
+    (words(0, info(11), 1), Restrict(1)),
+    (words(A, info(12, 2), 1), Function("a", 1, Linkage.EXTERN)),
+    (words(0, info(13, 2), 1, A, 1, 0, 0), Prototype(1, (Parameter("a", 1), Parameter("", 0)))),
+    (words(A, info(14), 1, 1), Variable("a", 1, Linkage.GLOBAL)),
+    (words(A, info(15, 1), 12, 1, 4, 8), Section("a", 12, (Placement(1, 4, 8),))),
+    (words(A, info(16), 8), Float("a", 8)),
+    (words(A, info(17), 1, -1), DeclTag("a", 1)),
+    (words(A, info(17, flag=1), 1, 3), DeclTag("a", 1, 3, True)),
+    (words(A, info(18), 1), TypeTag("a", 1)),
+    (words(A, info(19, 1), 8, A, 1, 2), Enum64("a", 8, False, (Enumerator("a", 2 << 32 | 1),))),
+    (words(A, info(19, 1, flag=1), 8, A, -2, -1), Enum64("a", 8, True, (Enumerator("a", -2),))),
+]
+
+
+@pytest.mark.parametrize(("data", "type"), LAYOUTS, ids=lambda value: type(value).__name__)
+def test_layouts(data: bytes, type: Type) -> None:
+    btf = Btf.from_bytes(header(data, STRINGS))
+    assert list(btf) == [Void(), type]
+    assert btf.kind(1) is type.kind
+    assert btf.to_bytes() == header(data, STRINGS)
+    builder = Builder()
+    assert builder.add(type) == 1
+    assert list(builder.build()) == [Void(), type]
+
+
+def test_every_kind_has_a_layout() -> None:
+    assert {type.kind for _, type in LAYOUTS} | {Kind.VOID} == set(Kind)
+
+
+@given(btfs())
+def test_btf_comes_back(btf: Btf) -> None:
+    data = btf.to_bytes()
+    again = Btf.from_bytes(data)
+    assert again == btf
+    assert hash(again) == hash(btf)
+    assert list(again) == list(btf)
+    assert again.to_bytes() == data
+    for other in (copy.deepcopy(btf), pickle.loads(pickle.dumps(btf))):  # noqa: S301
+        assert other == btf
+
+
+@given(st.integers(1, 6).flatmap(lambda count: st.lists(types(count), min_size=count - 1, max_size=8)))
+def test_builders_keep_what_they_are_given(given_types: list[Type]) -> None:
+    builder = Builder()
+    ids = [builder.add(type) for type in given_types]
+    assert [builder.add(type) for type in given_types] == ids
+    while len(builder) < 6:
+        builder.reserve()
+    for id in range(1, len(builder)):
+        if id not in ids:
+            builder.define(id, Int("filling", 4, 32))
+    btf = builder.build()
+    assert [btf[id] for id in ids] == given_types
+
+
+@given(nearly_btfs())
+def test_any_bytes(data: bytes) -> None:
+    try:
+        btf = Btf.from_bytes(data)
+    except BtfError as error:
+        assert str(error)  # noqa: PT017
+        return
+    walk(btf)
+    again = Btf.from_bytes(btf.to_bytes())
+    assert list(again) == list(btf)
+    assert btf.to_bytes() == data or data[4] > 24
+
+
+@needs_kernel
+@given(nearly_btfs(st.builds(lambda: example()[0])))
+def test_what_the_kernel_takes_is_taken(data: bytes) -> None:
+    try:
+        KernelBtf.of(data).close()
+    except KernelError:
+        return
+    walk(Btf.from_bytes(data))

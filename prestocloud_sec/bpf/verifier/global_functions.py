@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.helpers.prototypes import Prototype, Returns
 from prestocloud_sec.bpf.isa import CallHelper, CallLocal, LoadImm64
+from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier.arguments import Call, memory
 from prestocloud_sec.bpf.verifier.described import Parameter, Passed
 from prestocloud_sec.bpf.verifier.pointers import check_given
@@ -26,6 +27,18 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.verifier.structure import Functions
 
 __all__ = ["changing_packets", "check_call", "first_frame"]
+
+_PLAIN_CONTEXTS = frozenset(
+    {
+        ProgramType.KPROBE,
+        ProgramType.TRACEPOINT,
+        ProgramType.RAW_TRACEPOINT,
+        ProgramType.RAW_TRACEPOINT_WRITABLE,
+        ProgramType.CGROUP_DEVICE,
+        ProgramType.NETFILTER,
+    }
+)
+"""Types whose context is memory as it is; no byte of it may be written, so no more than nothing may be asked of it."""
 
 
 def check_call(env: Environment, state: State, number: int) -> Call:
@@ -80,6 +93,8 @@ def _argument(env: Environment, state: State, call: Call, name: int, parameter: 
 def _memory(env: Environment, state: State, call: Call, name: int, size: int) -> None:
     """Check memory that a function may read and write; that it may be null is no matter."""
     held = state.registers[name]
+    if held.kind is Kind.CONTEXT and not size and env.type in _PLAIN_CONTEXTS:
+        return
     if held.nullable:
         state.registers[name] = held.but(nullable=False)
     try:

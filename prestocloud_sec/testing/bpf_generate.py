@@ -286,6 +286,7 @@ class _Writer:
 
     def call(self) -> None:
         """Call one of the functions behind the program."""
+        self.add(_MOV_REG, 1, 6)
         self.functions.append((len(self.slots), self.rng.randrange(2)))
         self.slots.append(b"call")
 
@@ -297,6 +298,7 @@ class _Writer:
         self.slots += [b"function", _slot(0, 0, 0, 0)]
         self.add(_MOV_REG, 3, 10)
         self.add(_ADD_IMM, 3, 0, 0, -32)
+        self.add(_STXDW, 3, 6, 0)
         self.add(_MOV_IMM, 4, 0, 0, 0 if rng.random() < 0.9 else 1)
         self.add(_CALL, 0, 0, 0, HelperId.LOOP)
 
@@ -330,8 +332,13 @@ class _Writer:
         waiting, self.functions = self.functions, []
         for number in range(3):
             starts.append(len(self.slots))
+            reads = self.rng.random() < _READS
+            if reads:  # r6 has to be the context
+                self.add(_LDXDW, 6, 2, 0) if number == 2 else self.add(_MOV_REG, 6, 1)
             for _ in range(self.rng.randint(1, 3)):
                 self.rng.choice(_SIMPLE)(self)
+                if reads:
+                    self.legacy()
             self.add(_MOV_IMM if number == 2 else _ADD_IMM, 0, 0, 0, 1 if self.rng.random() < 0.1 else 0)
             self.slots.append(_EXIT)
         for at, which in waiting:
@@ -374,7 +381,7 @@ _PIECES: Sequence[Piece] = (
     _Writer.may_goto,
 )
 _TYPES = (None, None, None, ProgramType.XDP, ProgramType.SCHED_CLS)
-_WILD, _REPEATS = 0.02, 0.5
+_WILD, _REPEATS, _READS = 0.02, 0.5, 0.4
 
 
 def generate(rng: random.Random) -> Generated:

@@ -268,8 +268,9 @@ class LoadImm64(InstructionBase):
 class LegacyLoad(InstructionBase):
     """``r0 = *(size *)skb[imm]`` or ``skb[src + imm]`` from the packet of the context in r6, to host byte order.
 
-    Sizes 1, 2, 4; `src` is 0 where not `indirect`; r1 to r5 are lost; a load outside the packet ends the program with 0
-    (RFC 9669, section 5.5; Linux ``Documentation/bpf/classic_vs_extended.rst``).
+    Sizes 1, 2, 4; `src` is 0 where not `indirect`; r1 to r5 are lost; a load outside the packet ends its function,
+    which returns 0 as from an exit (RFC 9669, section 5.5; Linux ``Documentation/bpf/classic_vs_extended.rst`` and
+    ``net/core/filter.c``, ``bpf_gen_ld_abs``).
     """
 
     size: int

@@ -26,7 +26,7 @@ from prestocloud_sec.bpf.verifier.shadows import Decision, Stopped, Violated
 from prestocloud_sec.bpf.verifier.watching import Watch
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.machine import Machine
-from prestocloud_sec.bpf.vm.memory import Ended, Trap
+from prestocloud_sec.bpf.vm.memory import Trap
 
 __all__ = ["Found", "Search"]
 
@@ -174,7 +174,7 @@ class Search:
         violated: Violated | None = None
         try:
             run.go()
-        except (Stopped, Ended):
+        except Stopped:
             return _Outcome(run, None)
         except Violated as seen:
             violated = seen

@@ -199,7 +199,9 @@ def _load_imm64(run: Watch, i: LoadImm64, index: int) -> int:
 def _legacy_load(run: Watch, i: LegacyLoad, index: int) -> int:
     following = STEPS[LegacyLoad](run, i, index)
     now = run.registers[0]
-    if not i.indirect and i.imm >= 0:
+    if following == index:  # the packet has no such word, and the function ends
+        run.shadows[0] = as_number(constant(now))
+    elif not i.indirect and i.imm >= 0:
         parts = [Node("input", 8, ("packet", i.imm + n)) for n in reversed(range(i.size))]
         node = joined(parts, now)
         run.shadows[0] = as_number(node if value(node, run.values) == now else constant(now))

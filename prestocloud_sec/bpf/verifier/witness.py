@@ -28,7 +28,7 @@ from prestocloud_sec.bpf.verifier.shadows import Stopped, Violated
 from prestocloud_sec.bpf.verifier.verdict import Verdict
 from prestocloud_sec.bpf.verifier.watching import Watch
 from prestocloud_sec.bpf.vm.fault import FaultKind
-from prestocloud_sec.bpf.vm.memory import Ended, Trap
+from prestocloud_sec.bpf.vm.memory import Trap
 from prestocloud_sec.bpf.vm.reference import execute
 from prestocloud_sec.wire import shown, whole
 
@@ -266,6 +266,6 @@ def _replayed(
         run.go()
     except Violated as seen:
         return seen.instruction == at and seen.rule is rule, None
-    except (Trap, Stopped, Ended):
+    except (Trap, Stopped):
         return False, None
     return False, None

@@ -21,7 +21,7 @@ from prestocloud_sec._jit import kernel
 from prestocloud_sec.bpf._raw_kernel import clear, load8, load16, load64, move, store8, store32, store64
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.batch_layout import RECORD_WORDS, Batch
-from prestocloud_sec.bpf.vm.compiler.runtime import ENDED, INTERRUPTED
+from prestocloud_sec.bpf.vm.compiler.runtime import INTERRUPTED
 from prestocloud_sec.bpf.vm.context import SK_BUFF, XDP_MD, ContextKind, network_order
 from prestocloud_sec.bpf.vm.fault import FaultKind
 from prestocloud_sec.bpf.vm.layout import State
@@ -220,8 +220,8 @@ def note(batch: Any, index: Any, value: Any) -> Any:
     fault = load64(state)
     good = fault == _U(0)
     store64(word(batch, Batch.VALUES_AT) + 8 * index, value if good else _U(0))
-    if good or fault == _U(ENDED):
-        return good
+    if good:
+        return True
     store8(word(batch, Batch.FAULTS_AT) + index, fault)
     count = word(batch, Batch.RECORDS)
     record = word(batch, Batch.RECORDS_AT) + 8 * RECORD_WORDS * count

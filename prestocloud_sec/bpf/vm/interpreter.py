@@ -35,7 +35,7 @@ from prestocloud_sec.bpf.vm.interpreter_layout import (
 )
 from prestocloud_sec.bpf.vm.layout import FUNCTION_HANDLES, MAX_FRAMES, State
 from prestocloud_sec.bpf.vm.machine import PORTION, Machine
-from prestocloud_sec.bpf.vm.memory import Ended, Trap
+from prestocloud_sec.bpf.vm.memory import Trap
 from prestocloud_sec.bpf.words import signed
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["Interpreter", "execute", "interpreter_of"]
 
 _U32, _U64 = (1 << 32) - 1, (1 << 64) - 1
-_RETURNED = int(Status.RETURNED)
 _R0, _HELPER, _RESUME = int(State.R0), int(State.HELPER), int(State.RESUME)
 _ARGUMENTS = slice(_R0 + 1, _R0 + 6)
 _ELEMENTS_AT, _TAIL = int(Desk.ELEMENTS_AT), int(Desk.TAIL)
@@ -126,10 +125,7 @@ class Interpreter:
         """Run a machine that was started; leave `State.RESULT`, or the words of a fault."""
         self.refresh(machine)
         self._blamed = False
-        try:
-            self._go(machine)
-        except Ended:
-            self._words[State.RESULT] = 0
+        self._go(machine)
 
     def resume(self, machine: Machine, status: int) -> None:
         """Do what a kernel paused for that was not called by `run`, and take the run to its end.
@@ -142,20 +138,17 @@ class Interpreter:
             What the kernel returned, a `Status` other than ``DONE``.
         """
         self._blamed = False
-        try:
-            if _ANSWERS[status](self, machine):
-                self._go(machine)
-        except Ended:
-            self._words[State.RESULT] = 0
+        if _ANSWERS[status](self, machine):
+            self._go(machine)
 
-    def _go(self, machine: Machine) -> int:
+    def _go(self, machine: Machine) -> None:
         """Run from where the state says until the run is over, or a callback of a helper in Python has returned."""
         interpret, state_at, desk_at = self._interpret, self.state_at, self.desk_at
         while True:
             status: int = interpret(state_at, desk_at)
             answer = _ANSWERS.get(status)
             if answer is None or not answer(self, machine):
-                return status
+                return
 
     # --- What the kernel asks for. Each returns whether the program goes on.
 
@@ -261,13 +254,11 @@ class Interpreter:
         given = [*arguments, 0, 0, 0, 0, 0][:5]
         machine.state[_ARGUMENTS] = [signed(argument) for argument in given]
         words[State.DEPTH], words[_RESUME] = depth, function
-        status = self._go(machine)
+        self._go(machine)
         if words[State.FAULT]:
             self._blamed = True
             address, size = words[State.FAULT_ADDRESS] & _U64, words[State.FAULT_SIZE] & _U64
             raise Trap(FaultKind(words[State.FAULT]), address, size)
-        if status != _RETURNED:
-            raise Ended
         words[_RESUME] = resume
         return words[_R0] & _U64
 

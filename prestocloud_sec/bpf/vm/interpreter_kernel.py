@@ -128,21 +128,6 @@ def _finish(state_at: Any, desk_at: Any, value: Any) -> Any:
 
 
 @kernel()
-def _legacy(state_at: Any, desk_at: Any, at: Any) -> Any:
-    """Step: a load from the packet in network order, which ends the program where there is nothing."""
-    size, indirect = load8(at + 4), load8(at + 5)
-    offset = types.int64(load64(at + 8))
-    if indirect:
-        offset += types.int64(types.int32(load64(state_at + _REGISTERS + types.int64(load8(at + 3)))))
-    value = packet_word(state_at, types.int64(types.int32(offset)), types.int64(size))
-    if value < 0:
-        return _finish(state_at, desk_at, 0)
-    store64(state_at + _REGISTERS, _U(value))
-    drop_arguments(state_at)
-    return at + ROW
-
-
-@kernel()
 def _exit(state_at: Any, desk_at: Any, at: Any) -> Any:
     """Step: return from a function, or end the run."""
     depth = types.int64(load64(state_at + 8 * State.DEPTH))
@@ -157,6 +142,32 @@ def _exit(state_at: Any, desk_at: Any, at: Any) -> Any:
         store64(desk_at + 8 * Desk.STATUS, _U(Status.RETURNED))
         return types.int64(0)
     return go_on(state_at, desk_at, at, record)
+
+
+@kernel()
+def _return_nothing(state_at: Any, desk_at: Any, at: Any) -> Any:
+    """Step: return 0 from a function, or end the run with it, where the load at this row finds nothing."""
+    before = load64(state_at + _REGISTERS)
+    store64(state_at + _REGISTERS, _U(0))
+    following = _exit(state_at, desk_at, at)
+    if following == 0 and load64(desk_at + 8 * Desk.STATUS) == _U(Status.FUEL):
+        store64(state_at + _REGISTERS, before)  # the load comes again, and its offset may be in r0
+    return following
+
+
+@kernel()
+def _legacy(state_at: Any, desk_at: Any, at: Any) -> Any:
+    """Step: a load from the packet in network order, which returns from the function where there is nothing."""
+    size, indirect = load8(at + 4), load8(at + 5)
+    offset = types.int64(load64(at + 8))
+    if indirect:
+        offset += types.int64(types.int32(load64(state_at + _REGISTERS + types.int64(load8(at + 3)))))
+    value = packet_word(state_at, types.int64(types.int32(offset)), types.int64(size))
+    if value < 0:
+        return _return_nothing(state_at, desk_at, at)
+    store64(state_at + _REGISTERS, _U(value))
+    drop_arguments(state_at)
+    return at + ROW
 
 
 @kernel()

@@ -31,7 +31,7 @@ from prestocloud_sec.bpf.vm.arguments import given_maps, seconds, whole
 from prestocloud_sec.bpf.vm.context import LINK_LAYER_TYPES, ContextKind, context_kind, octets_of, protocol_of
 from prestocloud_sec.bpf.vm.fault import Fault, FaultKind
 from prestocloud_sec.bpf.vm.layout import State
-from prestocloud_sec.bpf.vm.memory import Ended, Trap
+from prestocloud_sec.bpf.vm.memory import Trap
 from prestocloud_sec.bpf.vm.messages import fault_message
 from prestocloud_sec.bpf.vm.packet import LARGEST
 from prestocloud_sec.bpf.vm.programtable import ProgramTable
@@ -374,8 +374,6 @@ class Machine(ProgramTable):
             value = operator.index(found(self, *registers)) & _U64
         except Trap as trap:
             self.leave_fault(trap)
-        except Ended:
-            raise
         except BaseException as error:
             self.fail(error)
         else:

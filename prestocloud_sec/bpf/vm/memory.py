@@ -21,7 +21,7 @@ from prestocloud_sec.bpf.vm.layout import BASE, ELEMENT, FLAGS, HOST, MASK, READ
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Ended", "Memory", "Trap"]
+__all__ = ["Memory", "Trap"]
 
 _U64 = (1 << 64) - 1
 
@@ -45,13 +45,6 @@ class Trap(Exception):  # noqa: N818 - it ends a program, and is no error of our
         self.address = address
         self.size = size
         self.message = message
-
-
-class Ended(BaseException):
-    """A classic load found nothing: the whole program ends with 0, whatever Python is in between.
-
-    Never leaves `prestocloud_sec.bpf`. A helper that runs a callback has to let it pass, as it would a Ctrl-C.
-    """
 
 
 class Memory:

@@ -42,7 +42,7 @@ from prestocloud_sec.bpf.isa import (
 from prestocloud_sec.bpf.vm.arithmetic import ALU, ATOMIC, COMPARE, signed
 from prestocloud_sec.bpf.vm.layout import FUNCTION_HANDLES, MAY_GOTO_LOOPS, SKF_LL_OFF, SKF_NET_OFF, State
 from prestocloud_sec.bpf.vm.machine import Machine
-from prestocloud_sec.bpf.vm.memory import Ended, Trap
+from prestocloud_sec.bpf.vm.memory import Trap
 from prestocloud_sec.bpf.vm.reference_run import MASKS, Run
 from prestocloud_sec.bpf.vm.trace import Trace
 
@@ -119,7 +119,7 @@ def _legacy_load(run: Run, i: LegacyLoad, index: int) -> int:
         start, offset = _negative(run.machine, offset)
     data = None if start is None else run.machine.packet_bytes(start + offset, i.size)
     if data is None:
-        raise Ended
+        return run.end_function(index)
     run.registers[0] = int.from_bytes(data, "big")
     run.clobber()
     return index + 1
@@ -200,8 +200,6 @@ def execute(machine: Machine, trace: Trace | None = None) -> None:
     state = machine.state
     try:
         state[State.RESULT] = signed(run.run(0), 64)
-    except Ended:
-        state[State.RESULT] = 0
     except Trap as trap:
         machine.leave_fault(trap)
         state[State.FAULT_INSTRUCTION] = -1 if run.blamed is None else run.blamed

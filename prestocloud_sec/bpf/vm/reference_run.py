@@ -77,6 +77,8 @@ class Run:
         self.select(0)
         self.blamed: int | None = None
         self.trap: Trap | None = None
+        self.ends = False
+        """Whether the running function ends with the instruction that is carried out, which is no exit."""
 
     def select(self, number: int) -> None:
         """Make a program of the machine the running one."""
@@ -116,8 +118,16 @@ class Run:
                         slot = self.program.slot_of(index)
                         self.trace.stopped = Step(index, self.number, len(self.frames), self.text(index), (), (), slot)
                 raise
+            over = False
+            if self.ends:
+                self.ends = False
+                over = len(self.frames) == base
+                if not over:
+                    following = self.leave()
             if self.trace is not None:
                 self.record(self.trace, index, before, place)
+            if over:
+                return self.registers[0]
             index = following
 
     def record(self, trace: Trace, index: int, before: Sequence[int], place: tuple[int, int, int]) -> None:
@@ -207,6 +217,15 @@ class Run:
         self.machine.enter_frame(depth)
         self.registers[10] = stack_top(depth)
         return target
+
+    def end_function(self, index: int) -> int:
+        """Let the running function return 0 once the instruction `index` is carried out; return `index`.
+
+        That is what a classic load does that finds nothing (Linux ``net/core/filter.c``, ``bpf_gen_ld_abs``).
+        """
+        self.registers[0] = 0
+        self.ends = True
+        return index
 
     def leave(self) -> int:
         """Return from a function."""

@@ -417,10 +417,11 @@ def test_own_helpers_come_before_native_ones() -> None:
         assert run(f"call {number}; exit", helpers={number: lambda *_: 99}).value == 99
 
 
-def test_a_missing_byte_ends_the_run_from_any_depth() -> None:
-    text = "call inner; r0 = 5; exit; inner: r0 = *(u8 *)skb[3]; exit"
-    assert run(text, b"abc", type_=ProgramType.SOCKET_FILTER).value == 0
-    assert run(text, b"abcd", type_=ProgramType.SOCKET_FILTER).value == 5
+def test_a_missing_byte_ends_its_function() -> None:
+    text = "call inner; r0 += 5; exit; inner: r0 = *(u8 *)skb[3]; r0 = 7; exit"
+    assert run(text, b"abc", type_=ProgramType.SOCKET_FILTER).value == 5
+    assert run(text, b"abcd", type_=ProgramType.SOCKET_FILTER).value == 12
+    assert run("r0 = *(u8 *)skb[3]; r0 = 7; exit", b"abc", type_=ProgramType.SOCKET_FILTER).value == 0
 
 
 # --- The machine stays as it was.

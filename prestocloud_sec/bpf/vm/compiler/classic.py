@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loads of packet words in network order, which end the program where there is no such word (classic BPF)."""
+"""Loads of packet words in network order, which return from the function where there is none (classic BPF).
+
+The function that contains the load returns 0 to whatever called it, as after an exit (Linux ``net/core/filter.c``,
+``bpf_gen_ld_abs``).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.bpf.isa import LegacyLoad
-from prestocloud_sec.bpf.vm.compiler.runtime import ENDED
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.vm.compiler.function import Function
@@ -23,11 +26,8 @@ def legacy_load(f: Function, i: LegacyLoad) -> None:
         f.uses_data = True
         size = f.op("load i64, ptr %dsize")
         test = f.op(f"icmp uge i64 {size}, {i.imm + i.size}")
-        good, bad = f.label(), f.label()
-        f.add(f"  br i1 {test}, label %{good}, label %{bad}\n")
-        f.add(f"{bad}:\n")
-        _end_program(f)
-        f.add(f"{good}:\n")
+        good = f.label()
+        f.add(f"  br i1 {test}, label %{good}, label %{f.nothing()}\n{good}:\n")
         value = _word_at(f, str(i.imm), bits)
     f.put(0, value)
     f.clobber()
@@ -50,23 +50,11 @@ def _anywhere(f: Function, i: LegacyLoad) -> str:
     size = f.op("load i64, ptr %dsize")
     room = f.op(f"sub i64 {size}, {i.size}")
     fits, forward = f.op(f"icmp sle i64 {offset}, {room}"), f.op(f"icmp sge i64 {offset}, 0")
-    near, far, bad, join = f.label(), f.label(), f.label(), f.label()
+    near, far, join = f.label(), f.label(), f.label()
     f.add(f"  br i1 {f.op(f'and i1 {fits}, {forward}')}, label %{near}, label %{far}\n{near}:\n")
     fast = _word_at(f, offset, 8 * i.size)
     f.add(f"  br label %{join}\n{far}:\n")
     slow = f.op(f"call preserve_mostcc i64 @packet_word(ptr %state, i64 {offset}, i64 {i.size})")
     none = f.op(f"icmp slt i64 {slow}, 0")
-    f.add(f"  br i1 {none}, label %{bad}, label %{join}\n{bad}:\n")
-    _end_program(f)
-    f.add(f"{join}:\n")
+    f.add(f"  br i1 {none}, label %{f.nothing()}, label %{join}\n{join}:\n")
     return f.op(f"phi i64 [ {fast}, %{near} ], [ {slow}, %{far} ]")
-
-
-def _end_program(f: Function) -> None:
-    """End the whole program with 0: at once if nothing called this function, else through the callers."""
-    if f.main:
-        outer = f.op("icmp eq i64 %depth, 0")
-        code = f.op(f"select i1 {outer}, i64 0, i64 {ENDED}")
-        f.add(f"  store i64 {code}, ptr %state\n  br label %fault\n")
-    else:
-        f.add(f"  store i64 {ENDED}, ptr %state\n  br label %fault\n")

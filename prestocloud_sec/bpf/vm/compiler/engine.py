@@ -21,11 +21,11 @@ from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.compiler.emit import module_text
 from prestocloud_sec.bpf.vm.compiler.llvm import MIDDLE, Code, compile_object, load_object
 from prestocloud_sec.bpf.vm.compiler.planning import compile_program, plan_of
-from prestocloud_sec.bpf.vm.compiler.runtime import ENDED, INTERRUPTED, PACKET_WORD, SERVICE, Service
+from prestocloud_sec.bpf.vm.compiler.runtime import INTERRUPTED, PACKET_WORD, SERVICE, Service
 from prestocloud_sec.bpf.vm.fault import FaultKind
 from prestocloud_sec.bpf.vm.layout import FUNCTION_HANDLES, MAX_FRAMES, MAX_TAIL_CALLS, State
 from prestocloud_sec.bpf.vm.machine import PORTION, Machine
-from prestocloud_sec.bpf.vm.memory import Ended, Trap
+from prestocloud_sec.bpf.vm.memory import Trap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -194,9 +194,7 @@ class Compiled:
         finally:
             self.restore_frames()
         fault = words[State.FAULT]
-        if fault == ENDED:
-            words[State.FAULT] = value = 0
-        elif fault == INTERRUPTED:
+        if fault == INTERRUPTED:
             self.miss()
         words[State.RESULT] = _signed(value)
         self.elements.clear()
@@ -229,12 +227,8 @@ class Compiled:
         words = self.words
         words[State.FAULT_INSTRUCTION] = _NO_INSTRUCTION
         machine = self.machine
-        try:
-            with machine.calling(self.call):
-                value = machine.run_helper(_signed32(number), registers)
-        except Ended:
-            words[State.FAULT], words[State.FAULT_INSTRUCTION] = ENDED, 0
-            return 0
+        with machine.calling(self.call):
+            value = machine.run_helper(_signed32(number), registers)
         return self.interrupt() if value is None else value
 
     def call(self, handle: int, arguments: Sequence[int]) -> int:
@@ -252,8 +246,6 @@ class Compiled:
         value: int = entry(self.state_at, depth, function, *(word & _U64 for word in given))
         words[State.DEPTH] = depth - 1
         fault = words[State.FAULT]
-        if fault == ENDED:
-            raise Ended
         if fault == INTERRUPTED:
             self.miss()
             raise Trap(FaultKind.HELPER)

@@ -125,7 +125,7 @@ class Function:
         self.leaders: set[int] = set()
         self.framed = False
         self.uses_packet = self.uses_data = self.uses_context = False
-        self.ended = False
+        self.ended = self.finds_nothing = False
         self.slots: list[str] = []
         self.counts = False
         self.loops: Mapping[int, ShortLoop] = {}
@@ -191,6 +191,9 @@ class Function:
                 self.kind, self.within = "r", frozenset().union(*(span.accesses for span in known))
                 self.write_out(loop)
                 self.kind, self.within = "u", frozenset()
+        if self.finds_nothing:
+            self.add("nothing:\n")
+            self.leave("0")
         return prologue(self) + "".join(map(str, body)) + epilogue(self)
 
     def write(self, indexes: Sequence[int], turn: tuple[ShortLoop, int] | None) -> None:
@@ -335,6 +338,11 @@ class Function:
             self.hide_frame()
         self.add(f"  ret i64 {value}\n")
         self.ended = True
+
+    def nothing(self) -> str:
+        """Return the name of the block that returns 0 where a classic load finds nothing."""
+        self.finds_nothing = True
+        return "nothing"
 
     def clobber(self) -> None:
         """Clear what a call leaves undefined, as all engines do."""

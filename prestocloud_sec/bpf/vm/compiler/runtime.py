@@ -16,7 +16,6 @@ from prestocloud_sec.bpf.vm.fault import FaultKind
 from prestocloud_sec.bpf.vm.layout import State
 
 __all__ = [
-    "ENDED",
     "INTERRUPTED",
     "LITTLE",
     "PACKET_WORD",
@@ -28,10 +27,9 @@ __all__ = [
     "state_word",
 ]
 
-ENDED = 255
-"""What `State.FAULT` says while a program that a classic load has ended returns through its frames."""
 INTERRUPTED = 254
-"""What it says while a program does that ended for what is its caller's (`Machine.fail`), such as a Ctrl-C."""
+"""What `State.FAULT` says while a program that ended for what is its caller's (`Machine.fail`), such as a Ctrl-C,
+returns through its frames."""
 UNANSWERED = -2
 """What `State.FAULT_INSTRUCTION` says from before a call of Python until Python is there.
 

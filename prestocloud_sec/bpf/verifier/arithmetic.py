@@ -177,12 +177,10 @@ def _signs_from_unsigned(to: Scalar) -> None:
 def _lsh(to: Scalar, other: Scalar) -> None:
     """Shift left. Unsigned ends stay in order where no 1 is shifted out of the greater.
 
-    A shift by 32 of a low half whose ends are not negative keeps their order as signed numbers too: C code extends
-    32-bit numbers so.
+    A shift by 32 keeps the order of low halves as signed numbers, too: C code extends 32-bit numbers so.
     """
     shift = other.umax
-    to.smax = to.smax32 << 32 if shift == 32 and to.smax32 >= 0 else S64_MAX
-    to.smin = to.smin32 << 32 if shift == 32 and to.smin32 >= 0 else S64_MIN
+    to.smin, to.smax = (to.smin32 << 32, to.smax32 << 32) if shift == 32 else (S64_MIN, S64_MAX)
     _shift_ends(to, shift)
     if shift > 31:
         to.unbound32()

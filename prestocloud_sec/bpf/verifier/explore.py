@@ -74,8 +74,6 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
         States that were kept.
     at : int
         The instruction that is gone through.
-    most_kept : int
-        States that were kept for any one instruction, at most, in functions that were gone through before.
     """
 
     def __init__(self, env: Environment, *, observe: Callable[[int, State], None] | None = None) -> None:
@@ -91,7 +89,6 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
             components(env.instructions, env.targets, lambda index: index in self.stops.repeating),
         )
         self.jumps = self.jumps_before = self.processed_before = 0
-        self.most_kept = 0
 
     # --- The whole.
 
@@ -104,18 +101,18 @@ class Explorer(ArithmeticSteps, MemorySteps, CallSteps):
             With the instruction to blame.
         """
         self._explore(0)
-        judged: set[int] = set()
-        while waiting := self.called.keys() - judged:
-            for number in sorted(waiting):
-                self._explore(number)
-            judged |= waiting
+        judged = {0}
+        while self.called.keys() - judged:
+            for number in range(1, len(self.functions.entries)):  # each that was called by now, in their order
+                if number in self.called and number not in judged:
+                    judged.add(number)
+                    self._explore(number)
         self._check_stack()
 
     def _explore(self, number: int) -> None:
         """Go every way through a function that is judged by itself, or from the program's beginning on."""
         entry = self.functions.entries[number]
         self.at = entry
-        self.most_kept = max(self.most_kept, *(len(kept) for kept in self.kept.values()), 0)
         self.kept.clear()
         self.waiting.append(Way(State([first_frame(self.env, number, entry)]), entry, None, [], 0, 0))
         while self.waiting:

@@ -3,23 +3,30 @@
 
 Level 1 has the way that was refused, and of an accepted program only what it took; level 2 has all ways with all that
 is known where they begin, and the registers that are read at all later. Lines are those of Linux 6.18
-(``kernel/bpf/verifier.c``, ``do_check``), except that what it tells of its own looking back (``mark_precise: ...``) and
-of its list of stack slots is left out, that a refusal has our one line of reason, and that maps have names instead of
-addresses. Like the kernel's, a log that grows too long keeps its end.
+(``kernel/bpf/verifier.c``, ``do_check``, ``do_check_common``), except that what it tells of its own looking back
+(``mark_precise: ...``), of the loops that it goes round for that (``SCC enter``; ``peak_states`` counts them, too) and
+of its list of stack slots is left out, that a refusal has our one line of reason, that maps have names instead of
+addresses, and that functions of the kernel which are called by name have no numbers. Like the kernel's, a log that
+grows too long keeps its end.
 
 The program is gone through once more for it.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
-from prestocloud_sec.bpf.isa import Atomic, Instruction, Store, StoreRelease
+from prestocloud_sec.bpf.isa import Atomic, CallKfunc, CallLocal, Exit, Load, LoadAcquire, Store, StoreRelease
 from prestocloud_sec.bpf.verifier.explore import MOST_INSTRUCTIONS, Explorer
+from prestocloud_sec.bpf.verifier.live_stack import call_site
+from prestocloud_sec.bpf.verifier.loops import components
 from prestocloud_sec.bpf.verifier.registers import Kind
 from prestocloud_sec.bpf.verifier.rejection import Rejected
-from prestocloud_sec.bpf.verifier.wording import frame_text, instruction_text, touched
+from prestocloud_sec.bpf.verifier.tnum import U32
+from prestocloud_sec.bpf.verifier.wording import changed_text, frame_text, instruction_text, touched
 from prestocloud_sec.wire import whole
 
 if TYPE_CHECKING:
@@ -54,16 +61,10 @@ def log_of(verdict: Verdict, level: int) -> str:
     if verdict.again is not None:
         recorder = _Recorder(verdict.again(), level)
         limit = recorder.env.limit
-        try:
+        with suppress(Rejected):
             recorder.run()
-        except Rejected:
-            pass
-        else:
-            if level == 1:
-                recorder.lines.clear()
         lines = recorder.lines
-        kept = max((len(kept) for kept in recorder.kept.values()), default=0)
-        most = max(kept, recorder.most_kept, 1) - 1  # not counted: the newest
+        most = recorder.most
     if not verdict.accepted:
         lines.append(verdict.message)
     lines.append(
@@ -80,17 +81,23 @@ class _Recorder(Explorer):
     ----------
     lines : list of str
         The log, without what was cut off at its beginning.
+    most : int
+        States in the list that one was looked for in vain in, at most.
     """
 
     def __init__(self, env: Environment, level: int) -> None:
         super().__init__(env, observe=self._note)
         self.all_ways = level == 2
         self.lines: list[str] = []
+        self.most = 0
+        self._buckets: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
         self._cut = 0
         self._on: State | None = None
         self._before = -1
         self._depth = 0
         self._leaving = ""
+        self._left = False
+        self._used: frozenset[int] = frozenset()
         self._parted: dict[int, tuple[int, int, str]] = {}
         if self.all_ways:
             self._head()
@@ -100,9 +107,27 @@ class _Recorder(Explorer):
         for number, entry in enumerate(self.functions.entries):
             self.lines.append(f"func#{number} @{program.slot_of(entry)}")
         self.lines.append("Live regs before insn:")
+        loops = components(self.env.instructions, self.env.targets, lambda _: False)
         for index, live in enumerate(self.live):
             shown = "".join(str(register) if live >> register & 1 else "." for register in range(10))
-            self.lines.append(f"{program.slot_of(index):>7}: {shown} {instruction_text(program, index)}")
+            loop = f"{loops[index]:>3}" if loops[index] else "   "
+            self.lines.append(f"{loop} {program.slot_of(index):>3}: {shown} {self._text(index)}")
+
+    def _text(self, index: int) -> str:
+        i = self.env.instructions[index]
+        name = self.env.kernel_name(i, index) if isinstance(i, CallKfunc) else ""
+        return instruction_text(self.env.program, index, name)
+
+    def _explore(self, number: int) -> None:
+        described = self.env.described
+        name = described.name(number) if number and described is not None else ""
+        if number:
+            self.lines.append(f"Validating {name}() func#{number}...")
+        super()._explore(number)
+        if not self.all_ways:
+            self.lines.clear()
+        if number:
+            self.lines.append(f"Func#{number} ('{name}') is safe for any args that match its prototype")
 
     def push(self, state: State, index: int, unroll: int | None = None) -> None:
         last = self.lines[-1] if self.lines else ""
@@ -110,17 +135,30 @@ class _Recorder(Explorer):
         super().push(state, index, unroll)
 
     def _seen(self, state: State, index: int) -> bool:
+        key = index, call_site(state.frame)
+        alike = self._buckets[self._bucket(state, index)]
+        known = sum(len(self.kept.get(other, ())) for other in alike)
         found = super()._seen(state, index)
-        if found and self.all_ways:
+        if not found:
+            self.most = max(self.most, known)
+            alike.add(key)
+        elif self.all_ways:
             slot = self.env.program.slot_of(index)
-            if state is not self._on:
-                before, _, _ = self._parted.pop(id(state), (-1, 0, ""))
+            waited = state is not self._on
+            before = self._parted.pop(id(state), (-1, 0, ""))[0] if waited else self._before
+            if not waited:
+                self._tell_call(state)
+            if waited or self._left:
                 self.lines += ["", f"from {self._slot(before)} to {slot}: safe"]
             else:
-                self._tell_change(state)
                 self.lines.append(f"{slot}: safe")
             self._on = state
         return found
+
+    def _bucket(self, state: State, index: int) -> int:
+        """Return the list that Linux keeps a state in: it counts all in the list, also those for other instructions."""
+        caller = self._slot(call_site(state.frame)) if len(state.frames) > 1 else -1
+        return ((self._slot(index) ^ caller) & U32) % len(self.env.program)
 
     def _slot(self, index: int) -> int:
         return self.env.program.slot_of(index) if index >= 0 else 0
@@ -131,10 +169,11 @@ class _Recorder(Explorer):
             self._begin(slot, state)
             self._on = state
         else:
+            self._tell_call(state)
             self._tell_change(state)
-        self._before, self._depth = index, len(state.frames)
-        self._leaving = frame_text(state)
-        self.lines.append(f"{slot}: {instruction_text(self.env.program, index)}")
+        self._before, self._depth, self._left = index, len(state.frames), False
+        self._used = self._slots(index, state)
+        self.lines.append(f"{slot}: {self._text(index)}")
         if len(self.lines) > 2 * _MOST_LINES:
             self._cut += len(self.lines) - _MOST_LINES
             del self.lines[:-_MOST_LINES]
@@ -152,37 +191,53 @@ class _Recorder(Explorer):
             del self.lines[max(position - 1 - self._cut, 0) :]
             self.lines.append(f"{last} {known}".lstrip())
 
-    def _tell_change(self, state: State) -> None:
-        """Write what the instruction before did."""
-        depth = len(state.frames)
-        slot = self.env.program.slot_of(self.at)
+    def _return(self, state: State, index: int, depth: int | None = None) -> int | None:
+        self._leaving = frame_text(state)
+        return super()._return(state, index, depth)
+
+    def _tell_call(self, state: State) -> None:
+        """Write that the instruction before called a function or left one."""
+        depth, before = len(state.frames), self.env.instructions[self._before]
         if depth > self._depth:
             self.lines += ["caller:", " " + frame_text(state, -2), "callee:", " " + frame_text(state)]
-            self.lines.append(f"{slot}: {frame_text(state)}")
-            return
-        if depth < self._depth:
-            known = frame_text(state)
-            self.lines += ["returning from callee:", " " + self._leaving, f"to caller at {slot}:", " " + known]
+        elif depth < self._depth:
+            place = self.env.program.slot_of(self.at)
+            self.lines += ["returning from callee:", " " + self._leaving, f"to caller at {place}:"]
+            self.lines.append(" " + frame_text(state))
+            self._left = isinstance(before, Exit)
+        elif isinstance(before, CallLocal) and self.env.described is not None:
+            number = self.functions.of(self.env.targets[self._before] or 0)
+            self.lines.append(f"Func#{number} ('{self.env.described.name(number)}') is global and assumed valid.")
+
+    def _tell_change(self, state: State) -> None:
+        """Write what the instruction before did."""
+        before = self.env.instructions[self._before]
+        registers, slot = touched(before), self.env.program.slot_of(self.at)
+        if self._left:
             if self.all_ways:
-                self.lines += ["", f"from {self._slot(self._before)} to {slot}: {known}"]
-            return
-        if not self.lines:
-            return
-        instruction = self.env.instructions[self._before]
-        registers = touched(instruction)
-        known = frame_text(state, registers=registers, slots=self._slots(instruction, state))
-        if known and known != f"frame{depth - 1}:":
-            line = self.lines[-1]
+                self.lines += ["", f"from {self._slot(self._before)} to {slot}: {frame_text(state)}"]
+        elif len(state.frames) > self._depth:
+            self.lines.append(f"{slot}: {frame_text(state)}")
+        elif self.lines and (registers or self._used):
+            known, line = changed_text(state, registers, self._used), self.lines[-1]
+            if isinstance(before, CallLocal) or len(state.frames) < self._depth:
+                self.lines.append(f"{slot}: {known}")
+                return
             column = max(len(line) + _STEP // 2, _COLUMN)
             column += -column % _STEP
-            self.lines[-1] = f"{line:<{column - 2}}; {known}" if column > len(line) + 2 else f"{line} ; {known}"
+            told = f"{line:<{column - 2}}; {known}" if column > len(line) + 2 else f"{line} ; {known}"
+            self.lines[-1] = told.rstrip()
 
-    def _slots(self, i: Instruction, state: State) -> frozenset[int]:
-        """Return the slots of the stack that an instruction wrote."""
-        if not isinstance(i, Store | StoreRelease | Atomic):
+    def _slots(self, index: int, state: State) -> frozenset[int]:
+        """Return the slots of the stack that an instruction is about to read or write."""
+        i, row = self.env.instructions[index], self.env.kernel_functions.get(index)
+        if isinstance(i, Load | LoadAcquire | Store | StoreRelease | Atomic):
+            base, offset, size = state.registers[i.base], i.offset, i.size
+        elif row is not None:
+            base, offset, size = state.registers[1], 0, 8 * row.slots
+        else:
             return frozenset()
-        base = state.registers[i.base]
-        if base.kind is not Kind.STACK or not base.number.is_const or base.frame != len(state.frames) - 1:
+        if base.kind is not Kind.STACK or not (base.number.is_const or isinstance(i, Store)):
             return frozenset()
-        first = base.offset + base.number.smin + i.offset
-        return frozenset(range(first // 8, (first + i.size - 1) // 8 + 1))
+        first, last = (base.offset + end + offset for end in (base.number.smin, base.number.smax))
+        return frozenset(range(max(first // 8, -64), min((last + size - 1) // 8 + 1, 0)))

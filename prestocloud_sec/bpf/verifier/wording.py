@@ -3,8 +3,9 @@
 
 The forms are those of Linux 6.18 (``kernel/bpf/log.c``, ``print_verifier_state``; ``kernel/bpf/disasm.c``): ranges that
 are equal share a number (``smin=smin32=0``), what is not known is left out, numbers of 16 bits are decimal and larger
-ones hexadecimal. Two things differ: maps have the name that the program gives them instead of an address, and numbers
-have no ``P`` for *precise*, which the kernel adds when it looks back.
+ones hexadecimal. Three things differ: maps have the name that the program gives them instead of an address, functions
+of the kernel that are called by name have no number, and numbers have no ``P`` for *precise*, which the kernel adds
+when it looks back.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from prestocloud_sec.bpf.verifier.tnum import U32, U64
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.program import Program
 
-__all__ = ["frame_text", "instruction_text", "ranges_text", "register_text", "slot_text", "touched"]
+__all__ = ["changed_text", "frame_text", "instruction_text", "ranges_text", "register_text", "slot_text", "touched"]
 
 _S16_MIN, _S16_MAX, _U16_MAX = -(1 << 15), (1 << 15) - 1, (1 << 16) - 1
 _BOUNDS: tuple[tuple[str, int], ...] = (
@@ -187,11 +188,25 @@ def frame_text(
         upper = slot.iterator is not None and not slot.iterator.reference  # told with its lowest slot
         if any(slot.bytes) and not upper and (slots is None or number in slots):
             said.append(f"fp{8 * number}={slot_text(slot, depth)}")
-    if slots is None and state.references:
-        said.append("refs=" + ",".join(str(reference) for reference, _ in state.references))
-    if slots is None and frame.callback is not None:
-        said.append("cb")
+    if slots is None:
+        said += _held(state, frame)
     return " ".join(said)
+
+
+def changed_text(state: State, registers: Collection[int], slots: Collection[int]) -> str:
+    """Return what an instruction changed, as the log has it behind the instruction: what is held is always told."""
+    known = frame_text(state, registers=registers, slots=slots)
+    return " ".join(filter(None, [known, *_held(state, state.frame)]))
+
+
+def _held(state: State, frame: Frame) -> list[str]:
+    """Return what has to be released, and whether a helper called the function."""
+    said = []
+    if state.references:
+        said.append("refs=" + ",".join(str(reference) for reference, _ in state.references))
+    if frame.callback is not None:
+        said.append("cb")
+    return said
 
 
 # --- Instructions.
@@ -230,15 +245,32 @@ _ATOMIC = {AtomicOp.ADD: "+=", AtomicOp.OR: "|=", AtomicOp.AND: "&=", AtomicOp.X
 _SWAPS = {SwapKind.LE: "le", SwapKind.BE: "be", SwapKind.BSWAP: "bswap"}
 
 
-def instruction_text(program: Program, index: int) -> str:
+def instruction_text(program: Program, index: int, kernel_name: str = "") -> str:
     r"""Return an instruction as the kernel's log has it: its opcode, and what it does.
 
+    Parameters
+    ----------
+    program : Program
+    index : int
+    kernel_name : str
+        The function of the kernel that it calls, where the program has only its number.
+
+    Examples
+    --------
     >>> from prestocloud_sec.bpf import assemble
     >>> instruction_text(assemble("if r0 > 10 goto +0\nexit"), 0)
     '(25) if r0 > 0xa goto pc+0'
     """
-    opcode = program.to_bytes()[8 * program.slot_of(index)]
-    return f"({opcode:02x}) {_body(program, index, program.instructions[index])}"
+    opcode, i = program.to_bytes()[8 * program.slot_of(index)], program.instructions[index]
+    if isinstance(i, CallKfunc):
+        return f"({opcode:02x}) {_kernel_call(i, kernel_name or program.symbols.kfuncs.get(index, ''))}"
+    return f"({opcode:02x}) {_body(program, index, i)}"
+
+
+def _kernel_call(i: CallKfunc, name: str) -> str:
+    if not name:
+        return "call kernel-function"
+    return f"call {name}#{i.id}" if i.id else f"call {name}"
 
 
 def _letter(bits: int) -> str:
@@ -297,8 +329,6 @@ def _control(i: Instruction) -> str:
             return f"call {f'bpf_{row.name}' if row is not None else 'unknown'}#{number}"
         case CallLocal(offset):
             return f"call pc{offset:+d}"
-        case CallKfunc():
-            return "call kernel-function"
         case Exit():
             return "exit"
         case _:
@@ -317,10 +347,8 @@ def _atomic(i: Atomic) -> str:
 
 
 def _loaded(program: Program, index: int, i: LoadImm64) -> str:
-    if i.kind is ImmKind.INTEGER:
+    if i.kind in (ImmKind.INTEGER, ImmKind.FUNCTION):
         return hex(i.value)
-    if i.kind is ImmKind.FUNCTION:
-        return f"func[{i.value:+d}]"
     name = program.symbols.maps.get(index) or str(i.value)
     return f"map[{name}]" + (f"+{i.second}" if i.kind in (ImmKind.MAP_VALUE_FD, ImmKind.MAP_VALUE_INDEX) else "")
 
@@ -340,7 +368,7 @@ def touched(i: Instruction) -> frozenset[int]:
             found = {base, src}
         case Atomic(op, _, _, base, _, src):
             found = {base, src, 0} if op is AtomicOp.CMPXCHG else {base, src}
-        case CallHelper():
+        case CallHelper() | CallKfunc() | CallLocal():
             found = {0, 1, 2, 3, 4, 5}
         case LegacyLoad(_, indirect, src):
             found = {0, 6, src} if indirect else {0, 6}

@@ -9,7 +9,7 @@ protocol.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from prestocloud_sec.errors import MisuseError, PrestoCloudError, TrailingBytesError, TruncatedError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     BytesLike: TypeAlias = Buffer | NDArray[Any]
 
-__all__ = ["BytesLike", "Reader", "Writer", "items_of", "result_of", "shown", "view_of", "whole"]
+__all__ = ["BytesLike", "Reader", "Writer", "items_of", "pairs_of", "result_of", "shown", "view_of", "whole"]
 
 T = TypeVar("T")
 
@@ -146,6 +146,23 @@ def items_of(values: Iterable[T], name: str, expected: str, *, error: type[Misus
         raise error(
             f"{type(values).__name__} cannot be gone through", where=_name(name), expected=_name(expected)
         ) from wrong
+
+
+def pairs_of(
+    mapping: Mapping[Any, Any], name: str, *, error: type[MisuseError] = MisuseError
+) -> Iterator[tuple[Any, Any]]:
+    """Yield the keys and values of a mapping of the caller's, one by one.
+
+    Raises
+    ------
+    MisuseError
+        Or `error`, if it does not give them.
+    """
+
+    def pairs() -> Iterator[tuple[Any, Any]]:
+        yield from mapping.items()  # also a call of the caller's, made where its errors are caught
+
+    return items_of(pairs(), name, "a mapping", error=error)
 
 
 def result_of(

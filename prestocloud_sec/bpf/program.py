@@ -28,7 +28,7 @@ from prestocloud_sec.bpf.isa import (
 from prestocloud_sec.bpf.isa.operands import InstructionBase
 from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.symbols import Symbols
-from prestocloud_sec.wire import items_of, shown
+from prestocloud_sec.wire import items_of, pairs_of, shown
 
 if TYPE_CHECKING:
     from prestocloud_sec.arena import PacketArena
@@ -331,7 +331,7 @@ class Program:
             raise BpfMisuseError(f"{shown(functions)}", where="declaring", expected="a mapping of places to text")
         named = {**self.symbols.labels, **self.symbols.functions}
         found: dict[int, str] = {}
-        for key, text in items_of(functions.items(), "declaring", "a mapping", error=BpfMisuseError):
+        for key, text in pairs_of(functions, "declaring", error=BpfMisuseError):
             slot = named.get(key) if isinstance(key, str) else key
             if type(slot) is not int or slot in found:
                 raise BpfMisuseError(

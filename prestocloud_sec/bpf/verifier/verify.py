@@ -24,7 +24,7 @@ from prestocloud_sec.bpf.verifier.maps import MapSpec, spec_of
 from prestocloud_sec.bpf.verifier.profiles import Profile, restrict
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 from prestocloud_sec.bpf.verifier.verdict import Verdict
-from prestocloud_sec.wire import items_of, shown, whole
+from prestocloud_sec.wire import pairs_of, shown, whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
@@ -286,10 +286,10 @@ def _license_of(program: Program | None, given: object) -> str:
     return str(given)
 
 
-def _helpers_of(given: object) -> dict[int, Prototype]:
+def _helpers_of(given: Mapping[int, Prototype]) -> dict[int, Prototype]:
     _is(given, Mapping, "helpers")
     found: dict[int, Prototype] = {}
-    for number, row in items_of(given.items(), "helpers", "a mapping", error=BpfMisuseError):  # type: ignore[attr-defined]
+    for number, row in pairs_of(given, "helpers", error=BpfMisuseError):
         if type(number) is not int or not isinstance(row, Prototype) or row.number != number or len(row.arguments) > 5:
             raise BpfMisuseError(
                 f"{shown(number)}: {shown(row)} is no helper",
@@ -300,10 +300,10 @@ def _helpers_of(given: object) -> dict[int, Prototype]:
     return found
 
 
-def _kfuncs_of(given: object) -> dict[int, str]:
+def _kfuncs_of(given: Mapping[int, str]) -> dict[int, str]:
     _is(given, Mapping, "kfuncs")
     found: dict[int, str] = {}
-    for number, name in items_of(given.items(), "kfuncs", "a mapping", error=BpfMisuseError):  # type: ignore[attr-defined]
+    for number, name in pairs_of(given, "kfuncs", error=BpfMisuseError):
         if type(number) is not int or not isinstance(name, str):
             raise BpfMisuseError(
                 f"{shown(number)}: {shown(name)} is no function of the kernel",
@@ -351,7 +351,7 @@ def _given(maps: Any) -> dict[str | int, Any]:
         return {}
     pairs: Any
     if isinstance(maps, Mapping):
-        pairs = items_of(maps.items(), "maps", "a mapping", error=BpfMisuseError)
+        pairs = pairs_of(maps, "maps", error=BpfMisuseError)
     elif isinstance(maps, list | tuple):
         pairs = enumerate(maps)
     else:

@@ -19,7 +19,7 @@ from prestocloud_sec.bpf.verifier.campaign import Outcome, compare, run_campaign
 from prestocloud_sec.bpf.verifier.generator import numbered
 from prestocloud_sec.bpf.verifier.maps import MapSpec
 from prestocloud_sec.bpf.verifier.rejection import Rule
-from prestocloud_sec.bpf.verifier.trials import TooLong, Trial, cells_of, linked, smaller
+from prestocloud_sec.bpf.verifier.trials import TooLong, Trial, assembled, cells_of, smaller
 from prestocloud_sec.bpf.verifier.verdict import KernelAnswer, Verdict
 from prestocloud_sec.testing.bpf_verify import trials
 from tests.bpf.linux.kernel import as_recorded, needs_kernel
@@ -102,7 +102,9 @@ class TestTrials:
                 cells = cells_of(program)
             except BpfError:
                 continue
-            assert linked(cells) == list(program.instructions)
+            btf = program.types.btf if program.types is not None else None
+            again = assembled(cells, btf, program.type)
+            assert (again, again.types) == (program, program.types)
 
 
 class TestSmaller:

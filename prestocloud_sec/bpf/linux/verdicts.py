@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.bpf.errors import LoadError
-from prestocloud_sec.bpf.linux.host import require
+from prestocloud_sec.bpf.linux.host import possible_cpus, require
 from prestocloud_sec.bpf.linux.maps import KernelMap
 from prestocloud_sec.bpf.linux.programs import KernelProgram
 from prestocloud_sec.bpf.verifier.verdict import KernelAnswer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.verifier.maps import MapSpec
     from prestocloud_sec.bpf.verifier.verdict import Verdict
 
-__all__ = ["ask"]
+__all__ = ["ask", "possible_cpus"]
 
 _STRICT, _ANY = 1, 2
 """``BPF_F_STRICT_ALIGNMENT`` and ``BPF_F_ANY_ALIGNMENT``."""

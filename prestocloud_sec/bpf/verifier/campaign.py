@@ -25,8 +25,6 @@ __all__ = ["Outcome", "compare", "run_campaign"]
 
 _EDGE = "prestocloud_sec.bpf.linux.verdicts"
 """What asks the running kernel; imported only where it is to be asked."""
-_HOST = "prestocloud_sec.bpf.linux.host"
-"""What knows how many processors the running kernel counts."""
 _KEPT = 3
 """Cases that are kept of each class of disagreement."""
 _MOST_CASES = 300
@@ -127,9 +125,9 @@ def compare(trial: Trial) -> tuple[Verdict, str]:
     MapError
         If the kernel does not make such a map.
     """
-    processors = import_module(_HOST).possible_cpus()
-    verdict = replace(trial, processors=processors).judge()
-    answer = import_module(_EDGE).ask(verdict, trial.used, attach=trial.attach, strict_alignment=False, license="GPL")
+    edge = import_module(_EDGE)
+    verdict = replace(trial, processors=edge.possible_cpus()).judge()
+    answer = edge.ask(verdict, trial.used, attach=trial.attach, strict_alignment=False, license="GPL")
     verdict = verdict.but(kernel=answer)
     if answer.accepted is verdict.accepted:
         return verdict, ""

@@ -44,7 +44,7 @@ def wrong_kernel(verdict: Verdict, *_: Any, **__: Any) -> KernelAnswer:
 
 @pytest.fixture
 def replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(campaign, "import_module", lambda _: SimpleNamespace(ask=wrong_kernel))
+    monkeypatch.setattr(campaign, "import_module", lambda _: SimpleNamespace(ask=wrong_kernel, possible_cpus=lambda: 2))
 
 
 class TestTrials:
@@ -192,7 +192,7 @@ class TestCampaign:
         def refuse(*_: Any, **__: Any) -> KernelAnswer:
             raise MapError(1, "no such map", where="HASH")
 
-        monkeypatch.setattr(campaign, "import_module", lambda _: SimpleNamespace(ask=refuse))
+        monkeypatch.setattr(campaign, "import_module", lambda _: SimpleNamespace(ask=refuse, possible_cpus=lambda: 2))
         outcome = run_campaign(Outcome(), numbered, 3)
         assert (outcome.agree, sum(outcome.failed.values())) == (0, 3)
 

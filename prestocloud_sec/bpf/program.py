@@ -32,7 +32,7 @@ from prestocloud_sec.wire import items_of, pairs_of, shown
 
 if TYPE_CHECKING:
     from prestocloud_sec.arena import PacketArena
-    from prestocloud_sec.bpf.object.functions import ProgramTypes
+    from prestocloud_sec.bpf.object.functions import FuncInfo
     from prestocloud_sec.bpf.vm.result import BatchResult, Result
     from prestocloud_sec.wire import BytesLike
 
@@ -75,11 +75,11 @@ def _target_field(instruction: Instruction) -> str:
     return "imm" if far else "off"
 
 
-def _types_class() -> Any:
-    """Return `ProgramTypes`, which only programs with BTF need."""
-    from prestocloud_sec.bpf.object.functions import ProgramTypes
+def _func_info_class() -> Any:
+    """Return `FuncInfo`, which only programs with BTF need."""
+    from prestocloud_sec.bpf.object.functions import FuncInfo
 
-    return ProgramTypes
+    return FuncInfo
 
 
 class Program:
@@ -99,7 +99,7 @@ class Program:
         As the kernel takes them; may be empty.
     symbols : Symbols, optional
         Names of places, functions, maps and kernel functions.
-    types : ProgramTypes, optional
+    func_info : FuncInfo, optional
         What BTF says of the program's functions.
 
     Raises
@@ -123,12 +123,12 @@ class Program:
         "_machines",
         "_starts",
         "_targets",
+        "func_info",
         "instructions",
         "license",
         "name",
         "symbols",
         "type",
-        "types",
     )
 
     instructions: tuple[Instruction, ...]
@@ -136,7 +136,7 @@ class Program:
     name: str
     license: str
     symbols: Symbols
-    types: ProgramTypes | None
+    func_info: FuncInfo | None
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class Program:
         name: str = "",
         license: str = "",
         symbols: Symbols | None = None,
-        types: ProgramTypes | None = None,
+        func_info: FuncInfo | None = None,
     ) -> None:
         if not isinstance(instructions, Iterable):
             raise BpfMisuseError(f"{shown(instructions)} is no program", where="Program", expected="instructions")
@@ -155,7 +155,7 @@ class Program:
             ("license", license, str),
             ("type", type, ProgramType),
             ("symbols", symbols, Symbols),
-            ("types", types, _types_class() if types is not None else object),
+            ("func_info", func_info, _func_info_class() if func_info is not None else object),
         ):
             if given is not None and not isinstance(given, kind):
                 raise BpfMisuseError(
@@ -184,7 +184,7 @@ class Program:
             "name": name,
             "license": license,
             "symbols": symbols,
-            "types": types,
+            "func_info": func_info,
         }.items():
             object.__setattr__(self, attribute, value)
 
@@ -230,7 +230,7 @@ class Program:
         name: str = "",
         license: str = "",
         symbols: Symbols | None = None,
-        types: ProgramTypes | None = None,
+        func_info: FuncInfo | None = None,
     ) -> Program:
         """Decode a program from slots of eight bytes, little-endian.
 
@@ -239,7 +239,7 @@ class Program:
         DecodeError
             If some bytes are no instruction; it says which slot and which field.
         """
-        return cls(decode(data), type=type, name=name, license=license, symbols=symbols, types=types)
+        return cls(decode(data), type=type, name=name, license=license, symbols=symbols, func_info=func_info)
 
     def to_bytes(self) -> bytes:
         """Return the program's bytes; the inverse of `from_bytes`."""
@@ -298,7 +298,7 @@ class Program:
             )
         return found
 
-    def declaring(self, functions: Mapping[str | int, str], *, types: str = "") -> Program:
+    def declaring(self, functions: Mapping[str | int, str], *, structs: str = "") -> Program:
         r"""Return the same program with BTF that says what its functions are.
 
         Functions that are declared ``static`` are judged from each call of them, the others once and by themselves.
@@ -307,8 +307,8 @@ class Program:
         ----------
         functions : mapping of str or int to str
             Declarations as in C, by the function's name or label, or its slot. The first function is at slot 0.
-        types : str
-            Types that these refer to, as in C; see `prestocloud_sec.bpf.object.declarations.declare`.
+        structs : str
+            Structs that these refer to, as in C; see `prestocloud_sec.bpf.object.declarations.declare`.
 
         Raises
         ------
@@ -340,14 +340,14 @@ class Program:
                     expected="names or slots of functions",
                 )
             found[slot] = text
-        made = declare(dict(sorted(found.items())), types=types)
+        made = declare(dict(sorted(found.items())), structs)
         return Program(
             self.instructions,
             type=self.type,
             name=self.name,
             license=self.license,
             symbols=self.symbols,
-            types=made,
+            func_info=made,
         )
 
     def disassemble(self, *, syntax: str = "kernel", labels: bool | None = None, helpers: bool = False) -> str:
@@ -450,7 +450,7 @@ class Program:
         return hash(self._bytes)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (self._bytes, self.type, self.name, self.license, self.symbols, self.types))
+        return (_rebuild, (self._bytes, self.type, self.name, self.license, self.symbols, self.func_info))
 
     def __repr__(self) -> str:
         title = "Program" + (f" {self.name!r}" if self.name else "") + (f" {self.type.name}" if self.type else "")
@@ -476,6 +476,6 @@ def _rebuild(
     name: str,
     license: str,
     symbols: Symbols,
-    types: ProgramTypes | None = None,
+    func_info: FuncInfo | None = None,
 ) -> Program:
-    return Program.from_bytes(data, type=type, name=name, license=license, symbols=symbols, types=types)
+    return Program.from_bytes(data, type=type, name=name, license=license, symbols=symbols, func_info=func_info)

@@ -97,7 +97,7 @@ def _kfuncs_of(_ctx: click.Context, _parameter: click.Parameter, given: tuple[st
     callback=_functions_of,
     help="What a function is, in C, by its name, label or slot: 0='int main(void *ctx)'. All, or none.",
 )
-@click.option("--types", default="", metavar="TEXT", help="The structs that --function refers to, in C.")
+@click.option("--structs", default="", metavar="TEXT", help="The structs that --function refers to, in C.")
 @click.option(
     "--kfunc",
     "kfuncs",
@@ -154,8 +154,8 @@ def _judged(
     from prestocloud_sec.bpf import verify as judge
 
     made = program_of(program, classic=classic)
-    if options["functions"] or options["types"]:
-        made = made.declaring(options["functions"], types=options["types"])
+    if options["functions"] or options["structs"]:
+        made = made.declaring(options["functions"], structs=options["structs"])
     return judge(
         made,
         type=kind,

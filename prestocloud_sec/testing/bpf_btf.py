@@ -8,7 +8,7 @@ import struct
 
 from hypothesis import strategies as st
 
-from prestocloud_sec.bpf.object import Btf, Builder, Encoding, Linkage
+from prestocloud_sec.bpf.object import Btf, BtfBuilder, Encoding, Linkage
 from prestocloud_sec.bpf.object.types import (
     Array,
     Const,
@@ -117,7 +117,7 @@ def btfs(draw: st.DrawFn, *, max_size: int = 8) -> Btf:
     max_size : int
         Types at most, ``void`` not counted.
     """
-    builder = Builder()
+    builder = BtfBuilder()
     ids = [builder.reserve() for _ in range(draw(st.integers(0, max_size)))]
     for id in ids:
         builder.define(id, draw(types(len(builder))))

@@ -50,7 +50,7 @@ class KernelBtf(KernelObject):
 
 def needs_btf(program: Program) -> bool:
     """Whether a program has BTF of its own, or takes the address of a function."""
-    return program.types is not None or any(
+    return program.func_info is not None or any(
         isinstance(i, LoadImm64) and i.kind is ImmKind.FUNCTION for i in program.instructions
     )
 
@@ -65,8 +65,8 @@ def describe_functions(program: Program) -> tuple[KernelBtf, Buffer, int]:
     KernelError
         If the kernel refuses the types.
     """
-    if program.types is not None:
-        given = program.types
+    if program.func_info is not None:
+        given = program.func_info
         return KernelBtf.of(given.btf.to_bytes()), make_buffer(given.records()), len(given.functions)
     entries = {0}
     for i, target in zip(program.instructions, program.targets, strict=True):

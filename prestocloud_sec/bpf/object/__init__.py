@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What object files say of programs beside their instructions: the types of BTF, and the functions they describe.
 
-`Btf` reads and holds types, `Builder` makes some, `declare` makes those of a program's functions out of C declarations,
-and `ProgramTypes` says which function of a program has which. The classes of types are in
+`Btf` reads and holds types, `BtfBuilder` makes some, `declare` makes those of a program's functions out of C
+declarations, and `FuncInfo` says which function of a program has which. The classes of types are in
 `prestocloud_sec.bpf.object.types`.
 """
 
@@ -14,20 +14,20 @@ from prestocloud_sec._lazy import lazy
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.object.btf import Btf as Btf
-    from prestocloud_sec.bpf.object.builder import Builder as Builder
+    from prestocloud_sec.bpf.object.builder import BtfBuilder as BtfBuilder
     from prestocloud_sec.bpf.object.declarations import declare as declare
-    from prestocloud_sec.bpf.object.functions import ProgramTypes as ProgramTypes
+    from prestocloud_sec.bpf.object.functions import FuncInfo as FuncInfo
     from prestocloud_sec.bpf.object.kinds import Encoding as Encoding
     from prestocloud_sec.bpf.object.kinds import Kind as Kind
     from prestocloud_sec.bpf.object.kinds import Linkage as Linkage
 
 _HOMES: dict[str, str] = {
     "Btf": "btf",
-    "Builder": "builder",
+    "BtfBuilder": "builder",
     "Encoding": "kinds",
     "Kind": "kinds",
     "Linkage": "kinds",
-    "ProgramTypes": "functions",
+    "FuncInfo": "functions",
     "declare": "declarations",
 }
 

@@ -67,9 +67,9 @@ class Btf:
 
     Examples
     --------
-    >>> from prestocloud_sec.bpf.object import Builder, Encoding
+    >>> from prestocloud_sec.bpf.object import BtfBuilder, Encoding
     >>> from prestocloud_sec.bpf.object.types import Parameter
-    >>> builder = Builder()
+    >>> builder = BtfBuilder()
     >>> number = builder.int_("int", 4, encoding=Encoding.SIGNED)
     >>> _ = builder.function("half", builder.prototype(number, [Parameter("of", number)]))
     >>> btf = builder.build()

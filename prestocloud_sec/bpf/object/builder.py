@@ -45,10 +45,10 @@ from prestocloud_sec.bpf.object.types import (
 from prestocloud_sec.bpf.object.writing import Written, checked_number, checked_parts, row_of
 from prestocloud_sec.wire import items_of, shown
 
-__all__ = ["Builder"]
+__all__ = ["BtfBuilder"]
 
 
-class Builder:
+class BtfBuilder:
     """Collects types, and gives each its id; equal types are one.
 
     A type may refer to ids that are not there yet: `reserve` gives an id to a type that `define` says later, which is
@@ -56,9 +56,9 @@ class Builder:
 
     Examples
     --------
-    >>> from prestocloud_sec.bpf.object import Builder
+    >>> from prestocloud_sec.bpf.object import BtfBuilder
     >>> from prestocloud_sec.bpf.object.types import Member, Struct
-    >>> builder = Builder()
+    >>> builder = BtfBuilder()
     >>> node = builder.reserve()
     >>> builder.define(node, Struct("node", 8, (Member("next", builder.pointer(node), 0),)))
     >>> builder.build().describe(node)

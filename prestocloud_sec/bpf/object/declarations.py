@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, DeclarationError
 from prestocloud_sec.bpf.object.btf import Btf
-from prestocloud_sec.bpf.object.functions import ProgramTypes, by_slot
+from prestocloud_sec.bpf.object.functions import FuncInfo, by_slot
 from prestocloud_sec.bpf.object.kinds import Linkage
 from prestocloud_sec.bpf.object.named_types import Known, NamedTypes, Tagged
 from prestocloud_sec.bpf.object.tokens import Tokens
@@ -226,7 +226,7 @@ class _Declarations:
             if tokens.accept(";"):
                 return
             if tokens.peek().text == ":":
-                raise tokens.unexpected("',' or ';'", hint="bit fields are not known here; Builder.struct() takes them")
+                raise tokens.unexpected("',' or ';'", hint="bit fields are not known here; BtfBuilder takes them")
             tokens.expect(",", "',' or ';'")
 
     def _array(self, tokens: Tokens, type: Known) -> Known:
@@ -259,10 +259,10 @@ def _sizeless(tokens: Tokens, start: int) -> DeclarationError:
     )
 
 
-def declare(functions: Mapping[int, str], types: str = "") -> ProgramTypes:
+def declare(functions: Mapping[int, str], structs: str = "") -> FuncInfo:
     """Make the types of a program's functions out of declarations in C.
 
-    A struct or union can be given its members once, anywhere: in `types`, or where it is mentioned. One without is
+    A struct or union can be given its members once, anywhere: in `structs`, or where it is mentioned. One without is
     known by its name only; the context of a program, such as ``struct xdp_md``, is a struct without members then, which
     Linux knows it by. Parameters without a name are called ``arg0`` and so on.
 
@@ -272,7 +272,7 @@ def declare(functions: Mapping[int, str], types: str = "") -> ProgramTypes:
         The slot that a function begins at, and its declaration, such as ``int sum(int a, const char *p)``. With
         ``static`` in front, its linkage is static, else global. Behind a parameter's name can be ``__arg_ctx``,
         ``__arg_nonnull``, ``__arg_nullable``, ``__arg_trusted``, ``__arg_untrusted`` and ``__arg_arena``.
-    types : str
+    structs : str
         Structs and unions, each with a semicolon behind.
 
     Raises
@@ -289,14 +289,14 @@ def declare(functions: Mapping[int, str], types: str = "") -> ProgramTypes:
     ...     "struct box { u32 width, height; char name[16]; };",
     ... )
     >>> types
-    <ProgramTypes: 0 int main(struct xdp_md *ctx); 7 int area(const struct box *of)>
+    <FuncInfo: 0 int main(struct xdp_md *ctx); 7 int area(const struct box *of)>
     >>> types.btf.size_of(types.btf.find("box")), types.btf.tags(types.functions[7], 0)
     (24, ('arg:nonnull',))
     """
     given = by_slot(functions, "declare", str, "a mapping of slots to declarations")
-    if not isinstance(types, str):
-        raise BpfMisuseError(f"{shown(types)} declares no types", where="declare, types", expected="a str")
+    if not isinstance(structs, str):
+        raise BpfMisuseError(f"{shown(structs)} declares no types", where="declare, structs", expected="a str")
     declarations = _Declarations()
-    declarations.types(types)
+    declarations.types(structs)
     found = {slot: declarations.function(text, slot) for slot, text in given.items()}
-    return ProgramTypes(declarations.build(), found)
+    return FuncInfo(declarations.build(), found)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The types of a program's functions: which function begins where, and what it takes and returns.
 
-`ProgramTypes` is what a program carries of them, and what Linux is told when it is loaded (``struct bpf_func_info``).
+`FuncInfo` is what a program carries of them, and what Linux is told when it is loaded (``struct bpf_func_info``).
 `prestocloud_sec.bpf.object.declarations` makes one out of declarations as C writes them.
 
 Sources: Linux 6.18, ``include/uapi/linux/bpf.h`` (``struct bpf_func_info``), ``Documentation/bpf/btf.rst``, section
@@ -25,7 +25,7 @@ from prestocloud_sec.wire import shown, view_of, whole
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
 
-__all__ = ["RECORD", "ProgramTypes", "by_slot"]
+__all__ = ["RECORD", "FuncInfo", "by_slot"]
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ _SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class ProgramTypes:
+class FuncInfo:
     """Types, and which of them the functions of a program have.
 
     Attributes
@@ -60,8 +60,8 @@ class ProgramTypes:
     >>> from prestocloud_sec.bpf.object import declare
     >>> types = declare({0: "int main(struct xdp_md *ctx)", 5: "int sum(int a, int b)"})
     >>> types
-    <ProgramTypes: 0 int main(struct xdp_md *ctx); 5 int sum(int a, int b)>
-    >>> ProgramTypes.from_records(types.btf, types.records()) == types
+    <FuncInfo: 0 int main(struct xdp_md *ctx); 5 int sum(int a, int b)>
+    >>> FuncInfo.from_records(types.btf, types.records()) == types
     True
     """
 
@@ -70,14 +70,14 @@ class ProgramTypes:
 
     def __post_init__(self) -> None:
         if not isinstance(self.btf, Btf):
-            raise BpfMisuseError(f"{shown(self.btf)} holds no types", where="ProgramTypes.btf", expected="a Btf")
-        given = by_slot(self.functions, "ProgramTypes.functions", int, "a mapping of slots to ids of functions")
+            raise BpfMisuseError(f"{shown(self.btf)} holds no types", where="FuncInfo.btf", expected="a Btf")
+        given = by_slot(self.functions, "FuncInfo.functions", int, "a mapping of slots to ids of functions")
         for id in given.values():
             _check_function(self.btf, id)
         object.__setattr__(self, "functions", MappingProxyType(given))
 
     @classmethod
-    def from_records(cls, btf: Btf, data: BytesLike, record_size: int = RECORD.size) -> ProgramTypes:
+    def from_records(cls, btf: Btf, data: BytesLike, record_size: int = RECORD.size) -> FuncInfo:
         """Read the list of functions as Linux is told it.
 
         Parameters
@@ -119,13 +119,13 @@ class ProgramTypes:
         return b"".join(RECORD.pack(slot, id) for slot, id in self.functions.items())
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (ProgramTypes, (self.btf, dict(self.functions)))
+        return (FuncInfo, (self.btf, dict(self.functions)))
 
     def __repr__(self) -> str:
         parts = [f"{slot} {self.btf.describe(id)}" for slot, id in list(self.functions.items())[:_SHOWN]]
         if len(self.functions) > _SHOWN:
             parts.append("...")
-        return f"<ProgramTypes: {'; '.join(parts) or 'no functions'}>"
+        return f"<FuncInfo: {'; '.join(parts) or 'no functions'}>"
 
     def _repr_html_(self) -> str:
         lines = [f"{slot}: {self.btf.describe(id)}" for slot, id in self.functions.items()]

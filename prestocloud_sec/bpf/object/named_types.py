@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from prestocloud_sec.bpf.object.btf import POINTER_SIZE, Btf
-from prestocloud_sec.bpf.object.builder import Builder
+from prestocloud_sec.bpf.object.builder import BtfBuilder
 from prestocloud_sec.bpf.object.types import Enum, Forward, Struct
 from prestocloud_sec.bpf.object.words import CONTEXTS, INTEGER_NAMES, INTEGERS, Integer
 
@@ -40,12 +40,12 @@ class NamedTypes:
 
     Attributes
     ----------
-    builder : Builder
+    builder : BtfBuilder
         What they are built with, and what is made of them.
     """
 
     def __init__(self) -> None:
-        self.builder = Builder()
+        self.builder = BtfBuilder()
         self._tagged: dict[str, Tagged] = {}
 
     def integer(self, integer: Integer) -> Known:

@@ -22,7 +22,7 @@ from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 
 if TYPE_CHECKING:
-    from prestocloud_sec.bpf.object.functions import ProgramTypes
+    from prestocloud_sec.bpf.object.functions import FuncInfo
 
 __all__ = ["Described", "Parameter", "Passed"]
 
@@ -99,13 +99,13 @@ class Described:
 
     Parameters
     ----------
-    given : ProgramTypes
+    given : FuncInfo
     kind : ProgramType
     user_space : bool
         Whether the context is that of a machine of the caller's, which no name stands for.
     """
 
-    def __init__(self, given: ProgramTypes, kind: ProgramType, *, user_space: bool = False) -> None:
+    def __init__(self, given: FuncInfo, kind: ProgramType, *, user_space: bool = False) -> None:
         self._btf = given.btf
         self._slots = list(given.functions)
         self._ids = list(given.functions.values())

@@ -103,7 +103,7 @@ class Environment:
         self.context: Access | None = context if context is not None else CONTEXTS.get(kind.name)
         self.user_space = context is not None
         self.helpers = helpers if helpers is not None else {}
-        types = program.types
+        types = program.func_info
         self.described = None if types is None else Described(types, kind, user_space=context is not None)
         self._kfuncs = kfuncs if kfuncs is not None else {}
         self.kernel_functions: dict[int, KernelFunction] = {}

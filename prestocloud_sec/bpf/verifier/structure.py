@@ -203,7 +203,7 @@ def _check_described(env: Environment, functions: Functions) -> None:
                     continue
                 if described is None:
                     what = f"{name} is not allowed in subprogs without BTF"
-                    hint = "do it in the first function, or describe the functions: Program(types=)"
+                    hint = "do it in the first function, or describe the functions: Program.declaring"
                 else:
                     what, hint = f"{name} is only allowed in functions that return 'int'.", "let it return a number"
                 raise _refuse(index, Rule.STRUCTURE, what, hint=hint)

@@ -15,7 +15,7 @@ from typing import Any
 from prestocloud_sec.bpf.errors import BpfError, BpfMisuseError, DecodeError
 from prestocloud_sec.bpf.isa import CallKfunc, ImmKind, Instruction, LoadImm64
 from prestocloud_sec.bpf.maps.kinds import MapType
-from prestocloud_sec.bpf.object import Btf, ProgramTypes
+from prestocloud_sec.bpf.object import Btf, FuncInfo
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.symbols import Symbols
@@ -71,7 +71,7 @@ def cells_of(program: Program) -> list[Cell]:
     """
     names = program.symbols.kfuncs
     cells = [Cell(i, kfunc=names.get(index, "")) for index, i in enumerate(program.instructions)]
-    for slot, id in program.types.functions.items() if program.types is not None else ():
+    for slot, id in program.func_info.functions.items() if program.func_info is not None else ():
         index = program.index_at(slot)
         if index is not None:
             cells[index].type = id
@@ -102,8 +102,8 @@ def assembled(cells: Sequence[Cell], btf: Btf | None, type: ProgramType | None, 
         if cell.type:
             functions[slot] = cell.type
         slot += cell.instruction.slots
-    types = ProgramTypes(btf, functions) if btf is not None else None
-    return Program(_linked(cells), type=type, license=license, symbols=Symbols(kfuncs=kfuncs), types=types)
+    types = FuncInfo(btf, functions) if btf is not None else None
+    return Program(_linked(cells), type=type, license=license, symbols=Symbols(kfuncs=kfuncs), func_info=types)
 
 
 def _linked(cells: Sequence[Cell]) -> list[Instruction]:
@@ -134,7 +134,7 @@ def _without(program: Program, gone: Iterable[int]) -> Program:
     for cell in kept:
         if cell.target is not None:
             cell.target = stands_for[id(cell.target)] or kept[-1]
-    btf = program.types.btf if program.types is not None else None
+    btf = program.func_info.btf if program.func_info is not None else None
     return assembled(kept, btf, program.type, program.license)
 
 
@@ -229,9 +229,9 @@ class Trial:
         }
         if program.symbols.kfuncs:
             told["kfuncs"] = {str(index): name for index, name in program.symbols.kfuncs.items()}
-        if program.types is not None:
-            told["btf"] = program.types.btf.to_bytes().hex()
-            told["func_info"] = program.types.records().hex()
+        if program.func_info is not None:
+            told["btf"] = program.func_info.btf.to_bytes().hex()
+            told["func_info"] = program.func_info.records().hex()
         return told
 
     @classmethod
@@ -249,9 +249,9 @@ class Trial:
             types = None
             if "btf" in told:
                 btf = Btf.from_bytes(bytes.fromhex(told["btf"]))
-                types = ProgramTypes.from_records(btf, bytes.fromhex(told["func_info"]))
+                types = FuncInfo.from_records(btf, bytes.fromhex(told["func_info"]))
             code, symbols = bytes.fromhex(told["bytes"]), Symbols(kfuncs=kfuncs)
-            program = Program.from_bytes(code, type=kind, license="GPL", symbols=symbols, types=types)
+            program = Program.from_bytes(code, type=kind, license="GPL", symbols=symbols, func_info=types)
             given = {int(number): _spec_of_json(spec) for number, spec in told["maps"].items()}
             attach = int(told["attach"])
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:

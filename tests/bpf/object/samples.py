@@ -7,7 +7,7 @@ import struct
 from contextlib import suppress
 
 from prestocloud_sec.bpf.errors import BtfError
-from prestocloud_sec.bpf.object import Btf, Builder, Encoding, Linkage
+from prestocloud_sec.bpf.object import Btf, BtfBuilder, Encoding, Linkage
 from prestocloud_sec.bpf.object.types import (
     Member,
     Parameter,
@@ -37,7 +37,7 @@ def words(*values: int) -> bytes:
 
 def example() -> tuple[Btf, dict[str, int]]:
     """Return types of every kind that a kernel takes, and the ids of some."""
-    b = Builder()
+    b = BtfBuilder()
     ids = {"int": b.int_("int", 4, encoding=Encoding.SIGNED), "char": b.int_("char", 1, encoding=Encoding.SIGNED)}
     ids["word"] = b.typedef("word", b.const(b.volatile(ids["int"])))
     ids["text"] = b.array(ids["char"], 16)

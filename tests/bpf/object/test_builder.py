@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
-from prestocloud_sec.bpf.object import Builder, Encoding
+from prestocloud_sec.bpf.object import BtfBuilder, Encoding
 from prestocloud_sec.bpf.object.types import (
     Array,
     DeclTag,
@@ -28,7 +28,7 @@ from prestocloud_sec.bpf.object.types import (
 
 
 def test_equal_types_are_one() -> None:
-    b = Builder()
+    b = BtfBuilder()
     first = b.pointer(b.int_("int", 4))
     assert b.pointer(b.int_("int", 4)) == first
     assert b.int_("int", 4, encoding=Encoding.SIGNED) != b.int_("int", 4)
@@ -63,14 +63,14 @@ WRONG: list[Any] = [
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda value: repr(value)[:40])
 def test_types_that_cannot_be_added(wrong: Any) -> None:
-    builder = Builder()
+    builder = BtfBuilder()
     with pytest.raises(BpfMisuseError):
         builder.add(wrong)
-    assert builder.build() == Builder().build()
+    assert builder.build() == BtfBuilder().build()
 
 
 def test_lists_that_cannot_be_built() -> None:
-    builder = Builder()
+    builder = BtfBuilder()
     waiting = builder.reserve()
     with pytest.raises(BpfMisuseError, match="reserved and not defined"):
         builder.build()
@@ -80,7 +80,7 @@ def test_lists_that_cannot_be_built() -> None:
     for id in (waiting, 0, 2, -1):
         with pytest.raises(BpfMisuseError):
             builder.define(id, Pointer(0))
-    contradiction = Builder()
+    contradiction = BtfBuilder()
     contradiction.int_("int", 4, bits=33)
     with pytest.raises(BpfMisuseError, match="33 bits"):
         contradiction.build()

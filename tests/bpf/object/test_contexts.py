@@ -8,7 +8,7 @@ import pytest
 from prestocloud_sec.bpf import Program, ProgramType, assemble, verify
 from prestocloud_sec.bpf.errors import DeclarationError, LoadError
 from prestocloud_sec.bpf.linux import KernelProgram
-from prestocloud_sec.bpf.object import Builder, Encoding, Kind, ProgramTypes, declare
+from prestocloud_sec.bpf.object import BtfBuilder, Encoding, FuncInfo, Kind, declare
 from prestocloud_sec.bpf.object.types import Parameter
 from prestocloud_sec.bpf.object.words import CONTEXTS
 from tests.bpf.linux.kernel import needs_kernel
@@ -107,12 +107,12 @@ def test_declarations_of_contexts(kind: ProgramType, declared: str, is_known: bo
 @needs_kernel
 def test_a_forward_declaration_is_no_context() -> None:
     """Why a struct of which nothing is said becomes one without members."""
-    b = Builder()
+    b = BtfBuilder()
     number = b.int_("int", 4, encoding=Encoding.SIGNED)
     prototype = b.prototype(number, [Parameter("ctx", b.pointer(b.forward("xdp_md")))])
     ids = {0: b.function("main", prototype), 3: b.function("first", prototype)}
     bare = reading(P.XDP, "u32")
-    program = Program(bare.instructions, type=P.XDP, types=ProgramTypes(b.build(), ids))
+    program = Program(bare.instructions, type=P.XDP, func_info=FuncInfo(b.build(), ids))
     assert not ours(program)
     assert not theirs(program)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, DeclarationError
 from prestocloud_sec.bpf.linux.functions import KernelBtf
-from prestocloud_sec.bpf.object import Btf, Encoding, Kind, Linkage, ProgramTypes, declare
+from prestocloud_sec.bpf.object import Btf, Encoding, FuncInfo, Kind, Linkage, declare
 from prestocloud_sec.bpf.object.types import Function, Int, Parameter, Prototype, Struct, Union
 from prestocloud_sec.testing.bpf_btf import declarations
 from tests.bpf.linux.kernel import needs_kernel
@@ -24,7 +24,7 @@ THREE = {
 }
 
 
-def function(types: ProgramTypes, slot: int = 0) -> tuple[Function, Prototype]:
+def function(types: FuncInfo, slot: int = 0) -> tuple[Function, Prototype]:
     found = types.btf[types.functions[slot]]
     assert isinstance(found, Function)
     prototype = types.btf[found.prototype]
@@ -231,7 +231,7 @@ def test_any_text(text: str) -> None:
             found = declare(functions, types)
         except DeclarationError:
             continue
-        assert ProgramTypes.from_records(found.btf, found.records()) == found
+        assert FuncInfo.from_records(found.btf, found.records()) == found
 
 
 # --- What C and the kernel say -----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, BtfError
-from prestocloud_sec.bpf.object import Builder, ProgramTypes, declare
+from prestocloud_sec.bpf.object import BtfBuilder, FuncInfo, declare
 
 THREE = {
     0: "int main(struct xdp_md *ctx)",
@@ -26,11 +26,11 @@ def test_records() -> None:
     assert list(types.functions) == [0, 5, 9]
     ids = list(types.functions.values())
     assert types.records() == struct.pack("<6I", 0, ids[0], 5, ids[1], 9, ids[2])
-    assert ProgramTypes.from_records(types.btf, types.records()) == types
+    assert FuncInfo.from_records(types.btf, types.records()) == types
     wide = b"".join(struct.pack("<4I", slot, id, 0, 0) for slot, id in types.functions.items())
-    assert ProgramTypes.from_records(types.btf, wide, 16) == types
-    assert ProgramTypes.from_records(types.btf, b"") == ProgramTypes(types.btf, {})
-    assert list(ProgramTypes(types.btf, {9: ids[2], 0: ids[0]}).functions) == [0, 9]
+    assert FuncInfo.from_records(types.btf, wide, 16) == types
+    assert FuncInfo.from_records(types.btf, b"") == FuncInfo(types.btf, {})
+    assert list(FuncInfo(types.btf, {9: ids[2], 0: ids[0]}).functions) == [0, 9]
 
 
 def test_records_that_are_none() -> None:
@@ -45,44 +45,44 @@ def test_records_that_are_none() -> None:
         (struct.pack("<2I", 0, pointer), "'int' is no function"),
     ):
         with pytest.raises(BtfError, match=what):
-            ProgramTypes.from_records(types.btf, data)
+            FuncInfo.from_records(types.btf, data)
     with pytest.raises(BtfError, match="more than is known"):
-        ProgramTypes.from_records(types.btf, struct.pack("<3I", 0, main, 1), 12)
+        FuncInfo.from_records(types.btf, struct.pack("<3I", 0, main, 1), 12)
     for size in (0, 4, 9, 256, "8"):
         with pytest.raises(BpfMisuseError):
-            ProgramTypes.from_records(types.btf, b"", size)  # type: ignore[arg-type]
+            FuncInfo.from_records(types.btf, b"", size)  # type: ignore[arg-type]
 
 
 @given(st.binary(max_size=40) | st.lists(st.integers(0, 12), max_size=8).map(lambda n: struct.pack(f"<{len(n)}I", *n)))
 def test_any_records(data: bytes) -> None:
     types = declare(THREE)
     try:
-        found = ProgramTypes.from_records(types.btf, data)
+        found = FuncInfo.from_records(types.btf, data)
     except BtfError:
         return
     assert found.records() == data
 
 
 def test_functions_without_a_prototype() -> None:
-    builder = Builder()
+    builder = BtfBuilder()
     id = builder.function("f", builder.int_("int", 4))
     with pytest.raises(BtfError, match="no prototype"):
-        ProgramTypes(builder.build(), {0: id})
+        FuncInfo(builder.build(), {0: id})
 
 
 @pytest.mark.parametrize("wrong", [None, [0], {"0": 1}, {0: "1"}, {-1: 1}, {1 << 32: 1}, {0.0: 1}])
 def test_mappings_that_are_none(wrong: Any) -> None:
     with pytest.raises(BpfMisuseError):
-        ProgramTypes(Builder().build(), wrong)
+        FuncInfo(BtfBuilder().build(), wrong)
     with pytest.raises(BpfMisuseError):
-        ProgramTypes(b"", {})  # type: ignore[arg-type]
+        FuncInfo(b"", {})  # type: ignore[arg-type]
 
 
 def test_they_are_values() -> None:
     types = declare(THREE)
     assert pickle.loads(pickle.dumps(types)) == types  # noqa: S301
     assert hash(types) == hash(declare(THREE))
-    assert repr(types).startswith("<ProgramTypes: 0 int main(struct xdp_md *ctx); 5 int sum(int a, const char *p);")
+    assert repr(types).startswith("<FuncInfo: 0 int main(struct xdp_md *ctx); 5 int sum(int a, const char *p);")
     assert types._repr_html_().startswith("<pre>0: int main(struct xdp_md *ctx)\n")
     with pytest.raises(TypeError):
         types.functions[0] = 1  # type: ignore[index]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from prestocloud_sec.bpf.errors import BtfError, KernelError
 from prestocloud_sec.bpf.linux.functions import KernelBtf
-from prestocloud_sec.bpf.object import Btf, Builder, Encoding, Kind, Linkage
+from prestocloud_sec.bpf.object import Btf, BtfBuilder, Encoding, Kind, Linkage
 from prestocloud_sec.bpf.object.types import (
     Array,
     Const,
@@ -80,7 +80,7 @@ def test_layouts(data: bytes, type: Type) -> None:
     assert list(btf) == [Void(), type]
     assert btf.kind(1) is type.kind
     assert btf.to_bytes() == header(data, STRINGS)
-    builder = Builder()
+    builder = BtfBuilder()
     assert builder.add(type) == 1
     assert list(builder.build()) == [Void(), type]
 
@@ -103,7 +103,7 @@ def test_btf_comes_back(btf: Btf) -> None:
 
 @given(st.integers(1, 6).flatmap(lambda count: st.lists(types(count), min_size=count - 1, max_size=8)))
 def test_builders_keep_what_they_are_given(given_types: list[Type]) -> None:
-    builder = Builder()
+    builder = BtfBuilder()
     ids = [builder.add(type) for type in given_types]
     assert [builder.add(type) for type in given_types] == ids
     while len(builder) < 6:

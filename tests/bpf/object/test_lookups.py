@@ -11,7 +11,7 @@ import pytest
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, BtfError
 from prestocloud_sec.bpf.linux.functions import KernelBtf
-from prestocloud_sec.bpf.object import Btf, Builder, Kind
+from prestocloud_sec.bpf.object import Btf, BtfBuilder, Kind
 from tests.bpf.linux.kernel import needs_kernel
 from tests.bpf.object.samples import example, header, info, walk, words
 
@@ -113,8 +113,8 @@ def test_shown() -> None:
     btf, _ = example()
     assert repr(btf).startswith(f"<Btf, {len(btf)} types: int; char; volatile int; const volatile int; ...>")
     assert btf._repr_html_().startswith("<pre>[1] int\n[2] char\n")
-    assert repr(Builder().build()) == "<Btf, 1 types>"
-    nasty = Builder()
+    assert repr(BtfBuilder().build()) == "<Btf, 1 types>"
+    nasty = BtfBuilder()
     nasty.forward("<b>\n\ud8ff\x1b".encode(errors="ignore").decode() + "\udcff")
     assert "<b>" not in nasty.build()._repr_html_()
     assert repr(nasty.build()).isprintable()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from prestocloud_sec.bpf import MapType, Program, ProgramType, Verdict, assemble, linux, verify
 from prestocloud_sec.bpf.errors import LoadError
-from prestocloud_sec.bpf.object import Btf, ProgramTypes
+from prestocloud_sec.bpf.object import Btf, FuncInfo
 from prestocloud_sec.bpf.verifier.maps import MapSpec
 
 XDP = ProgramType.XDP
@@ -54,7 +54,7 @@ class Case:
     @property
     def program(self) -> Program:
         made = assemble(self.text, type=self.kind)
-        return made.declaring(self.functions, types=self.types) if self.functions else made
+        return made.declaring(self.functions, structs=self.types) if self.functions else made
 
 
 class Answer(NamedTuple):
@@ -112,7 +112,7 @@ def check_theirs(case: Case) -> None:
 def described(text: str, btf: Btf, functions: Mapping[int, int], kind: ProgramType = XDP) -> Program:
     """Return a program with types that nobody would declare."""
     made = assemble(text, type=kind)
-    return Program(made.instructions, type=kind, symbols=made.symbols, types=ProgramTypes(btf, functions))
+    return Program(made.instructions, type=kind, symbols=made.symbols, func_info=FuncInfo(btf, functions))
 
 
 def plain(log: str) -> list[str]:

@@ -102,9 +102,9 @@ class TestTrials:
                 cells = cells_of(program)
             except BpfError:
                 continue
-            btf = program.types.btf if program.types is not None else None
+            btf = program.func_info.btf if program.func_info is not None else None
             again = assembled(cells, btf, program.type)
-            assert (again, again.types) == (program, program.types)
+            assert (again, again.func_info) == (program, program.func_info)
 
 
 class TestSmaller:

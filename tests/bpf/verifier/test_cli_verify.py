@@ -52,7 +52,7 @@ class TestVerify:
         declared = ("--function", "0=int main(void *ctx)", "--function")
         assert call("bpf", "verify", half, *declared, "half=int half(int of)").exit_code == 0
         done = call(
-            "bpf", "verify", half, *declared, "half=int half(struct two *of)", "--types", "struct two { int a; };"
+            "bpf", "verify", half, *declared, "half=int half(struct two *of)", "--structs", "struct two { int a; };"
         )
         assert done.exit_code == 1
         assert "Caller passes invalid args into func#1 ('half')" in done.stdout

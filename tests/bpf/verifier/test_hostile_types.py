@@ -11,7 +11,7 @@ import pytest
 
 from prestocloud_sec.bpf import Program, assemble
 from prestocloud_sec.bpf.errors import BpfMisuseError, BtfError
-from prestocloud_sec.bpf.object import Btf, Builder, ProgramTypes
+from prestocloud_sec.bpf.object import Btf, BtfBuilder, FuncInfo
 from prestocloud_sec.bpf.object.types import Parameter, Typedef
 from prestocloud_sec.bpf.verifier.rejection import Rule
 from tests.bpf.linux.kernel import as_recorded, needs_kernel
@@ -23,25 +23,25 @@ AT = 5
 """The slot of its function."""
 
 
-def made(*functions: Callable[[Builder], int]) -> tuple[Btf, list[int]]:
+def made(*functions: Callable[[BtfBuilder], int]) -> tuple[Btf, list[int]]:
     """Return types, and the ids of functions."""
-    builder = Builder()
+    builder = BtfBuilder()
     ids = [function(builder) for function in functions]
     return builder.build(), ids
 
 
-def integer(b: Builder) -> int:
+def integer(b: BtfBuilder) -> int:
     return b.int_("int", 4)
 
 
-def main(b: Builder) -> int:
+def main(b: BtfBuilder) -> int:
     return b.function("main", b.prototype(integer(b), [Parameter("c", b.pointer(b.struct("xdp_md", 0)))]))
 
 
-def f(type: Callable[[Builder], int], tag: str = "") -> Callable[[Builder], int]:
+def f(type: Callable[[BtfBuilder], int], tag: str = "") -> Callable[[BtfBuilder], int]:
     """Return what makes a function that takes such a thing."""
 
-    def make(b: Builder) -> int:
+    def make(b: BtfBuilder) -> int:
         id = b.function("f", b.prototype(integer(b), [Parameter("a", type(b))]))
         if tag:
             b.decl_tag(tag, id, 0)
@@ -50,21 +50,21 @@ def f(type: Callable[[Builder], int], tag: str = "") -> Callable[[Builder], int]
     return make
 
 
-def pair(b: Builder) -> int:
+def pair(b: BtfBuilder) -> int:
     return b.pointer(b.array(b.int_("u64", 8), 2))
 
 
-def array(count: int, size: int = 1) -> Callable[[Builder], int]:
+def array(count: int, size: int = 1) -> Callable[[BtfBuilder], int]:
     return lambda b: b.pointer(b.array(b.int_("word", size), count))
 
 
-def round_in_a_circle(b: Builder) -> int:
+def round_in_a_circle(b: BtfBuilder) -> int:
     first = b.reserve()
     b.define(first, Typedef("a", b.typedef("b", first)))
     return first
 
 
-def hostile(*functions: Callable[[Builder], int], slot: int = AT, text: str = CALL) -> Program:
+def hostile(*functions: Callable[[BtfBuilder], int], slot: int = AT, text: str = CALL) -> Program:
     btf, ids = made(*functions)
     return described(text, btf, dict(zip((0, slot), ids, strict=True)))
 
@@ -124,7 +124,7 @@ def test_functions_in_each_others_places() -> None:
     [round_in_a_circle, lambda b: b.pointer(round_in_a_circle(b)), lambda b: b.const(round_in_a_circle(b))],
     ids=["itself", "pointer", "const"],
 )
-def test_types_that_lead_round_in_a_circle(type: Callable[[Builder], int]) -> None:
+def test_types_that_lead_round_in_a_circle(type: Callable[[BtfBuilder], int]) -> None:
     verdict = judged(hostile(main, f(type)))
     assert (verdict.errno, verdict.instruction) == ("EINVAL", 2)
     assert "types lead round in a circle" in verdict.message
@@ -136,7 +136,7 @@ def test_so_may_what_a_function_gives_back() -> None:
 
 
 def test_and_an_array_of_itself() -> None:
-    def endless(b: Builder) -> int:
+    def endless(b: BtfBuilder) -> int:
         inner = b.reserve()
         b.define(inner, Typedef("a", b.array(inner, 3)))
         return b.pointer(inner)
@@ -204,7 +204,7 @@ def test_nothing_of_4_gib_is_gone_through(count: int, *, accepted: bool) -> None
         "enum",
     ],
 )
-def test_types_that_only_compilers_make(make: Callable[[Builder], int]) -> None:
+def test_types_that_only_compilers_make(make: Callable[[BtfBuilder], int]) -> None:
     program = hostile(main, make)
     verdict, answer = judged(program), asked(program)
     assert (verdict.accepted, verdict.errno) == (answer.accepted, answer.errno), answer.log
@@ -214,8 +214,8 @@ def test_types_that_only_compilers_make(make: Callable[[Builder], int]) -> None:
 
 @pytest.mark.parametrize("types", [5, "x", b"x", {0: 1}, object()], ids=lambda given: type(given).__name__)
 def test_no_types(types: Any) -> None:
-    with pytest.raises(BpfMisuseError, match=r"Program\.types"):
-        Program(assemble(END).instructions, types=types)
+    with pytest.raises(BpfMisuseError, match=r"Program\.func_info"):
+        Program(assemble(END).instructions, func_info=types)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_no_types(types: Any) -> None:
 def test_no_functions(functions: Any) -> None:
     btf, _ = made(main)
     with pytest.raises((BpfMisuseError, BtfError)):
-        ProgramTypes(btf, functions)
+        FuncInfo(btf, functions)
 
 
 @pytest.mark.parametrize(
@@ -242,4 +242,4 @@ def test_records_that_the_kernel_refuses(records: tuple[int, ...], what: str) ->
     known = {6: first, 8: second}
     data = struct.pack(f"<{len(records)}I", *(known.get(number, number) for number in records))
     with pytest.raises(BtfError, match=what):
-        ProgramTypes.from_records(btf, data)
+        FuncInfo.from_records(btf, data)

@@ -372,7 +372,7 @@ class TestTrials:
         again = Trial.from_json(trial.to_json())
         assert again.program == trial.program
         assert again.program.symbols.kfuncs == trial.program.symbols.kfuncs
-        assert again.program.types == trial.program.types
+        assert again.program.func_info == trial.program.func_info
         assert (again.attach, again.used) == (trial.attach, trial.used)
 
     @given(st.integers(0, 1 << 32), st.randoms(use_true_random=False))
@@ -390,4 +390,4 @@ class TestTrials:
     def test_many_have_iterators_or_types(self) -> None:
         made = [numbered(11, number).program for number in range(200)]
         assert sum(bool(program.symbols.kfuncs) for program in made) >= 20
-        assert sum(program.types is not None for program in made) >= 20
+        assert sum(program.func_info is not None for program in made) >= 20

@@ -133,7 +133,7 @@ PROGRAMS: dict[str, tuple[str, dict[str | int, str], tuple[int, ...]]] = {
 
 def declared(name: str) -> Program:
     text, functions, _ = PROGRAMS[name]
-    return assemble(text, type=ProgramType.SCHED_CLS).declaring(functions, types="struct __sk_buff {};")
+    return assemble(text, type=ProgramType.SCHED_CLS).declaring(functions, structs="struct __sk_buff {};")
 
 
 def packets() -> list[bytes]:
@@ -208,8 +208,8 @@ def test_a_program_that_was_gone_on_to_returns_to_the_function_s_caller() -> Non
 @needs_kernel
 def test_the_kernel_of_a_program_that_was_gone_on_to() -> None:
     types = "struct __sk_buff {};"
-    program = assemble(GOES_ON, type=ProgramType.SCHED_CLS).declaring({0: MAIN, "f": STATIC}, types=types)
-    other = assemble(GONE_ON_TO, type=ProgramType.SCHED_CLS).declaring({0: MAIN}, types=types)
+    program = assemble(GOES_ON, type=ProgramType.SCHED_CLS).declaring({0: MAIN, "f": STATIC}, structs=types)
+    other = assemble(GONE_ON_TO, type=ProgramType.SCHED_CLS).declaring({0: MAIN}, structs=types)
     with (
         KernelMap(MapType.PROG_ARRAY, key_size=4, value_size=4, max_entries=1) as jumps,
         KernelProgram.load(other) as inner,

@@ -81,7 +81,7 @@ def mutated(rng: random.Random, case: Trial) -> Trial:
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         _spoil(rng, cells)
     try:
-        types = case.program.types
+        types = case.program.func_info
         program = assembled(cells, None if types is None else types.btf, case.program.type)
     except PrestoCloudError:
         return case  # a distance does not fit any more

@@ -32,6 +32,12 @@ class TestText:
         assert answer("bpf", "asm", TEXT) == {"instructions": 2, "bytes": HEX}
         assert call("bpf", "asm", "-", stdin=TEXT).stdout.strip() == HEX
 
+    def test_asm_says_that_names_are_lost(self) -> None:
+        done = call("bpf", "asm", "call kfunc bpf_iter_num_next; exit")
+        assert (done.exit_code, done.stdout) == (0, "85200000000000009500000000000000\n")
+        assert "at 0 (bpf_iter_num_next)" in done.stderr
+        assert answer("bpf", "asm", "call kfunc bpf_iter_num_next; exit")["kfuncs"] == {"0": "bpf_iter_num_next"}
+
     def test_asm_of_classic_text(self) -> None:
         made = call("bpf", "asm", "--classic", "ldh [12]\nret a").stdout.strip()
         assert made == "280000000c000000" + "1600000000000000"

@@ -47,12 +47,25 @@ def bpf() -> None:
 @click.option("--classic", is_flag=True, help="The text is classic BPF in bpf_asm's syntax.")
 @json_option
 def asm(program: str, classic: bool, as_json: bool) -> None:
-    """Assemble PROGRAM and print its bytes in hexadecimal."""
-    made: Program | ClassicProgram = classic_of(program, source_of(program)) if classic else program_of(program)
-    if as_json:
-        print(json.dumps({"instructions": len(made), "bytes": made.to_bytes().hex()}))
+    """Assemble PROGRAM and print its bytes in hexadecimal.
+
+    Kernel functions that it calls by name have no number in them; it says so on standard error.
+    """
+    if classic:
+        made: Program | ClassicProgram = classic_of(program, source_of(program))
+        names: dict[int, str] = {}
     else:
-        print(made.to_bytes().hex())
+        made = assembled = program_of(program)
+        names = {assembled.slot_of(index): name for index, name in sorted(assembled.symbols.kfuncs.items())}
+    if as_json:
+        print(json.dumps({"instructions": len(made), "bytes": made.to_bytes().hex(), "kfuncs": names}))
+        return
+    print(made.to_bytes().hex())
+    if names:
+        told = ", ".join(f"{slot} ({name})" for slot, name in names.items())
+        click.echo(
+            f"bytes hold no names: the calls of kernel functions at {printable(told)} have the number 0", err=True
+        )
 
 
 @bpf.command()

@@ -199,6 +199,7 @@ SPELLINGS = [
     ("call runtime 9", "8520000009000000"),
     ("call kfunc bpf_iter_num_new", "8520000000000000"),
     ("call runtime bpf_iter_num_new", "8520000000000000"),
+    ("call bpf_iter_num_new#64233", "8520000000000000"),
     ("callx r3", "8d03000000000000"),
     ("call %r3", "8d03000000000000"),
     ("call helper %r3", "8d03000000000000"),
@@ -294,6 +295,13 @@ class TestLines:
         assert disassemble(program, labels=False) == "call kfunc exit\ncall kfunc exit\ncall kfunc 3\nexit"
         assert disassemble(program, syntax="mnemonic").splitlines()[0].strip() == "call runtime exit"
         assert assemble("call kfunc exit\nexit").symbols.labels == {}
+
+    def test_a_kernels_log_has_names_and_numbers(self) -> None:
+        program = assemble("7: (85) call bpf_iter_num_next#64236\n8: (85) call bpf_map_lookup_elem#1\n9: (95) exit")
+        assert program.symbols.kfuncs == {0: "bpf_iter_num_next"}
+        assert program.instructions[1] == CallHelper(1)
+        with pytest.raises(AssemblyError, match="write call kfunc bpf_iter_num_next"):
+            assemble("call bpf_iter_num_next\nexit")
 
     def test_a_kernel_function_whose_name_is_no_word_is_a_number(self) -> None:
         program = Program([CallKfunc(0), Exit()], symbols=Symbols(kfuncs={0: "a b"}))

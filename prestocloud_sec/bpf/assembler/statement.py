@@ -9,6 +9,7 @@ from functools import cache
 
 from prestocloud_sec.bpf.assembler.text import Cursor, Token, shown, suggestion
 from prestocloud_sec.bpf.errors import AssemblyError
+from prestocloud_sec.bpf.helpers.ids import KfuncId
 from prestocloud_sec.bpf.isa import CallHelper, CallKfunc, CallLocal, CallRegister, Exit, Instruction, MayGoto
 from prestocloud_sec.bpf.linking import Named, Reference, Statement
 
@@ -48,7 +49,8 @@ class _Called(_NamedInText):
 
     def unknown(self, known: Iterable[str]) -> AssemblyError:
         """Make the error for a name that is neither."""
-        hint = suggestion(self.name, (*known, *_helpers()))
+        hint = f"write call kfunc {self.name}" if _is_kfunc(self.name) else None
+        hint = hint or suggestion(self.name, (*known, *_helpers()))
         return self._error(
             f"there is no function {shown(self.name)}",
             expected="a function of the program, or a helper, as a number or bpf_...",
@@ -62,6 +64,11 @@ def _helpers() -> dict[str, int]:
     from prestocloud_sec.bpf.helpers.prototypes import by_name
 
     return {f"bpf_{name}": row.number for name, row in by_name().items()}
+
+
+def _is_kfunc(name: str) -> bool:
+    """Whether a kernel function that is known here has this name."""
+    return name.upper() in KfuncId.__members__ and name.islower()
 
 
 def named(
@@ -99,8 +106,8 @@ _CALL_WORDS = ("local", "helper", "runtime", "kfunc")
 def call(line: Cursor) -> Statement:
     """Read what follows ``call``, in the forms of either syntax.
 
-    ``call 7``, ``call helper 7``, ``call name#7``: a helper. ``call pc+3``, ``call name``, ``call local name``: a
-    function of the program. ``call bpf_redirect``: a helper of the kernel, where no function has that name.
+    ``call 7``, ``call helper 7``, ``call name#7``: a helper, or the kernel function of that name. ``call pc+3``, ``call
+    name``, ``call local name``: a function of the program. ``call bpf_redirect``: a helper of the kernel, where no function has that name.
     ``call kfunc bpf_iter_num_new``, ``call runtime bpf_iter_num_new``: a kernel function. ``call kfunc 7``, ``call
     runtime 7``, with ``, 2`` for an index of BTF descriptors: one by its number. ``call r3``, ``call helper r3``: what
     a register holds.
@@ -131,6 +138,8 @@ def call(line: Cursor) -> Statement:
         line.take()
         if len(number_text) > 9:
             raise line.error(word, f"there is no helper {name}", expected="a number of 32 bits")
+        if _is_kfunc(name):  # as a kernel's log has it; the number is one of that kernel's
+            return _NamedInText(CallKfunc, Reference.KFUNC, name, token=word, line=line)
         return CallHelper(int(number_text))
     token = line.symbol("the number of a helper, or the name of a function")
     return _Called(CallLocal, Reference.FUNCTION, token.text, token=token, line=line)

@@ -58,14 +58,13 @@ def asm(program: str, classic: bool, as_json: bool) -> None:
         made = assembled = program_of(program)
         names = {assembled.slot_of(index): name for index, name in sorted(assembled.symbols.kfuncs.items())}
     if as_json:
-        print(json.dumps({"instructions": len(made), "bytes": made.to_bytes().hex(), "kfuncs": names}))
+        named = {"kfuncs": names} if names else {}
+        print(json.dumps({"instructions": len(made), "bytes": made.to_bytes().hex(), **named}))
         return
     print(made.to_bytes().hex())
     if names:
-        told = ", ".join(f"{slot} ({name})" for slot, name in names.items())
-        click.echo(
-            f"bytes hold no names: the calls of kernel functions at {printable(told)} have the number 0", err=True
-        )
+        told = printable(", ".join(f"{slot} ({name})" for slot, name in names.items()))
+        click.echo(f"bytes hold no names: the calls of kernel functions at {told} have the number 0", err=True)
 
 
 @bpf.command()

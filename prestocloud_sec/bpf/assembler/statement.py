@@ -107,10 +107,10 @@ def call(line: Cursor) -> Statement:
     """Read what follows ``call``, in the forms of either syntax.
 
     ``call 7``, ``call helper 7``, ``call name#7``: a helper, or the kernel function of that name. ``call pc+3``, ``call
-    name``, ``call local name``: a function of the program. ``call bpf_redirect``: a helper of the kernel, where no function has that name.
-    ``call kfunc bpf_iter_num_new``, ``call runtime bpf_iter_num_new``: a kernel function. ``call kfunc 7``, ``call
-    runtime 7``, with ``, 2`` for an index of BTF descriptors: one by its number. ``call r3``, ``call helper r3``: what
-    a register holds.
+    name``, ``call local name``: a function of the program. ``call bpf_redirect``: a helper of the kernel, where no
+    function has that name. ``call kfunc bpf_iter_num_new``, ``call runtime bpf_iter_num_new``: a kernel function.
+    ``call kfunc 7``, ``call runtime 7``, with ``, 2`` for an index of BTF descriptors: one by its number. ``call r3``,
+    ``call helper r3``: what a register holds.
     """
     line.accept("%")
     if line.at_register():

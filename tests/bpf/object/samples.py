@@ -18,6 +18,12 @@ from prestocloud_sec.bpf.object.types import (
 STRINGS = b"\0int\0a\0"
 INT, A = 1, 5
 """Where both strings begin."""
+THREE = {
+    0: "int main(struct xdp_md *ctx)",
+    5: "int sum(int a, const char *p)",
+    9: "static int helper(void)",
+}
+"""Declarations of functions, by slot."""
 
 
 def header(types: bytes = b"", strings: bytes = b"\0", **changed: int) -> bytes:

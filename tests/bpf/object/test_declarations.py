@@ -16,12 +16,7 @@ from prestocloud_sec.bpf.object import Btf, Encoding, FuncInfo, Kind, Linkage, d
 from prestocloud_sec.bpf.object.types import Function, Int, Parameter, Prototype, Struct, Union
 from prestocloud_sec.testing.bpf_btf import declarations
 from tests.bpf.linux.kernel import needs_kernel
-
-THREE = {
-    0: "int main(struct xdp_md *ctx)",
-    5: "int sum(int a, const char *p)",
-    9: "static int helper(void)",
-}
+from tests.bpf.object.samples import THREE
 
 
 def function(types: FuncInfo, slot: int = 0) -> tuple[Function, Prototype]:

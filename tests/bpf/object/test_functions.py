@@ -11,14 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prestocloud_sec.bpf import Program, assemble
 from prestocloud_sec.bpf.errors import BpfMisuseError, BtfError
 from prestocloud_sec.bpf.object import BtfBuilder, FuncInfo, declare
-
-THREE = {
-    0: "int main(struct xdp_md *ctx)",
-    5: "int sum(int a, const char *p)",
-    9: "static int helper(void)",
-}
+from tests.bpf.object.samples import THREE
 
 
 def test_records() -> None:
@@ -68,6 +64,19 @@ def test_functions_without_a_prototype() -> None:
     id = builder.function("f", builder.int_("int", 4))
     with pytest.raises(BtfError, match="no prototype"):
         FuncInfo(builder.build(), {0: id})
+
+
+@pytest.mark.parametrize("id", [0, 1, 99, 1 << 80, -1])
+def test_types_that_are_no_functions(id: int) -> None:
+    """Nothing, an ``int``, and numbers of no type."""
+    with pytest.raises((BpfMisuseError, BtfError)):
+        FuncInfo(declare(THREE).btf, {0: id})
+
+
+@pytest.mark.parametrize("given", [5, "x", b"x", {0: 1}, object()], ids=lambda given: type(given).__name__)
+def test_a_program_takes_no_other(given: Any) -> None:
+    with pytest.raises(BpfMisuseError, match=r"Program\.func_info"):
+        Program(assemble("exit").instructions, func_info=given)
 
 
 @pytest.mark.parametrize("wrong", [None, [0], {"0": 1}, {0: "1"}, {-1: 1}, {1 << 32: 1}, {0.0: 1}])

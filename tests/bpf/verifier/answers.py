@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small programs with what the kernel says of them, its answers live, and its logs without what ours do not have."""
+"""Small programs with what the kernel says of them, its answers live, and what logs and pictures say."""
 
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -133,3 +134,12 @@ def plain(log: str) -> list[str]:
             continue
         lines.append(line)
     return lines
+
+
+def pictured(verdict: Verdict) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Return what a verdict's pictures say: the rows of its table, and the lines of its drawing, without alignment."""
+    table = ElementTree.fromstring(f"<div>{verdict._repr_html_()}</div>")  # noqa: S314 - our own
+    drawing = ElementTree.fromstring(verdict.to_svg())  # noqa: S314 - our own
+    rows = [tuple("".join(cell.itertext()) for cell in row) for row in table.iter("tr")]
+    lines = ["".join(line.itertext()) for line in drawing.iter("{http://www.w3.org/2000/svg}text")]
+    return rows, [re.sub(r" +;", " ;", line) for line in lines]

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from prestocloud_sec.bpf import Program, assemble
-from prestocloud_sec.bpf.errors import BpfMisuseError, BtfError
+from prestocloud_sec.bpf import Program, ProgramType, assemble
+from prestocloud_sec.bpf.errors import BtfError, LoadError
+from prestocloud_sec.bpf.linux.attr import make_buffer
+from prestocloud_sec.bpf.linux.functions import KernelBtf
+from prestocloud_sec.bpf.linux.loading import LoadRequest, load
 from prestocloud_sec.bpf.object import Btf, BtfBuilder, FuncInfo
 from prestocloud_sec.bpf.object.types import Parameter, Typedef
 from prestocloud_sec.bpf.verifier.rejection import Rule
@@ -85,7 +87,7 @@ def test_functions_elsewhere(slots: tuple[int, ...], says: str) -> None:
     assert (verdict.errno, verdict.reason, verdict.message) == ("EINVAL", Rule.STRUCTURE, says)
     assert "0, 5" in verdict.hint
     assert verdict.path == ()
-    assert verdict.log(2)
+    assert says in verdict.log(2).splitlines()
 
 
 @as_recorded
@@ -212,34 +214,37 @@ def test_types_that_only_compilers_make(make: Callable[[BtfBuilder], int]) -> No
         assert said.partition(" expected=")[0] in answer.log
 
 
-@pytest.mark.parametrize("types", [5, "x", b"x", {0: 1}, object()], ids=lambda given: type(given).__name__)
-def test_no_types(types: Any) -> None:
-    with pytest.raises(BpfMisuseError, match=r"Program\.func_info"):
-        Program(assemble(END).instructions, func_info=types)
+RECORDS = {
+    "twice in one place": (((0, "main"), (0, "f")), "slot 0 after 0", "same or smaller insn offset (0) than previous"),
+    "a type that is none": (((0, "main"), (AT, "none")), "there is no type", "invalid type id"),
+    "a type of another kind": (((0, "main"), (AT, "int")), "'int' is no function", "invalid type id"),
+}
+"""Where functions are and what they are said to be, and what we and the kernel say of that."""
 
 
-@pytest.mark.parametrize(
-    "functions",
-    [{0: 0}, {0: 1}, {0: 99}, {0: 1 << 80}, {0: -1}, {-1: 3}, {1 << 40: 3}, {"x": 3}, {0: "x"}, [], None, 5],
-    ids=repr,
-)
-def test_no_functions(functions: Any) -> None:
-    btf, _ = made(main)
-    with pytest.raises((BpfMisuseError, BtfError)):
-        FuncInfo(btf, functions)
-
-
-@pytest.mark.parametrize(
-    ("records", "what"),
-    [
-        ((0, 6, 4, 8, 4, 8), "ascend"),
-        ((4, 8, 0, 6), "ascend"),
-        ((0, 1), "no function"),
-    ],
-)
-def test_records_that_the_kernel_refuses(records: tuple[int, ...], what: str) -> None:
+def records(name: str) -> tuple[Btf, bytes]:
     btf, (first, second) = made(main, f(integer))
-    known = {6: first, 8: second}
-    data = struct.pack(f"<{len(records)}I", *(known.get(number, number) for number in records))
-    with pytest.raises(BtfError, match=what):
-        FuncInfo.from_records(btf, data)
+    known = {"main": first, "f": second, "int": btf.find("int"), "none": len(btf)}
+    return btf, b"".join(struct.pack("<II", slot, known[what]) for slot, what in RECORDS[name][0])
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_records_that_are_refused(name: str) -> None:
+    with pytest.raises(BtfError, match=RECORDS[name][1]):
+        FuncInfo.from_records(*records(name))
+
+
+@as_recorded
+@needs_kernel
+@pytest.mark.parametrize("name", RECORDS)
+def test_the_kernel_refuses_such_records(name: str) -> None:
+    btf, data = records(name)
+    with KernelBtf.of(btf.to_bytes()) as types:
+        fields = {"prog_btf_fd": types.fileno(), "func_info": make_buffer(data)}
+        fields |= {"func_info_cnt": len(RECORDS[name][0]), "func_info_rec_size": 8}
+        program = assemble(CALL, type=ProgramType.XDP)
+        request = LoadRequest.of(program, type=None, license=None, name=None, maps=None, fields=fields)
+        with pytest.raises(LoadError) as refused:
+            load(request, 1)
+    assert refused.value.symbol == "EINVAL"
+    assert RECORDS[name][2] in refused.value.log

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["GIVEN_KFUNCS", "HelperId", "KfuncId"]
+__all__ = ["FIRST_KFUNC", "GIVEN_KFUNCS", "HelperId", "KfuncId"]
 
 
 class HelperId(IntEnum):
@@ -21,21 +21,27 @@ class HelperId(IntEnum):
     GET_PRANDOM_U32 = 7
     GET_SMP_PROCESSOR_ID = 8
     TAIL_CALL = 12
+    GET_CGROUP_CLASSID = 17
     REDIRECT = 23
     SKB_LOAD_BYTES = 26
     CSUM_DIFF = 28
     REDIRECT_MAP = 51
+    GET_LOCAL_STORAGE = 81
     KTIME_GET_BOOT_NS = 125
     RINGBUF_RESERVE = 131
     KTIME_GET_COARSE_NS = 160
     FOR_EACH_MAP_ELEM = 164
+    TIMER_SET_CALLBACK = 170
+    FIND_VMA = 180
     LOOP = 181
     STRNCMP = 182
     MAP_LOOKUP_PERCPU_ELEM = 195
     KTIME_GET_TAI_NS = 208
+    USER_RINGBUF_DRAIN = 209
 
 
-_FIRST_KFUNC = 0x7001_0000
+FIRST_KFUNC = 0x7001_0000
+"""The first number of kernel functions that work here."""
 
 
 class KfuncId(IntEnum):
@@ -45,12 +51,21 @@ class KfuncId(IntEnum):
     belong to one name for good: code that is kept on disk has them in it.
     """
 
-    BPF_ITER_NUM_NEW = _FIRST_KFUNC
-    BPF_ITER_NUM_NEXT = _FIRST_KFUNC + 1
-    BPF_ITER_NUM_DESTROY = _FIRST_KFUNC + 2
-    BPF_ITER_BITS_NEW = _FIRST_KFUNC + 3
-    BPF_ITER_BITS_NEXT = _FIRST_KFUNC + 4
-    BPF_ITER_BITS_DESTROY = _FIRST_KFUNC + 5
+    BPF_ITER_NUM_NEW = FIRST_KFUNC
+    BPF_ITER_NUM_NEXT = FIRST_KFUNC + 1
+    BPF_ITER_NUM_DESTROY = FIRST_KFUNC + 2
+    BPF_ITER_BITS_NEW = FIRST_KFUNC + 3
+    BPF_ITER_BITS_NEXT = FIRST_KFUNC + 4
+    BPF_ITER_BITS_DESTROY = FIRST_KFUNC + 5
+
+    @property
+    def kfunc_name(self) -> str:
+        """What programs call it by.
+
+        >>> KfuncId.BPF_ITER_NUM_NEW.kfunc_name
+        'bpf_iter_num_new'
+        """
+        return self.name.lower()
 
 
 GIVEN_KFUNCS = 0x7100_0000

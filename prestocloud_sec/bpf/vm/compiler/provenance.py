@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
-from prestocloud_sec.bpf.helpers.ids import KfuncId
+from prestocloud_sec.bpf.helpers.ids import HelperId, KfuncId
 from prestocloud_sec.bpf.isa import (
     Alu,
     AluOp,
@@ -39,7 +39,7 @@ from prestocloud_sec.bpf.program import Program
 
 __all__ = ["PACKET", "SCALAR", "UNKNOWN", "Environment", "Kind", "Origin", "origins"]
 
-_LOOKUPS = (1, 195)
+_LOOKUPS = (HelperId.MAP_LOOKUP_ELEM, HelperId.MAP_LOOKUP_PERCPU_ELEM)
 _ITERATIONS = (KfuncId.BPF_ITER_NUM_NEXT, KfuncId.BPF_ITER_BITS_NEXT)
 """Kernel functions that return a place in what their argument points at, or 0."""
 _MOST_VISITS = 24

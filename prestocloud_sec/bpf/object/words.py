@@ -3,14 +3,15 @@
 
 Integers are called and sized as clang does for BPF.
 
-Sources: Linux 6.18, ``include/uapi/linux/types.h``, ``include/linux/bpf_types.h`` (contexts) and
-``tools/lib/bpf/bpf_helpers.h`` (``__arg_*``).
+Sources: Linux 6.18, ``include/uapi/linux/types.h`` and ``tools/lib/bpf/bpf_helpers.h`` (``__arg_*``).
 """
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import NamedTuple
 
+from prestocloud_sec.bpf.context_names import CONTEXT_STRUCTS, PT_REGS_TYPEDEF
 from prestocloud_sec.bpf.object.kinds import Encoding
 
 __all__ = [
@@ -63,8 +64,12 @@ def _spellings() -> dict[tuple[str, ...], Integer]:
 INTEGERS = _spellings()
 """Integers by the words for them, sorted."""
 INTEGER_WORDS = frozenset(word for words in INTEGERS for word in words)
-_BY_BITS = {8: ("signed char", "unsigned char"), 16: ("short", "unsigned short"), 32: ("int", "unsigned int")}
-_BY_BITS[64] = ("long long", "unsigned long long")
+_BY_BITS = {
+    8: ("signed char", "unsigned char"),
+    16: ("short", "unsigned short"),
+    32: ("int", "unsigned int"),
+    64: ("long long", "unsigned long long"),
+}
 INTEGER_NAMES: dict[str, str] = {"bool": "_Bool", "size_t": "unsigned long"}
 """Typedefs of integers that every program knows, and what they are of."""
 for _bits, (_signed, _unsigned) in _BY_BITS.items():
@@ -72,7 +77,7 @@ for _bits, (_signed, _unsigned) in _BY_BITS.items():
     INTEGER_NAMES |= dict.fromkeys((f"u{_bits}", f"__u{_bits}", f"uint{_bits}_t"), _unsigned)
     if _bits > 8:
         INTEGER_NAMES |= dict.fromkeys((f"__be{_bits}", f"__le{_bits}"), _unsigned)
-STRUCT_NAMES = {"bpf_user_pt_regs_t": "pt_regs"}
+STRUCT_NAMES = {PT_REGS_TYPEDEF: "pt_regs"}
 """Typedefs of structs that every program knows: that by which Linux knows the context of a kprobe."""
 TAGGED = frozenset({"struct", "union", "enum"})
 """Words that a name of a type follows."""
@@ -83,27 +88,7 @@ TAKEN = frozenset(
 )
 """Words that cannot be names."""
 
-CONTEXTS = frozenset(
-    {
-        "__sk_buff",
-        "sk_buff",
-        "xdp_md",
-        "xdp_buff",
-        "bpf_sock",
-        "bpf_sock_addr",
-        "bpf_sock_ops",
-        "sk_msg_md",
-        "pt_regs",
-        "bpf_perf_event_data",
-        "bpf_raw_tracepoint_args",
-        "bpf_cgroup_dev_ctx",
-        "bpf_sysctl",
-        "bpf_sockopt",
-        "sk_reuseport_md",
-        "bpf_sk_lookup",
-        "bpf_nf_ctx",
-    }
-)
+CONTEXTS = frozenset(chain.from_iterable(CONTEXT_STRUCTS.values()))
 """Structs that are the context of a type of programs.
 
 Linux looks at the name only, but takes a parameter for the context only if it points to a struct: a forward declaration

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.verifier.environment import Environment
     from prestocloud_sec.bpf.verifier.state import Frame, State
 
-__all__ = ["CHECKED", "Call", "check_arguments", "limited", "memory"]
+__all__ = ["CHECKED", "Call", "StackUses", "check_arguments", "limited", "memory"]
 
 _MOST_SIZE = 1 << 29
 _READS_PACKET = frozenset({1, 2, 3, 28, 84, 85, 87, 88, 89, 99, 100, 110, 195})
@@ -75,6 +75,24 @@ _FIXED = frozenset({A.CONTEXT, A.SOCKET, A.SOCKET_COMMON, A.SOCKET_ANY, A.RING_R
 """Pointers that must be given as they were got."""
 
 
+class StackUses:
+    """What a call may do to the stack.
+
+    Attributes
+    ----------
+    touched : list of (int, int)
+        Where it is used: the frame, and the lowest place.
+    reads : list of (int, int, int)
+        Bytes that may be read: the frame, the first, and the one behind the last.
+    """
+
+    __slots__ = ("reads", "touched")
+
+    def __init__(self) -> None:
+        self.touched: list[tuple[int, int]] = []
+        self.reads: list[tuple[int, int, int]] = []
+
+
 class Call:
     """What is found out about a call from its arguments.
 
@@ -95,10 +113,7 @@ class Call:
         Registers whose exact value the verdict depends on.
     places : list of (int, int)
         Slots of the stack of which the same holds: frame and slot.
-    touched : list of (int, int)
-        Where the helper uses the stack: the frame, and the lowest place.
-    reads : list of (int, int, int)
-        Bytes of the stack that the helper may read: the frame, the first, and the one behind the last.
+    stack : StackUses
     """
 
     def __init__(self, prototype: Prototype) -> None:
@@ -110,8 +125,7 @@ class Call:
         self.function = -1
         self.precise: list[int] = []
         self.places: list[tuple[int, int]] = []
-        self.touched: list[tuple[int, int]] = []
-        self.reads: list[tuple[int, int, int]] = []
+        self.stack = StackUses()
         self.key: int | None = None
 
     @property
@@ -174,7 +188,7 @@ def _check(
         call.reference = register.reference
     if argument in (A.MEMORY, A.MEMORY_OUT, A.MEMORY_OR_NULL, A.MEMORY_OUT_OR_NULL) and following not in _SIZES:
         size = _HEADERS.get((call.prototype.number, name), 1)
-        memory(env, state, call, name, size, write=argument in _WRITTEN, raw=argument in _WRITTEN, zero=False)
+        memory(env, state, call.stack, name, size, write=argument in _WRITTEN, raw=argument in _WRITTEN, zero=False)
 
 
 def _kind(name: int, register: Register, argument: Argument) -> None:
@@ -220,7 +234,7 @@ def _map_of(call: Call) -> MapSpec:
 
 def _key(env: Environment, state: State, call: Call, name: int) -> None:
     size = _map_of(call).key_size
-    memory(env, state, call, name, size, write=False, raw=False, zero=False)
+    memory(env, state, call.stack, name, size, write=False, raw=False, zero=False)
     _known_key(state, call, state.registers[name], size)
 
 
@@ -247,11 +261,11 @@ def _known_key(state: State, call: Call, pointer: Register, size: int) -> None:
 
 
 def _value(env: Environment, state: State, call: Call, name: int) -> None:
-    memory(env, state, call, name, _map_of(call).value_size, write=False, raw=False, zero=False)
+    memory(env, state, call.stack, name, _map_of(call).value_size, write=False, raw=False, zero=False)
 
 
 def _value_out(env: Environment, state: State, call: Call, name: int) -> None:
-    memory(env, state, call, name, _map_of(call).value_size, write=True, raw=True, zero=False)
+    memory(env, state, call.stack, name, _map_of(call).value_size, write=True, raw=True, zero=False)
 
 
 def _number_out(env: Environment, state: State, call: Call, name: int) -> None:
@@ -259,7 +273,7 @@ def _number_out(env: Environment, state: State, call: Call, name: int) -> None:
     pointer = state.registers[name]
     if pointer.kind is Kind.STACK and (pointer.offset + pointer.number.smin) % size:
         raise Rejected(Rule.ALIGNMENT, f"misaligned stack access off {pointer.offset} size {size}")
-    memory(env, state, call, name, size, write=True, raw=True, zero=False)
+    memory(env, state, call.stack, name, size, write=True, raw=True, zero=False)
 
 
 def _function(_: Environment, state: State, call: Call, name: int) -> None:
@@ -367,12 +381,12 @@ def _size(env: Environment, state: State, call: Call, name: int, *, zero: bool) 
             hint="compare the length with the size of the memory",
         )
     written = call.prototype.arguments[name - 2] in _WRITTEN
-    memory(env, state, call, name - 1, size.umax, write=written, raw=written and size.is_const, zero=zero)
+    memory(env, state, call.stack, name - 1, size.umax, write=written, raw=written and size.is_const, zero=zero)
     call.precise.append(name)
 
 
 def memory(
-    env: Environment, state: State, call: Call, name: int, size: int, *, write: bool, raw: bool, zero: bool
+    env: Environment, state: State, uses: StackUses, name: int, size: int, *, write: bool, raw: bool, zero: bool
 ) -> None:
     """Check memory that a helper reads or writes; with `raw`, bytes of the stack need not have been written before."""
     pointer = state.registers[name]
@@ -400,7 +414,7 @@ def memory(
             raise Rejected(Rule.READ_ONLY, f"R{name} cannot write into rdonly_mem")
         check_region(pointer, name, 0, size, pointer.size, "memory", zero=zero)
     elif kind is Kind.STACK:
-        _stack(env, state, call, pointer, name, size, write=write, raw=raw, zero=zero)
+        _stack(env, state, uses, pointer, name, size, write=write, raw=raw, zero=zero)
     elif not (zero and not size and pointer.is_null):
         given = NAMES[kind] + ("_or_null" if pointer.nullable else "")
         raise Rejected(Rule.ARGUMENT, f"R{name} type={given} expected=fp, pkt, map_value, mem", register=name)
@@ -409,7 +423,7 @@ def memory(
 def _stack(
     env: Environment,
     state: State,
-    call: Call,
+    uses: StackUses,
     pointer: Register,
     name: int,
     size: int,
@@ -422,10 +436,10 @@ def _stack(
         if not zero:
             raise Rejected(Rule.ARGUMENT, f"invalid zero-sized read from stack R{name} off={pointer.offset} size=0")
         least, _ = stack.bounds(pointer, 0, 0, write=write, name=str(name))
-        call.touched.append((pointer.frame, least))
+        uses.touched.append((pointer.frame, least))
         return
     least, most = stack.bounds(pointer, 0, size, write=write, name=str(name))
-    call.touched.append((pointer.frame, least))
+    uses.touched.append((pointer.frame, least))
     frame = state.frames[pointer.frame]
     if least != most and not env.privileged:
         raise Rejected(Rule.PRIVILEGE, f"R{name} variable offset stack access prohibited for !root")
@@ -436,7 +450,7 @@ def _stack(
                 raise Rejected(Rule.POINTER_LEAK, "attempt to corrupt spilled pointer on stack")
         stack.mark_written(frame, least, least + size, Byte.MISC)
         return
-    call.reads.append((pointer.frame, least, most + size))
+    uses.reads.append((pointer.frame, least, most + size))
     _read(env, frame, name, least, most + size, write=write)
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["call_helper", "callback_frame"]
 
-_TAIL_CALL, _LOOP, _FOR_EACH, _TIMER = 12, 181, 164, 170
 _LOCKING = frozenset({93, 94})
 _RELEASES = frozenset({86, 132, 133})
 _ACQUIRES = frozenset({84, 85, 99, 131})
@@ -30,10 +29,10 @@ _MAX_ERRNO = 4095
 M = MapType
 _PER_CPU = (M.PERCPU_ARRAY, M.PERCPU_HASH, M.LRU_PERCPU_HASH)
 _OF_MAP: dict[MapType, frozenset[int]] = {
-    M.PROG_ARRAY: frozenset({12}),
+    M.PROG_ARRAY: frozenset({HelperId.TAIL_CALL}),
     M.PERF_EVENT_ARRAY: frozenset({22, 25, 55, 111, 121}),
     M.RINGBUF: frozenset({130, 131, 132, 133, 134, 198, 199, 200}),
-    M.USER_RINGBUF: frozenset({209}),
+    M.USER_RINGBUF: frozenset({HelperId.USER_RINGBUF_DRAIN}),
     M.STACK_TRACE: frozenset({27}),
     M.CGROUP_ARRAY: frozenset({33, 37}),
     M.CGROUP_STORAGE: frozenset({81}),
@@ -57,10 +56,10 @@ _OF_MAP: dict[MapType, frozenset[int]] = {
 }
 """Maps that only some helpers take."""
 _OF_HELPER: dict[int, frozenset[MapType]] = {
-    12: frozenset({M.PROG_ARRAY}),
+    HelperId.TAIL_CALL: frozenset({M.PROG_ARRAY}),
     **dict.fromkeys((22, 25, 55, 111, 121), frozenset({M.PERF_EVENT_ARRAY})),
     **dict.fromkeys((130, 131, 132, 133, 134, 198, 199, 200), frozenset({M.RINGBUF})),
-    209: frozenset({M.USER_RINGBUF}),
+    HelperId.USER_RINGBUF_DRAIN: frozenset({M.USER_RINGBUF}),
     27: frozenset({M.STACK_TRACE}),
     **dict.fromkeys((33, 37), frozenset({M.CGROUP_ARRAY})),
     51: frozenset({M.DEVMAP, M.DEVMAP_HASH, M.CPUMAP, M.XSKMAP}),
@@ -70,7 +69,7 @@ _OF_HELPER: dict[int, frozenset[MapType]] = {
     82: frozenset({M.REUSEPORT_SOCKARRAY, M.SOCKMAP, M.SOCKHASH}),
     88: frozenset({M.QUEUE, M.STACK}),
     **dict.fromkeys((87, 89), frozenset({M.QUEUE, M.STACK, M.BLOOM_FILTER})),
-    195: frozenset(_PER_CPU),
+    HelperId.MAP_LOOKUP_PERCPU_ELEM: frozenset(_PER_CPU),
     **dict.fromkeys((107, 108), frozenset({M.SK_STORAGE})),
     **dict.fromkeys((145, 146), frozenset({M.INODE_STORAGE})),
     **dict.fromkeys((156, 157), frozenset({M.TASK_STORAGE})),
@@ -135,7 +134,7 @@ def call_helper(env: Environment, state: State, number: int, index: int) -> Call
         raise Rejected(Rule.LOCK, "function calls are not allowed while holding a lock", "EINVAL")
     check_arguments(env, state, call)
     _check_map(call)
-    if number == _TAIL_CALL:
+    if number == HelperId.TAIL_CALL:
         if state.references:
             raise Rejected(Rule.REFERENCE, "tail_call would lead to reference leak", "EINVAL")
         which = state.registers[3].number
@@ -143,7 +142,7 @@ def call_helper(env: Environment, state: State, number: int, index: int) -> Call
             call.precise.append(3)  # where the call leads is written into the program
     if number in _RELEASES:
         _release(env, state, call)
-    if number == 81 and not state.registers[2].is_null:
+    if number == HelperId.GET_LOCAL_STORAGE and not state.registers[2].is_null:
         raise Rejected(Rule.ARGUMENT, "get_local_storage() doesn't support non-zero flags", "EINVAL")
     registers = state.registers
     size = registers[3].number if number in _GETS_TEXT and number != 67 else None
@@ -153,7 +152,7 @@ def call_helper(env: Environment, state: State, number: int, index: int) -> Call
     registers[0] = _result(env, state, call, index)
     if size is not None and registers[0].kind is Kind.NUMBER:
         registers[0] = limited(-_MAX_ERRNO, size.smax)
-    if found.changes_packet and number != _TAIL_CALL:  # which comes back only where nothing was called
+    if found.changes_packet and number != HelperId.TAIL_CALL:  # which comes back only where nothing was called
         forget_packets(state, privileged=env.privileged)
     return call
 
@@ -188,7 +187,7 @@ def _result(env: Environment, state: State, call: Call, index: int) -> Register:
         case Returns.MAP_VALUE_OR_NULL | Returns.MAP_VALUE as returns:
             nullable = returns is Returns.MAP_VALUE_OR_NULL and not _is_there(call)
             reference = 0
-            if number == 1 and spec is not None and spec.type in _SOCKET_MAPS:
+            if number == HelperId.MAP_LOOKUP_ELEM and spec is not None and spec.type in _SOCKET_MAPS:
                 reference = _acquire(env, state, index)
             identifier = reference or (
                 env.new_id() if nullable or (spec is not None and spec.spin_lock is not None) else 0
@@ -267,9 +266,9 @@ def callback_frame(env: Environment, state: State, call: Call, before: list[Regi
     frame = Frame(len(state.frames), call.function, index, Callback(helper, index))
     registers = frame.registers
     spec = before[1].map
-    if helper == _LOOP:
+    if helper == HelperId.LOOP:
         registers[1], registers[2] = NUMBER, before[3]
-    elif helper == _FOR_EACH:
+    elif helper == HelperId.FOR_EACH_MAP_ELEM:
         if spec is None or spec.type not in _GONE_THROUGH:
             raise Rejected(
                 Rule.MAP,
@@ -281,7 +280,7 @@ def callback_frame(env: Environment, state: State, call: Call, before: list[Regi
         registers[2] = Register(Kind.MAP_KEY, ZERO_NUMBER, map=spec)
         registers[3] = Register(Kind.MAP_VALUE, ZERO_NUMBER, map=spec)
         registers[4] = before[3]
-    elif helper == _TIMER:
+    elif helper == HelperId.TIMER_SET_CALLBACK:
         registers[1] = Register(Kind.MAP, ZERO_NUMBER, map=spec)
         registers[2] = Register(Kind.MAP_KEY, ZERO_NUMBER, map=spec)
         registers[3] = Register(Kind.MAP_VALUE, ZERO_NUMBER, map=spec)

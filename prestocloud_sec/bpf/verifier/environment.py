@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.helpers.prototypes import Prototype, prototype
 from prestocloud_sec.bpf.isa import CallKfunc, Instruction
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier.contexts import CONTEXTS, Access
-from prestocloud_sec.bpf.verifier.described import Described
-from prestocloud_sec.bpf.verifier.kernel_functions import KERNEL_FUNCTIONS, KernelFunction
+from prestocloud_sec.bpf.verifier.function_types import FunctionTypes
+from prestocloud_sec.bpf.verifier.iterators import ITERATOR_KFUNCS, IteratorKfunc
 from prestocloud_sec.bpf.verifier.loading import usual_attach
 from prestocloud_sec.bpf.verifier.maps import MapSpec
 
@@ -25,8 +26,6 @@ _MOVING = frozenset({ProgramType.CGROUP_SOCKOPT, ProgramType.CGROUP_SYSCTL}) - f
 """Types whose context may be read through a pointer that was moved; in Linux 6.18 only those that no field is rewritten
 for, which are the tracing types."""
 
-_CLASS = 17
-"""``get_cgroup_classid``, which most types have without arguments: it is that of the task that runs."""
 _CLASS_OF_CONTEXT = frozenset(
     {
         ProgramType.SCHED_CLS,
@@ -37,7 +36,8 @@ _CLASS_OF_CONTEXT = frozenset(
         ProgramType.LWT_SEG6LOCAL,
     }
 )
-"""Types in which it is that of the packet's socket, as Linux 6.18 answers for each type."""
+"""Types in which ``get_cgroup_classid`` takes the context, and tells the class of the packet's socket, as Linux 6.18
+answers for each type; in all others it takes nothing, and tells that of the task that runs."""
 
 
 class Environment:
@@ -63,16 +63,16 @@ class Environment:
         Whether a caller said what the context is: a program of a machine of his own, not of the kernel.
     helpers : mapping of int to Prototype
         Helpers of a user-space machine, which go before the kernel's.
-    kfuncs : mapping of int to str
-        Names of functions of the kernel, by the number in calls that have no name.
+    kfunc_names : mapping of int to str
+        Names of kernel functions, by the number in calls that have no name.
     limit : int
         Instructions to go through at most, on all ways.
     processors : int
         How many the machine has that runs it; 0 if that is not known.
-    described : Described or None
+    function_types : FunctionTypes or None
         What BTF says of the program's functions, where there is any.
-    kernel_functions : mapping of int to KernelFunction
-        By instruction: calls of functions of the kernel that are judged.
+    kfuncs : mapping of int to IteratorKfunc
+        By instruction: calls of kernel functions (kfuncs) that are judged.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Environment:
         gpl: bool = True,
         context: Access | None = None,
         helpers: Mapping[int, Prototype] | None = None,
-        kfuncs: Mapping[int, str] | None = None,
+        kfunc_names: Mapping[int, str] | None = None,
         limit: int = MOST_INSTRUCTIONS,
         processors: int = 0,
     ) -> None:
@@ -104,13 +104,13 @@ class Environment:
         self.user_space = context is not None
         self.helpers = helpers if helpers is not None else {}
         types = program.func_info
-        self.described = None if types is None else Described(types, kind, user_space=context is not None)
-        self._kfuncs = kfuncs if kfuncs is not None else {}
-        self.kernel_functions: dict[int, KernelFunction] = {}
+        self.function_types = None if types is None else FunctionTypes(types, kind, user_space=context is not None)
+        self.kfunc_names = kfunc_names if kfunc_names is not None else {}
+        self.kfuncs: dict[int, IteratorKfunc] = {}
         for index, i in enumerate(self.instructions):
-            row = KERNEL_FUNCTIONS.get(self.kernel_name(i, index)) if isinstance(i, CallKfunc) else None
+            row = ITERATOR_KFUNCS.get(self.kfunc_name(i, index)) if isinstance(i, CallKfunc) else None
             if row is not None:
-                self.kernel_functions[index] = row
+                self.kfuncs[index] = row
         self.limit = limit
         self.processors = processors
         self._ids = 0
@@ -118,14 +118,14 @@ class Environment:
     def prototype(self, number: int) -> Prototype | None:
         """Return what a helper takes and gives in this type of program; None if there is none with this number."""
         found = self.helpers.get(number) or prototype(number)
-        if number == _CLASS and found is not None and number not in self.helpers and self.type not in _CLASS_OF_CONTEXT:
-            return replace(found, arguments=())
+        if number == HelperId.GET_CGROUP_CLASSID and found is not None and number not in self.helpers:
+            return found if self.type in _CLASS_OF_CONTEXT else replace(found, arguments=())
         return found
 
-    def kernel_name(self, i: CallKfunc, index: int) -> str:
-        """Return the name of the function of the kernel that an instruction calls; empty where nothing says it."""
+    def kfunc_name(self, i: CallKfunc, index: int) -> str:
+        """Return the name of the kernel function that an instruction calls; empty where nothing says it."""
         named = self.program.symbols.kfuncs.get(index)
-        return named if named is not None else self._kfuncs.get(i.id, "") if not i.off else ""
+        return named if named is not None else self.kfunc_names.get(i.id, "") if not i.off else ""
 
     def new_id(self) -> int:
         """Return an identifier that nothing has yet."""

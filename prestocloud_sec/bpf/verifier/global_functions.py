@@ -11,19 +11,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prestocloud_sec.bpf.helpers.ids import HelperId
-from prestocloud_sec.bpf.helpers.prototypes import Prototype, Returns
 from prestocloud_sec.bpf.isa import CallHelper, CallLocal, LoadImm64
 from prestocloud_sec.bpf.program_type import ProgramType
-from prestocloud_sec.bpf.verifier.arguments import Call, memory
-from prestocloud_sec.bpf.verifier.described import Parameter, Passed
+from prestocloud_sec.bpf.verifier.arguments import StackUses, memory
+from prestocloud_sec.bpf.verifier.function_types import ArgumentSpec, Passed
 from prestocloud_sec.bpf.verifier.pointers import check_given
 from prestocloud_sec.bpf.verifier.registers import NUMBER, ZERO_NUMBER, Kind, Register
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 from prestocloud_sec.bpf.verifier.state import Frame, State
+from prestocloud_sec.bpf.verifier.structure import is_tail_call
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.verifier.environment import Environment
+    from prestocloud_sec.bpf.verifier.function_types import FunctionTypes
     from prestocloud_sec.bpf.verifier.structure import Functions
 
 __all__ = ["changing_packets", "check_call", "first_frame"]
@@ -41,33 +41,39 @@ _PLAIN_CONTEXTS = frozenset(
 """Types whose context is memory as it is; no byte of it may be written, so no more than nothing may be asked of it."""
 
 
-def check_call(env: Environment, state: State, number: int) -> Call:
+def check_call(env: Environment, types: FunctionTypes, state: State, number: int) -> StackUses:
     """Check that what a call gives is what a global function takes.
+
+    Parameters
+    ----------
+    env : Environment
+    types : FunctionTypes
+        Those of the environment.
+    state : State
+    number : int
+        Of the function.
 
     Returns
     -------
-    Call
-        With what the function may touch of the stack.
+    StackUses
+        What the function may do to the stack.
 
     Raises
     ------
     Rejected
     """
-    described = env.described
-    call = Call(Prototype(0, "a function", (), Returns.INTEGER, False, False, frozenset()))
-    if described is None:
-        return call
+    uses = StackUses()
     try:
-        for name, parameter in enumerate(described.parameters(number), 1):
-            _argument(env, state, call, name, parameter)
+        for name, parameter in enumerate(types.arguments(number), 1):
+            _argument(env, state, uses, name, parameter)
     except Rejected as rejected:
-        hint = rejected.hint or f"see what {described.name(number)} is declared to take"
-        said = f"{rejected.what}; Caller passes invalid args into func#{number} ('{described.name(number)}')"
+        hint = rejected.hint or f"see what {types.name(number)} is declared to take"
+        said = f"{rejected.what}; Caller passes invalid args into func#{number} ('{types.name(number)}')"
         raise Rejected(rejected.rule, said, rejected.errno, hint=hint, register=rejected.register) from None
-    return call
+    return uses
 
 
-def _argument(env: Environment, state: State, call: Call, name: int, parameter: Parameter) -> None:
+def _argument(env: Environment, state: State, uses: StackUses, name: int, parameter: ArgumentSpec) -> None:
     held = state.registers[name]
     if parameter.passed is Passed.NUMBER:
         if held.kind is not Kind.NUMBER:
@@ -87,10 +93,10 @@ def _argument(env: Environment, state: State, call: Call, name: int, parameter: 
             register=name,
         )
     if not held.is_null:
-        _memory(env, state, call, name, parameter.size)
+        _memory(env, state, uses, name, parameter.size)
 
 
-def _memory(env: Environment, state: State, call: Call, name: int, size: int) -> None:
+def _memory(env: Environment, state: State, uses: StackUses, name: int, size: int) -> None:
     """Check memory that a function may read and write; that it may be null is no matter."""
     held = state.registers[name]
     if held.kind is Kind.CONTEXT and not size and env.type in _PLAIN_CONTEXTS:
@@ -98,8 +104,8 @@ def _memory(env: Environment, state: State, call: Call, name: int, size: int) ->
     if held.nullable:
         state.registers[name] = held.but(nullable=False)
     try:
-        memory(env, state, call, name, size, write=False, raw=False, zero=True)
-        memory(env, state, call, name, size, write=True, raw=False, zero=True)
+        memory(env, state, uses, name, size, write=False, raw=False, zero=True)
+        memory(env, state, uses, name, size, write=True, raw=False, zero=True)
     except Rejected as rejected:
         raise Rejected(rejected.rule, rejected.what, "EINVAL", hint=rejected.hint, register=name) from None
     finally:
@@ -122,10 +128,10 @@ def first_frame(env: Environment, number: int, entry: int) -> Frame:
     Rejected
     """
     frame = Frame(0, entry)
-    if not number or env.described is None:
+    if not number or env.function_types is None:
         frame.registers[1] = Register(Kind.CONTEXT, ZERO_NUMBER)
         return frame
-    for name, parameter in enumerate(env.described.parameters(number), 1):
+    for name, parameter in enumerate(env.function_types.arguments(number), 1):
         if parameter.passed is Passed.NUMBER:
             frame.registers[name] = NUMBER
         elif parameter.passed is Passed.CONTEXT:
@@ -149,7 +155,7 @@ def changing_packets(env: Environment, functions: Functions) -> frozenset[int]:
         number, target = functions.of(index), env.targets[index]
         if isinstance(i, CallHelper):
             found = env.prototype(i.number)
-            if i.number == HelperId.TAIL_CALL or (found is not None and found.changes_packet):
+            if is_tail_call(i) or (found is not None and found.changes_packet):
                 changing.add(number)
         elif isinstance(i, CallLocal | LoadImm64) and target is not None:
             callers.setdefault(functions.of(target), set()).add(number)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from prestocloud_sec.bpf.errors import BpfError, MapError
+from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.helpers.prototypes import Argument, Prototype, Returns, prototypes
 from prestocloud_sec.bpf.helpers.registry import implementations
 from prestocloud_sec.bpf.isa import CallHelper, ImmKind, LoadImm64
@@ -38,6 +39,8 @@ _LARGEST_CONTEXT = 8192
 _CHANCE = frozenset({5, 7, 14, 15, 125, 160})
 """Helpers of user space whose result nothing determines: clocks, chance, who runs. They are inputs, too."""
 _LIMIT = 1 << 16
+_RUN_BY_MACHINES = frozenset({HelperId.TAIL_CALL, HelperId.FOR_EACH_MAP_ELEM, HelperId.LOOP})
+"""Helpers that are steps of a machine, and no functions."""
 _STAND_INS = {
     MapType.SOCKMAP: MapType.ARRAY,
     MapType.XSKMAP: MapType.ARRAY,
@@ -50,7 +53,6 @@ _STAND_INS = {
 }
 """Kinds that only a kernel has, and which map of user space has their memory."""
 _SOCKETS = frozenset({Returns.SOCKET_OR_NULL, Returns.SOCKET_COMMON_OR_NULL, Returns.TCP_SOCKET_OR_NULL})
-_LOCAL_STORAGE = 81
 _LENGTH_AT = {45: 1, 67: 2, 114: 1, 115: 1, 141: 2}
 """Helpers that return how much they wrote, and which argument says how much that is at most."""
 
@@ -141,7 +143,7 @@ class Stage:
         self.program = Program(placed, type=program.type, license=program.license, symbols=names)
         called = {i.number for i in placed if isinstance(i, CallHelper)}
         known = prototypes()
-        missing = {n for n in called if n in known and n not in implementations() and n not in (12, 164, 181)}
+        missing = {n for n in called if n in known and n not in implementations() and n not in _RUN_BY_MACHINES}
         self.played = frozenset(called & _CHANCE | missing)
         self.at_call: Callable[[int], int] | None = None
         """What gives the result of a helper that is played, instead of the inputs."""
@@ -225,7 +227,7 @@ def _played(machine: Machine, row: Prototype, registers: tuple[int, ...], given:
             machine.memory.write(registers[place], bytes(min(registers[place + 1] & 0xFFFF_FFFF, 1 << 20)))
         elif argument in (Argument.MEMORY, Argument.MEMORY_OR_NULL) and sized and registers[place]:
             machine.memory.read(registers[place], min(registers[place + 1] & 0xFFFF_FFFF, 1 << 20))
-    if row.number == _LOCAL_STORAGE:
+    if row.number == HelperId.GET_LOCAL_STORAGE:
         return machine.value_address(machine.map_of(registers[0]), 0)
     if row.returns in _SOCKETS:
         return SOCKET if given else 0

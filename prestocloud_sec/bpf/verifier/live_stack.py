@@ -59,10 +59,10 @@ class _Stretches:
         instructions: Sequence[Instruction],
         targets: Sequence[int | None],
         stops: Iterable[int],
-        ends: Mapping[int, int],
+        early_ends: Mapping[int, int],
     ) -> None:
         count = len(instructions)
-        cuts = {0, *stops, *ends.values(), *(index + 1 for index in ends)}
+        cuts = {0, *stops, *early_ends.values(), *(index + 1 for index in early_ends)}
         leaves = []
         for index, i in enumerate(instructions):
             target = targets[index]
@@ -84,8 +84,8 @@ class _Stretches:
                 following.append(at[last + 1])
             if isinstance(i, Jump | Branch | MayGoto) and target is not None:
                 following.append(at[target])
-            if last in ends:
-                following.append(at[ends[last]])
+            if last in early_ends:
+                following.append(at[early_ends[last]])
             self.after.append(tuple(following))
             for other in following:
                 self.before[other].append(number)
@@ -133,7 +133,7 @@ class LiveStack:
         Where each may jump to.
     stops : iterable of int
         Instructions that may be asked about.
-    ends : mapping of int to int, optional
+    early_ends : mapping of int to int, optional
         Instructions that may end their function, and the exit of it that they are taken to go on at.
     """
 
@@ -142,9 +142,9 @@ class LiveStack:
         instructions: Sequence[Instruction],
         targets: Sequence[int | None],
         stops: Iterable[int],
-        ends: Mapping[int, int] | None = None,
+        early_ends: Mapping[int, int] | None = None,
     ) -> None:
-        self._stretches = _Stretches(instructions, targets, stops, ends or {})
+        self._stretches = _Stretches(instructions, targets, stops, early_ends or {})
         self._called: dict[tuple[tuple[int, int], ...], _Called] = {}
         self._current: _Called | None = None
 

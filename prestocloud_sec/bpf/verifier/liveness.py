@@ -96,7 +96,7 @@ def live_before(
     helper : callable
         From the number of a helper to what it takes.
     parameters : mapping of int to int, optional
-        How many registers calls of functions of the kernel take, by instruction.
+        How many registers calls of kernel functions take, by instruction.
     """
     count = len(instructions)
     sets = [_use_and_define(i, helper) for i in instructions]

@@ -3,11 +3,9 @@
 
 Level 1 has the way that was refused, and of an accepted program only what it took; level 2 has all ways with all that
 is known where they begin, and the registers that are read at all later. Lines are those of Linux 6.18
-(``kernel/bpf/verifier.c``, ``do_check``, ``do_check_common``), except that what it tells of its own looking back
-(``mark_precise: ...``), of the loops that it goes round for that (``SCC enter``; ``peak_states`` counts them, too) and
-of its list of stack slots is left out, that a refusal has our one line of reason, that maps have names instead of
-addresses, and that functions of the kernel which are called by name have no numbers. Like the kernel's, a log that
-grows too long keeps its end.
+(``kernel/bpf/verifier.c``, ``do_check``, ``do_check_common``) but for what the page on the verifier lists; their words
+are those of `prestocloud_sec.bpf.verifier.wording` and `prestocloud_sec.bpf.verifier.wording_instructions`. Like the
+kernel's, a log that grows too long keeps its end.
 
 The program is gone through once more for it.
 """
@@ -21,12 +19,15 @@ from typing import TYPE_CHECKING
 from prestocloud_sec.bpf.errors import BpfMisuseError
 from prestocloud_sec.bpf.isa import Atomic, CallKfunc, CallLocal, Exit, Load, LoadAcquire, Store, StoreRelease
 from prestocloud_sec.bpf.verifier.explore import MOST_INSTRUCTIONS, Explorer
+from prestocloud_sec.bpf.verifier.iterators import place_of
 from prestocloud_sec.bpf.verifier.live_stack import call_site
 from prestocloud_sec.bpf.verifier.loops import components
 from prestocloud_sec.bpf.verifier.registers import Kind
 from prestocloud_sec.bpf.verifier.rejection import Rejected
+from prestocloud_sec.bpf.verifier.state import STACK_SIZE
 from prestocloud_sec.bpf.verifier.tnum import U32
-from prestocloud_sec.bpf.verifier.wording import changed_text, frame_text, instruction_text, touched
+from prestocloud_sec.bpf.verifier.wording import changed_text, frame_text
+from prestocloud_sec.bpf.verifier.wording_instructions import instruction_text, touched
 from prestocloud_sec.wire import whole
 
 if TYPE_CHECKING:
@@ -82,7 +83,12 @@ class _Recorder(Explorer):
     lines : list of str
         The log, without what was cut off at its beginning.
     most : int
-        States in the list that one was looked for in vain in, at most.
+        The longest list of states that Linux went through without finding one that covers.
+
+    Of the instruction before, `_before` is the index, `_depth` the frames before it, and `_used` the slots of the stack
+    that it was about to read or write; `_left` is whether it was an exit that went back to a caller, and `_leaving` is
+    what was known in the function that it left. `_parted` says of each state that waits where its way parted: after
+    which instruction, and how long the log was, with which last line.
     """
 
     def __init__(self, env: Environment, level: int) -> None:
@@ -115,12 +121,12 @@ class _Recorder(Explorer):
 
     def _text(self, index: int) -> str:
         i = self.env.instructions[index]
-        name = self.env.kernel_name(i, index) if isinstance(i, CallKfunc) else ""
+        name = self.env.kfunc_name(i, index) if isinstance(i, CallKfunc) else ""
         return instruction_text(self.env.program, index, name)
 
     def _explore(self, number: int) -> None:
-        described = self.env.described
-        name = described.name(number) if number and described is not None else ""
+        types = self.env.function_types
+        name = types.name(number) if number and types is not None else ""
         if number:
             self.lines.append(f"Validating {name}() func#{number}...")
         super()._explore(number)
@@ -134,11 +140,11 @@ class _Recorder(Explorer):
         self._parted[id(state)] = (self._before, self._cut + len(self.lines), last)
         super().push(state, index, unroll)
 
-    def _seen(self, state: State, index: int) -> bool:
+    def seen(self, state: State, index: int) -> bool:
         key = index, call_site(state.frame)
         alike = self._buckets[self._bucket(state, index)]
         known = sum(len(self.kept.get(other, ())) for other in alike)
-        found = super()._seen(state, index)
+        found = super().seen(state, index)
         if not found:
             self.most = max(self.most, known)
             alike.add(key)
@@ -205,9 +211,9 @@ class _Recorder(Explorer):
             self.lines += ["returning from callee:", " " + self._leaving, f"to caller at {place}:"]
             self.lines.append(" " + frame_text(state))
             self._left = isinstance(before, Exit)
-        elif isinstance(before, CallLocal) and self.env.described is not None:
+        elif isinstance(before, CallLocal) and self.env.function_types is not None:
             number = self.functions.of(self.env.targets[self._before] or 0)
-            self.lines.append(f"Func#{number} ('{self.env.described.name(number)}') is global and assumed valid.")
+            self.lines.append(f"Func#{number} ('{self.env.function_types.name(number)}') is global and assumed valid.")
 
     def _tell_change(self, state: State) -> None:
         """Write what the instruction before did."""
@@ -229,15 +235,21 @@ class _Recorder(Explorer):
             self.lines[-1] = told.rstrip()
 
     def _slots(self, index: int, state: State) -> frozenset[int]:
-        """Return the slots of the stack that an instruction is about to read or write."""
-        i, row = self.env.instructions[index], self.env.kernel_functions.get(index)
-        if isinstance(i, Load | LoadAcquire | Store | StoreRelease | Atomic):
-            base, offset, size = state.registers[i.base], i.offset, i.size
-        elif row is not None:
-            base, offset, size = state.registers[1], 0, 8 * row.slots
-        else:
+        """Return the slots of the stack that an instruction is about to read or write.
+
+        Linux notes them without their frame, and tells of those of the function that runs.
+        """
+        i, row = self.env.instructions[index], self.env.kfuncs.get(index)
+        if row is not None:
+            pointer = state.registers[1]
+            if pointer.kind is not Kind.STACK or not pointer.number.is_const:
+                return frozenset()
+            lowest = place_of(pointer).slot
+            return frozenset(range(lowest, lowest + row.slots))
+        if not isinstance(i, Load | LoadAcquire | Store | StoreRelease | Atomic):
             return frozenset()
+        base = state.registers[i.base]
         if base.kind is not Kind.STACK or not (base.number.is_const or isinstance(i, Store)):
             return frozenset()
-        first, last = (base.offset + end + offset for end in (base.number.smin, base.number.smax))
-        return frozenset(range(max(first // 8, -64), min((last + size - 1) // 8 + 1, 0)))
+        first, last = (base.offset + end + i.offset for end in (base.number.smin, base.number.smax))
+        return frozenset(range(max(first // 8, -STACK_SIZE // 8), min((last + i.size - 1) // 8 + 1, 0)))

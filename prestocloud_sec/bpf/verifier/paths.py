@@ -18,7 +18,8 @@ from prestocloud_sec.bpf.verifier.explore import Explorer
 from prestocloud_sec.bpf.verifier.registers import Kind
 from prestocloud_sec.bpf.verifier.rejection import Rejected
 from prestocloud_sec.bpf.verifier.state import State
-from prestocloud_sec.bpf.verifier.wording import frame_text, register_text, touched
+from prestocloud_sec.bpf.verifier.wording import frame_text, register_text
+from prestocloud_sec.bpf.verifier.wording_instructions import touched
 
 __all__ = ["MOST_STEPS", "PathStep", "way_to_fault"]
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from prestocloud_sec.bpf.verifier.live_stack import call_site
 from prestocloud_sec.bpf.verifier.registers import NUMBER, Kind, Register
-from prestocloud_sec.bpf.verifier.state import EMPTY, Byte, Frame, Iterator, Slot, State
+from prestocloud_sec.bpf.verifier.state import EMPTY, Byte, Frame, Slot, StackIterator, State
 
 __all__ = ["Exactly", "covers", "widened"]
 
@@ -240,7 +240,7 @@ def _slot(old: Slot, new: Slot, names: _Names, precise: bool, exactly: int, priv
     return new.register is not None and _register(old.register, new.register, names, precise, exactly)
 
 
-def _iterator(old: Iterator, new: Iterator, names: _Names) -> bool:
+def _iterator(old: StackIterator, new: StackIterator, names: _Names) -> bool:
     """Whether iterators can stand for each other: how often one has given something does not matter."""
     return (old.type, old.active) == (new.type, new.active) and names.match(old.reference, new.reference)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from prestocloud_sec.bpf.helpers.ids import HelperId
-from prestocloud_sec.bpf.isa import CallHelper, CallLocal, ImmKind, Instruction, LoadImm64
+from prestocloud_sec.bpf.isa import CallLocal, ImmKind, LoadImm64
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 from prestocloud_sec.bpf.verifier.state import MAX_FRAMES, STACK_SIZE
+from prestocloud_sec.bpf.verifier.structure import is_tail_call
 from prestocloud_sec.bpf.verifier.walk import Walk
 
 __all__ = ["check_depth"]
@@ -30,16 +30,12 @@ def check_depth(walk: Walk) -> None:
         refers = isinstance(i, CallLocal) or (isinstance(i, LoadImm64) and i.kind is ImmKind.FUNCTION)
         if refers and target is not None:
             calls_of[walk.functions.of(index)].setdefault(walk.functions.of(target), index)
-    tails = {walk.functions.of(index) for index, i in enumerate(walk.env.instructions) if _is_tail_call(i)} - {0}
+    tails = {walk.functions.of(index) for index, i in enumerate(walk.env.instructions) if is_tail_call(i)} - {0}
     used = [-(-bytes // 16) * 16 for bytes in walk.depth_used]
     deepest: dict[int, _Need] = {}
     _measure(0, used, tails, calls_of, deepest, set())
     if not deepest[0].fits(0, 0):
         raise _first(used, tails, calls_of, deepest)
-
-
-def _is_tail_call(i: Instruction) -> bool:
-    return isinstance(i, CallHelper) and i.number == HelperId.TAIL_CALL
 
 
 class _Need(NamedTuple):

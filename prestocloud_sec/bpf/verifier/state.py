@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator as Iterates
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from prestocloud_sec.bpf.verifier.registers import NOTHING, Kind, Register, known
 from prestocloud_sec.bpf.verifier.scalar import Scalar
 
-__all__ = ["Byte", "Callback", "Frame", "Iterator", "Slot", "State"]
+__all__ = ["Byte", "Callback", "Frame", "Slot", "StackIterator", "State"]
 
 MAX_FRAMES = 8
 STACK_SIZE = 512
@@ -26,13 +26,13 @@ class Byte:
     """Something."""
     ZERO = 3
     ITERATOR = 4
-    """Part of an iterator, which only functions of the kernel may touch."""
+    """Part of an iterator, which only kernel functions may touch."""
 
 
 _SCRUBBED = bytes.maketrans(bytes([Byte.SPILL, Byte.ITERATOR]), bytes([Byte.MISC, Byte.MISC]))
 
 
-class Iterator(NamedTuple):
+class StackIterator(NamedTuple):
     """What is known of an iterator that is kept on the stack (Linux ``struct bpf_reg_state``, ``iter``).
 
     Attributes
@@ -62,13 +62,13 @@ class Slot(NamedTuple):
         A `Byte` for each, by address.
     register : Register or None
         What its bytes from the lowest on keep, as many as are `Byte.SPILL`.
-    iterator : Iterator or None
+    iterator : StackIterator or None
         What its bytes are part of, if they are `Byte.ITERATOR`.
     """
 
     bytes: bytes
     register: Register | None
-    iterator: Iterator | None = None
+    iterator: StackIterator | None = None
 
     @property
     def spilled(self) -> int:
@@ -184,7 +184,7 @@ class State:
         """Its registers."""
         return self.frames[-1].registers
 
-    def places(self) -> Iterates[tuple[list[Register] | dict[int, Slot], int, Register]]:
+    def places(self) -> Iterator[tuple[list[Register] | dict[int, Slot], int, Register]]:
         """Yield every register, in all frames and kept on stacks, with where it is: list or dictionary, and index."""
         for frame in self.frames:
             registers = frame.registers

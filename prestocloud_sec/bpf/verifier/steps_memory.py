@@ -199,8 +199,8 @@ class MemorySteps(Walk):
             registers[i.dst] = known(i.value)
         elif i.kind is ImmKind.FUNCTION:
             target = self.env.targets[index]
-            described = self.env.described
-            if described is not None and not described.is_static(self.functions.of(target or 0)):
+            types = self.env.function_types
+            if types is not None and not types.is_static(self.functions.of(target or 0)):
                 raise Rejected(Rule.STRUCTURE, "callback function not static", "EINVAL", hint="describe it as static")
             registers[i.dst] = Register(Kind.FUNCTION, ZERO_NUMBER, function=target or 0)
         else:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.isa import (
     Branch,
     CallHelper,
@@ -18,13 +19,18 @@ from prestocloud_sec.bpf.isa import (
     MayGoto,
 )
 
-__all__ = ["CALLBACKS", "LATER", "Stops", "stops_of"]
+__all__ = ["CALLBACKS", "Stops", "stops_of"]
 
-LATER = 170
-"""``timer_set_callback``: the function runs some other time, and once."""
-CALLBACKS = frozenset({LATER, 164, 180, 181, 209})
-"""Helpers that call a function of the program: besides, ``for_each_map_elem``, ``find_vma``, ``loop`` and
-``user_ringbuf_drain``."""
+CALLBACKS = frozenset(
+    {
+        HelperId.FOR_EACH_MAP_ELEM,
+        HelperId.TIMER_SET_CALLBACK,
+        HelperId.FIND_VMA,
+        HelperId.LOOP,
+        HelperId.USER_RINGBUF_DRAIN,
+    }
+)
+"""Helpers that call a function of the program."""
 
 
 class Stops(NamedTuple):
@@ -87,7 +93,7 @@ def stops_of(
             forced.add(index)
         if isinstance(i, CallHelper) and i.number in CALLBACKS:
             compared.add(index)
-            if i.number != LATER:
+            if i.number != HelperId.TIMER_SET_CALLBACK:  # whose function runs some other time, and once
                 forced.add(index)
                 repeating.add(index)
     compared |= iterating

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.verifier.environment import Environment
     from prestocloud_sec.bpf.verifier.maps import MapSpec
 
-__all__ = ["Functions", "check", "may_end"]
+__all__ = ["Functions", "check", "is_tail_call", "may_end"]
 
 _MOST = 1_000_000
 _MOST_UNPRIVILEGED = 4096
@@ -57,7 +57,7 @@ class Functions:
     ----------
     entries : list of int
         The instructions that they begin with, ascending; 0 is the first.
-    leaves : dict of int to int
+    early_ends : dict of int to int
         Instructions of functions but the first that may end it besides going on, as a load of a packet's word or a
         tail call does, and the exit of that function that comes last.
     """
@@ -65,14 +65,14 @@ class Functions:
     def __init__(self, entries: list[int], instructions: Sequence[Instruction]) -> None:
         self.entries = entries
         self._ends = [*entries[1:], len(instructions)]
-        self.leaves: dict[int, int] = {}
+        self.early_ends: dict[int, int] = {}
         for number in range(1, len(entries)):
             first, end = self.span(number)
             last = next(
                 (index for index in range(end - 1, first - 1, -1) if isinstance(instructions[index], Exit)), None
             )
             if last is not None:
-                self.leaves.update((index, last) for index in range(first, end) if may_end(instructions[index]))
+                self.early_ends.update((index, last) for index in range(first, end) if may_end(instructions[index]))
 
     def of(self, index: int) -> int:
         """Return the number of the function that an instruction belongs to."""
@@ -92,7 +92,12 @@ class Functions:
 
 def may_end(i: Instruction) -> bool:
     """Whether an instruction may end the function, though it is no exit."""
-    return isinstance(i, LegacyLoad) or (isinstance(i, CallHelper) and i.number == HelperId.TAIL_CALL)
+    return isinstance(i, LegacyLoad) or is_tail_call(i)
+
+
+def is_tail_call(i: Instruction) -> bool:
+    """Whether an instruction goes on to another program."""
+    return isinstance(i, CallHelper) and i.number == HelperId.TAIL_CALL
 
 
 def check(env: Environment) -> Functions:
@@ -111,7 +116,7 @@ def check(env: Environment) -> Functions:
     for number in range(len(functions.entries)):
         _check_jumps(env, *functions.span(number))
     if not env.user_space:
-        _check_described(env, functions)
+        _check_function_types(env, functions)
     for index, instruction in enumerate(env.instructions):
         _at(index, _check_instruction, env, instruction, index)
     _check_reached(env, functions)
@@ -136,7 +141,7 @@ def _functions(env: Environment) -> Functions:
     entries = {0}
     for index, instruction in enumerate(env.instructions):
         if isinstance(instruction, CallKfunc):
-            _check_kernel_call(env, index)
+            _check_kfunc_call(env, index)
         if isinstance(instruction, CallLocal) or (
             isinstance(instruction, LoadImm64) and instruction.kind is ImmKind.FUNCTION
         ):
@@ -153,7 +158,7 @@ def _functions(env: Environment) -> Functions:
     return Functions(sorted(entries), env.instructions)
 
 
-def _check_kernel_call(env: Environment, index: int) -> None:
+def _check_kfunc_call(env: Environment, index: int) -> None:
     if not env.privileged:
         what = "loading/calling other bpf or kernel functions are allowed for CAP_BPF and CAP_SYS_ADMIN"
         raise _refuse(index, Rule.PRIVILEGE, what, "EPERM")
@@ -185,25 +190,25 @@ def _check_jumps(env: Environment, first: int, end: int) -> None:
         raise _refuse(end - 1, Rule.STRUCTURE, "last insn is not an exit or jmp", hint="end the function with exit")
 
 
-def _check_described(env: Environment, functions: Functions) -> None:
+def _check_function_types(env: Environment, functions: Functions) -> None:
     """Check what BTF says of the functions, and refuse what only those may do that it describes.
 
     See Linux 6.18, ``check_btf_func`` and ``check_abnormal_return``.
     """
-    described = env.described
-    if described is not None:
-        described.check_layout([env.program.slot_of(entry) for entry in functions.entries])
+    types = env.function_types
+    if types is not None:
+        types.check_layout([env.program.slot_of(entry) for entry in functions.entries])
     for number in range(1, len(functions.entries)):
-        if described is not None and described.returns_number(number):
+        if types is not None and types.returns_number(number):
             continue
         span = range(*functions.span(number))
         for kind, name in ((LegacyLoad, "LD_ABS"), (CallHelper, "tail_call")):
             for index in span:
                 if not isinstance(env.instructions[index], kind) or not may_end(env.instructions[index]):
                     continue
-                if described is None:
+                if types is None:
                     what = f"{name} is not allowed in subprogs without BTF"
-                    hint = "do it in the first function, or describe the functions: Program.declaring"
+                    hint = "do it in the first function, or describe the functions: Program.declaring, or --function"
                 else:
                     what, hint = f"{name} is only allowed in functions that return 'int'.", "let it return a number"
                 raise _refuse(index, Rule.STRUCTURE, what, hint=hint)

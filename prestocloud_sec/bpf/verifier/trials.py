@@ -47,7 +47,7 @@ class Cell:
     target : Cell or None
         What it leads to.
     kfunc : str
-        The function of the kernel that it calls by name.
+        The kernel function that it calls by name.
     type : int
         The type of the function that begins with it, by its id; 0 for none.
     """

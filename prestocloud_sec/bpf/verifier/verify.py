@@ -4,40 +4,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from prestocloud_sec.bpf.classic.program import ClassicProgram
-from prestocloud_sec.bpf.errors import BpfMisuseError, DecodeError, JumpTargetError
+from prestocloud_sec.bpf.errors import BpfMisuseError, JumpTargetError
 from prestocloud_sec.bpf.helpers.prototypes import Prototype
 from prestocloud_sec.bpf.isa import CallLocal, LoadImm64
-from prestocloud_sec.bpf.maps.base import Map
 from prestocloud_sec.bpf.program import Program, target_slot
 from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier.contexts import Access
 from prestocloud_sec.bpf.verifier.environment import MOST_INSTRUCTIONS, Environment
 from prestocloud_sec.bpf.verifier.explore import Explorer
+from prestocloud_sec.bpf.verifier.given import (
+    check_is,
+    decoded_of,
+    flag_of,
+    helpers_of,
+    kfunc_names_of,
+    license_of,
+    map_specs,
+    processors_of,
+    profile_of,
+    type_of,
+)
 from prestocloud_sec.bpf.verifier.loading import check_loading
-from prestocloud_sec.bpf.verifier.maps import MapSpec, spec_of
 from prestocloud_sec.bpf.verifier.profiles import Profile, restrict
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 from prestocloud_sec.bpf.verifier.verdict import Verdict
-from prestocloud_sec.wire import pairs_of, shown, whole
+from prestocloud_sec.wire import whole
 
 if TYPE_CHECKING:
     from prestocloud_sec.wire import BytesLike
 
-__all__ = ["judge", "map_specs", "verify"]
+__all__ = ["judge", "verify"]
 
 _EDGE = "prestocloud_sec.bpf.linux.verdicts"
 """What asks the running kernel; imported only where it is to be asked."""
 _GPL = frozenset({"GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"})
 """Licences with which all helpers may be called (Linux ``include/linux/license.h``)."""
 _MOST_ATTACH = (1 << 32) - 1
-_MOST_PROCESSORS = 8192
-"""What Linux can be built for."""
 
 
 def verify(
@@ -87,8 +93,8 @@ def verify(
     helpers : mapping of int to Prototype, optional
         Helpers of a user-space machine, by number, besides the kernel's and before them.
     kfuncs : mapping of int to str, optional
-        Names of functions of the kernel, by the number with which the program calls them, where it does not call them
-        by name (``call kfunc bpf_iter_num_new``).
+        Names of kernel functions (kfuncs), by the number with which the program calls them, where it does not call
+        them by name (``call kfunc bpf_iter_num_new``).
     compare_with_kernel : bool
         Whether to load the program into the running kernel, too; its answer is ``kernel`` of the verdict.
     witness : bool
@@ -96,7 +102,6 @@ def verify(
     limit : int
         Instructions to go through at most, on all ways: a program that needs more is refused with ``E2BIG``. The
         kernel's is a million, which is also the most; each costs some 30 to 50 microseconds here.
-
     processors : int, optional
         How many the machine has that is to run it, which its kernel knows: what ``bpf_get_smp_processor_id`` can give
         follows from it. Anything, if that is not said.
@@ -123,26 +128,26 @@ def verify(
     >>> print(verdict.hint)
     compare the pointer plus what is read with data_end first
     """
-    rules = _profile_of(profile)
-    decoded, refused = _decoded(program)
-    kind = _type_of(decoded, type, context)
-    chosen = _license_of(decoded, license)
-    ask, search = _flag(compare_with_kernel, "compare_with_kernel"), _flag(witness, "witness")
+    rules = profile_of(profile)
+    decoded, refused = decoded_of(program)
+    kind = type_of(decoded, type, context)
+    chosen = license_of(decoded, license)
+    ask, search = flag_of(compare_with_kernel, "compare_with_kernel"), flag_of(witness, "witness")
     options: dict[str, Any] = {
         "attach": whole(attach, "attach", 0, _MOST_ATTACH, error=BpfMisuseError),
-        "privileged": _flag(privileged, "privileged"),
-        "strict_alignment": _flag(strict_alignment, "strict_alignment"),
+        "privileged": flag_of(privileged, "privileged"),
+        "strict_alignment": flag_of(strict_alignment, "strict_alignment"),
         "gpl": chosen in _GPL,
-        "processors": whole(processors or 0, "processors", 0, _MOST_PROCESSORS, error=BpfMisuseError),
+        "processors": processors_of(processors),
         "limit": whole(limit, "limit", 1, MOST_INSTRUCTIONS, error=BpfMisuseError),
     }
     if context is not None:
-        _is(context, Access, "context")
+        check_is(context, Access, "context")
         options["context"] = context
     if helpers is not None:
-        options["helpers"] = _helpers_of(helpers)
+        options["helpers"] = helpers_of(helpers)
     if kfuncs is not None:
-        options["kfuncs"] = _kfuncs_of(kfuncs)
+        options["kfunc_names"] = kfunc_names_of(kfuncs)
     if decoded is None:
         return Verdict(None, kind, rules, refused)
     specs, by_number = map_specs(decoded, maps)
@@ -214,157 +219,3 @@ def _misled(program: Program, error: JumpTargetError) -> Rejected:
     made = Rejected(Rule.STRUCTURE, what, "EINVAL", hint=f"lead to {error.expected}")
     made.instruction = index
     return made
-
-
-# --- What a caller gives.
-
-
-def _is(given: object, kind: type, where: str) -> None:
-    if not isinstance(given, kind):
-        raise BpfMisuseError(
-            f"{shown(given)} does not go there", where=f"verify, {where}", expected=f"a {kind.__name__}"
-        )
-
-
-def _flag(given: object, where: str) -> bool:
-    """Return what is True or False; a number or an array may mean something else to whoever gives it."""
-    if not isinstance(given, bool):
-        raise BpfMisuseError(
-            f"{shown(given)} says neither yes nor no", where=f"verify, {where}", expected="True or False"
-        )
-    return given
-
-
-def _profile_of(given: object) -> Profile:
-    known = [str(profile) for profile in Profile]
-    if not isinstance(given, str) or given not in known:
-        raise BpfMisuseError(f"{shown(given)} is no profile", where="verify, profile", expected=" or ".join(known))
-    return Profile(given)
-
-
-def _decoded(given: Any) -> tuple[Program | None, Rejected | None]:
-    """Return the program, or why its bytes are none."""
-    if isinstance(given, Program):
-        return given, None
-    if isinstance(given, ClassicProgram | str):
-        classic = isinstance(given, ClassicProgram)
-        raise BpfMisuseError(
-            f"{'a classic program' if classic else 'text'} is no program to judge",
-            where="verify",
-            expected="a Program, or its bytes",
-            hint="ClassicProgram.to_ebpf() translates one"
-            if classic
-            else "prestocloud_sec.bpf.assemble makes one of text",
-        )
-    try:
-        return Program.from_bytes(given), None
-    except DecodeError as error:
-        rejected = Rejected(Rule.STRUCTURE, error.what, "EINVAL", hint=error.expected or "")
-        rejected.instruction = error.instruction
-        return None, rejected
-
-
-def _type_of(program: Program | None, given: object, context: object) -> ProgramType:
-    wanted = given if given is not None else program.type if program is not None else None
-    if wanted is None and context is not None:
-        return ProgramType.UNSPEC
-    if isinstance(wanted, str):
-        wanted = {kind.name: kind for kind in ProgramType if kind}.get(wanted.upper(), wanted)
-    if not isinstance(wanted, ProgramType):
-        raise BpfMisuseError(
-            f"{shown(wanted)} is no type of program",
-            where="verify, type",
-            expected="a ProgramType or its name, here or in the program",
-        )
-    return wanted
-
-
-def _license_of(program: Program | None, given: object) -> str:
-    if given is None:
-        return (program.license if program is not None else "") or "GPL"
-    _is(given, str, "license")
-    return str(given)
-
-
-def _helpers_of(given: Mapping[int, Prototype]) -> dict[int, Prototype]:
-    _is(given, Mapping, "helpers")
-    found: dict[int, Prototype] = {}
-    for number, row in pairs_of(given, "helpers", error=BpfMisuseError):
-        if type(number) is not int or not isinstance(row, Prototype) or row.number != number or len(row.arguments) > 5:
-            raise BpfMisuseError(
-                f"{shown(number)}: {shown(row)} is no helper",
-                where="verify, helpers",
-                expected="a Prototype of at most five arguments under its own number",
-            )
-        found[number] = row
-    return found
-
-
-def _kfuncs_of(given: Mapping[int, str]) -> dict[int, str]:
-    _is(given, Mapping, "kfuncs")
-    found: dict[int, str] = {}
-    for number, name in pairs_of(given, "kfuncs", error=BpfMisuseError):
-        if type(number) is not int or not isinstance(name, str):
-            raise BpfMisuseError(
-                f"{shown(number)}: {shown(name)} is no function of the kernel",
-                where="verify, kfuncs",
-                expected="names by number",
-            )
-        found[number] = name
-    return found
-
-
-def map_specs(program: Program, maps: Any) -> tuple[dict[int, MapSpec], dict[int, MapSpec]]:
-    """Return what there is to know of a program's maps: by the index of the load, and by the number in it.
-
-    Loads of the same map get the same object, and loads of different ones never, however alike these are: two maps are
-    told apart by it.
-
-    Raises
-    ------
-    BpfMisuseError
-        If `maps` holds something that is no map.
-    """
-    given = _given(maps)
-    made: dict[object, MapSpec] = {}
-    specs: dict[int, MapSpec] = {}
-    by_number: dict[int, MapSpec] = {}
-    for index, instruction in enumerate(program.instructions):
-        if not isinstance(instruction, LoadImm64) or not instruction.kind.name.startswith("MAP"):
-            continue
-        name = program.symbols.maps.get(index)
-        key: str | int = name if name is not None and name in given else instruction.value
-        found = given.get(key)
-        if found is None:
-            continue
-        identity: object = key if isinstance(found, MapSpec) else id(found)
-        if identity not in made:
-            spec = spec_of(found)
-            made[identity] = replace(spec) if isinstance(found, MapSpec) else spec
-        specs[index] = by_number[instruction.value] = made[identity]
-    return specs, by_number
-
-
-def _given(maps: Any) -> dict[str | int, Any]:
-    """Return the maps that a caller gives, by name or number."""
-    if maps is None:
-        return {}
-    pairs: Any
-    if isinstance(maps, Mapping):
-        pairs = pairs_of(maps, "maps", error=BpfMisuseError)
-    elif isinstance(maps, list | tuple):
-        pairs = enumerate(maps)
-    else:
-        raise BpfMisuseError(
-            f"{shown(maps)} are no maps", where="verify, maps", expected="a sequence, or a mapping by name or number"
-        )
-    given: dict[str | int, Any] = {}
-    for key, found in pairs:
-        if not isinstance(key, str | int):
-            raise BpfMisuseError(f"{shown(key)} names no map", where="verify, maps", expected="names or numbers")
-        if not isinstance(found, Map | MapSpec):
-            raise BpfMisuseError(
-                f"{type(found).__name__} is no map", where=f"verify, maps[{shown(key)}]", expected="a map or a MapSpec"
-            )
-        given[key] = found
-    return given

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from prestocloud_sec.bpf.isa import CallHelper, CallLocal, Imm, Instruction
 from prestocloud_sec.bpf.verifier import global_functions
 from prestocloud_sec.bpf.verifier.environment import Environment
-from prestocloud_sec.bpf.verifier.kernel_functions import Does
+from prestocloud_sec.bpf.verifier.iterators import Does
 from prestocloud_sec.bpf.verifier.live_stack import LiveStack, call_site, called_alike
 from prestocloud_sec.bpf.verifier.precision import Checkpoint, Step, mark
 from prestocloud_sec.bpf.verifier.pruning import widened
@@ -22,6 +22,9 @@ from prestocloud_sec.bpf.verifier.structure import Functions, check
 __all__ = ["Walk", "Way"]
 
 _MOST_WAITING = 8192
+_GLOBAL_CALL = CallHelper(0)
+"""What stands for a call of a function that is judged by itself where that is gone back over: no way leads into the
+function, and behind it r0 to r5 are new, as behind any helper; which one it is does not matter."""
 
 
 class Way(NamedTuple):
@@ -65,6 +68,12 @@ class Walk:
         What is read of the stack.
     followed : sequence of Instruction
         The program as `mark` goes back over it: functions that are judged by themselves are called as helpers are.
+    called : set of int
+        Functions that are judged by themselves and were called, by number.
+    changing : frozenset of int
+        Functions that may change the packet, where some are judged by themselves.
+    pointers : dict of int to Kind
+        What each access was made through, where the kernel rewrites it by that.
     """
 
     def __init__(self, env: Environment) -> None:
@@ -78,29 +87,27 @@ class Walk:
         self.kept: dict[tuple[int, int], list[Checkpoint]] = {}
         self.needed: dict[int, Register] = {}
         self.asked: dict[int, set[tuple[int, int]]] = {}
-        asking = frozenset(index for index, row in env.kernel_functions.items() if row.does is Does.NEXT)
+        asking = frozenset(index for index, row in env.kfuncs.items() if row.does is Does.NEXT)
         self.stops: Stops = stops_of(env.instructions, env.targets, asking)
-        self.uses = LiveStack(env.instructions, env.targets, self.stops.compared, self.functions.leaves)
+        self.uses = LiveStack(env.instructions, env.targets, self.stops.compared, self.functions.early_ends)
         self.followed: Sequence[Instruction] = self._followed()
-        self.called: dict[int, None] = {}
-        """Functions that are judged by themselves and were called, by number."""
-        self.changing = global_functions.changing_packets(env, self.functions) if env.described else frozenset()
+        self.called: set[int] = set()
+        self.changing = global_functions.changing_packets(env, self.functions) if env.function_types else frozenset()
         self.pointers: dict[int, Kind] = {}
-        """What each access was made through, where the kernel rewrites it by that."""
 
     def _followed(self) -> Sequence[Instruction]:
         instructions = self.env.instructions
-        if self.env.described is None:
+        if self.env.function_types is None:
             return instructions
         return [
-            CallHelper(0) if isinstance(i, CallLocal) and self.is_global(index) else i
+            _GLOBAL_CALL if isinstance(i, CallLocal) and self.is_global(index) else i
             for index, i in enumerate(instructions)
         ]
 
     def is_global(self, index: int) -> bool:
         """Whether a call leads to a function that is judged by itself."""
-        described, target = self.env.described, self.env.targets[index]
-        return described is not None and target is not None and described.is_global(self.functions.of(target))
+        types, target = self.env.function_types, self.env.targets[index]
+        return types is not None and target is not None and types.is_global(self.functions.of(target))
 
     def push(self, state: State, index: int, unroll: int | None = None) -> None:
         """Let a way wait."""

@@ -18,11 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from prestocloud_sec.bpf.isa import (
-    CallHelper,
-    Imm,
-    Instruction,
-)
+from prestocloud_sec.bpf.helpers.ids import HelperId
+from prestocloud_sec.bpf.isa import CallHelper, Imm, Instruction
 from prestocloud_sec.bpf.verifier.environment import Environment
 from prestocloud_sec.bpf.verifier.expressions import Node, constant, joined, part, value
 from prestocloud_sec.bpf.verifier.inputs import Stage
@@ -39,7 +36,6 @@ from prestocloud_sec.bpf.vm.reference_run import Run
 __all__ = ["Watch"]
 
 _MOST_STEPS = 20_000
-_LOOP = 181
 
 
 class Watch(Run):
@@ -205,7 +201,7 @@ class Watch(Run):
         i = self.instructions[index]
         caller = self.shadows
         given = [as_number(constant(a)) for a in arguments]
-        if isinstance(i, CallHelper) and i.number == _LOOP:
+        if isinstance(i, CallHelper) and i.number == HelperId.LOOP:
             given[1] = caller[3]
         else:
             spec = caller[1].spec

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from prestocloud_sec.bpf.helpers.ids import KfuncId
 from prestocloud_sec.bpf.verifier.expressions import constant
-from prestocloud_sec.bpf.verifier.kernel_functions import KERNEL_FUNCTIONS, Does, KernelFunction
+from prestocloud_sec.bpf.verifier.iterators import ITERATOR_KFUNCS, Does, IteratorKfunc
 from prestocloud_sec.bpf.verifier.registers import Kind
 from prestocloud_sec.bpf.verifier.rejection import Rule
 from prestocloud_sec.bpf.verifier.shadows import NOTHING, Shadow, as_number
@@ -20,11 +20,9 @@ from prestocloud_sec.bpf.verifier.state import STACK_SIZE
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.verifier.watching import Watch
 
-__all__ = ["ELEMENT", "Iterators", "after_call", "before_call", "row_of"]
+__all__ = ["Iterators", "after_call", "before_call", "row_of"]
 
-ELEMENT = 4
-"""Bytes of what an iterator gives a pointer to."""
-_ROWS = {int(number): KERNEL_FUNCTIONS[number.name.lower()] for number in KfuncId}
+_ROWS = {int(number): ITERATOR_KFUNCS[number.kfunc_name] for number in KfuncId}
 
 
 class _Held(NamedTuple):
@@ -72,12 +70,12 @@ class Iterators:
         self.forget(top - STACK_SIZE, STACK_SIZE)
 
 
-def row_of(number: int) -> KernelFunction | None:
-    """Return the function of the kernel that a machine calls by this number."""
+def row_of(number: int) -> IteratorKfunc | None:
+    """Return the kernel function that a machine calls by this number."""
     return _ROWS.get(number)
 
 
-def before_call(run: Watch, row: KernelFunction) -> None:
+def before_call(run: Watch, row: IteratorKfunc) -> None:
     """Look at a call that is about to be made."""
     held, address = run.read(1), run.registers[1]
     if held.kind is not Kind.STACK:
@@ -94,13 +92,13 @@ def before_call(run: Watch, row: KernelFunction) -> None:
         raise run.violated(Rule.ARGUMENT, f"there is no iterator of {row.type} at {address:#x}")
 
 
-def after_call(run: Watch, row: KernelFunction, address: int, instruction: int) -> None:
+def after_call(run: Watch, row: IteratorKfunc, address: int, instruction: int) -> None:
     """Keep what a call did.
 
     Parameters
     ----------
     run : Watch
-    row : KernelFunction
+    row : IteratorKfunc
     address : int
         Of its iterator.
     instruction : int

@@ -30,12 +30,13 @@ from prestocloud_sec.bpf.isa import (
 from prestocloud_sec.bpf.verifier.contexts import SOCKETS, allowed
 from prestocloud_sec.bpf.verifier.expressions import operation
 from prestocloud_sec.bpf.verifier.inputs import SOCKET
+from prestocloud_sec.bpf.verifier.iterators import ELEMENT_SIZE
 from prestocloud_sec.bpf.verifier.maps import MapSpec
 from prestocloud_sec.bpf.verifier.memory import packet_writable
 from prestocloud_sec.bpf.verifier.registers import NAMES, Kind
 from prestocloud_sec.bpf.verifier.rejection import Rule
 from prestocloud_sec.bpf.verifier.shadows import Shadow
-from prestocloud_sec.bpf.verifier.watching_iterators import ELEMENT, before_call, row_of
+from prestocloud_sec.bpf.verifier.watching_iterators import before_call, row_of
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.layout import State
 from prestocloud_sec.bpf.words import signed
@@ -119,7 +120,7 @@ def check_access(run: Watch, base: int, offset: int, size: int, *, write: bool, 
         if not write:
             _check_fill(run, address, size)
         _check_iterators(run, address, size, write=write)
-    elif kind is Kind.MEMORY and held.base and (write or not 0 <= address - held.base <= ELEMENT - size):
+    elif kind is Kind.MEMORY and held.base and (write or not 0 <= address - held.base <= ELEMENT_SIZE - size):
         rule = Rule.READ_ONLY if write else Rule.MEMORY
         raise run.violated(rule, f"{what} at {address - held.base} of what an iterator gave")
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prestocloud_sec.bpf.errors import BpfError
+from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.helpers.prototypes import Returns, prototypes
 from prestocloud_sec.bpf.isa import (
     Alu,
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 __all__ = ["WATCHED"]
 
 _U64 = (1 << 64) - 1
-_LOOKUP = 1
 _RELEASES = frozenset({86, 132, 133})
 """Helpers that take back what was acquired: ``sk_release``, ``ringbuf_submit``, ``ringbuf_discard``."""
 _DERIVES = frozenset({95, 96, 98, 136, 137, 138, 139, 140})
@@ -199,7 +199,7 @@ def _load_imm64(run: Watch, i: LoadImm64, index: int) -> int:
 def _legacy_load(run: Watch, i: LegacyLoad, index: int) -> int:
     following = STEPS[LegacyLoad](run, i, index)
     now = run.registers[0]
-    if following == index:  # the packet has no such word, and the function ends
+    if run.ends:  # the packet has no such word
         run.shadows[0] = as_number(constant(now))
     elif not i.indirect and i.imm >= 0:
         parts = [Node("input", 8, ("packet", i.imm + n)) for n in reversed(range(i.size))]
@@ -234,16 +234,16 @@ def _call_helper(run: Watch, i: CallHelper, index: int) -> int:
     row = prototypes().get(i.number)
     spec, token = run.shadows[1].spec, run.shadows[1].token
     wanted = run.values.get(("there", run.lookups), 0)
-    placed = _place_element(run, spec) if i.number == _LOOKUP and run.free and wanted else False
+    placed = _place_element(run, spec) if i.number == HelperId.MAP_LOOKUP_ELEM and run.free and wanted else False
     calls = len(run.results)
-    run.opaque |= i.number != _LOOKUP and i.number not in run.stage.played
+    run.opaque |= i.number != HelperId.MAP_LOOKUP_ELEM and i.number not in run.stage.played
     following = STEPS[CallHelper](run, i, index)
     now = run.registers[0]
     kind = _GIVES.get(row.returns, Kind.NUMBER) if row is not None else Kind.NUMBER
     node = constant(now)
     if row is not None and row.returns is Returns.VOID:
         kind = Kind.NOTHING
-    elif i.number == _LOOKUP:
+    elif i.number == HelperId.MAP_LOOKUP_ELEM:
         if placed or not now:
             address = now or layout.MAP_VALUES << layout.REGION_SHIFT
             node = operation("there", 64, now, Node("input", 1, ("there", run.lookups)), address)

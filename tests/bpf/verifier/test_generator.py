@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from prestocloud_sec.bpf import Program
 from prestocloud_sec.bpf.isa import Branch, CallHelper, CallLocal, ImmKind, LoadImm64
 from prestocloud_sec.bpf.symbols import Symbols
-from prestocloud_sec.bpf.verifier.generator.writer import TYPES
+from prestocloud_sec.bpf.verifier.generator.tables import TYPES
 from prestocloud_sec.bpf.verifier.trials import TooLong, Trial
 from prestocloud_sec.testing.bpf_verify import MAPS, generate, mutated, numbered, spoiled, trials
 

@@ -16,7 +16,8 @@ from prestocloud_sec.bpf.verifier.registers import Kind, Register, known, number
 from prestocloud_sec.bpf.verifier.scalar import Scalar
 from prestocloud_sec.bpf.verifier.state import Frame, Slot, State
 from prestocloud_sec.bpf.verifier.witness import Witness
-from prestocloud_sec.bpf.verifier.wording import frame_text, instruction_text, ranges_text, register_text, slot_text
+from prestocloud_sec.bpf.verifier.wording import frame_text, ranges_text, register_text, slot_text
+from prestocloud_sec.bpf.verifier.wording_instructions import instruction_text
 from tests.bpf.verifier.answers import plain
 
 XDP = ProgramType.XDP

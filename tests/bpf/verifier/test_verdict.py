@@ -624,6 +624,9 @@ class TestMisuse:
             {"helpers": 5},
             {"helpers": {5: 5}},
             {"helpers": {901: SIX}},
+            {"processors": 0},
+            {"processors": ""},
+            {"processors": False},
         ],
     )
     def test_arguments(self, options: dict[str, Any]) -> None:

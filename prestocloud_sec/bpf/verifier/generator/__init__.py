@@ -33,8 +33,9 @@ from prestocloud_sec.bpf.isa import (
     StoreRelease,
 )
 from prestocloud_sec.bpf.verifier.generator.pieces import FUNCTIONS, finish, some, start
-from prestocloud_sec.bpf.verifier.generator.writer import MAPS, TYPES, Writer
-from prestocloud_sec.bpf.verifier.kernel_functions import KERNEL_FUNCTIONS
+from prestocloud_sec.bpf.verifier.generator.tables import MAPS, TYPES
+from prestocloud_sec.bpf.verifier.generator.writer import Writer
+from prestocloud_sec.bpf.verifier.iterators import ITERATOR_KFUNCS
 from prestocloud_sec.bpf.verifier.trials import Cell, Trial, assembled, cells_of
 from prestocloud_sec.errors import PrestoCloudError
 
@@ -105,7 +106,7 @@ def _spoil(rng: random.Random, cells: list[Cell]) -> None:
             cells[at], cells[other] = cells[other], cells[at]
             cells[at].type, cells[other].type = cells[other].type, cells[at].type
         case 4 if cells[at].kfunc:
-            cells[at].kfunc = rng.choice(sorted(KERNEL_FUNCTIONS))
+            cells[at].kfunc = rng.choice(sorted(ITERATOR_KFUNCS))
         case 3 if cells[at].target is not None:
             cells[at].target = rng.choice(cells)
         case _:

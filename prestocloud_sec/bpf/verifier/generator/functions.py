@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from prestocloud_sec.bpf.isa import AluOp, BranchOp, Exit, Imm, ImmKind, LegacyLoad, LoadImm64
-from prestocloud_sec.bpf.verifier.generator import writer as maps
+from prestocloud_sec.bpf.verifier.generator import tables as maps
 from prestocloud_sec.bpf.verifier.generator.helpers import LEGACY
 from prestocloud_sec.bpf.verifier.generator.memory import stack, use
 from prestocloud_sec.bpf.verifier.generator.numbers import arithmetic
@@ -170,8 +171,5 @@ _BODIES: dict[str, Callable[[Writer], None]] = {
     "turn": _turn,
     "element": _element,
 }
-FUNCTIONS: dict[str, Callable[[Writer], None]] = {
-    name: lambda w, body=body: _function(w, body)  # type: ignore[misc]
-    for name, body in _BODIES.items()
-}
+FUNCTIONS: dict[str, Callable[[Writer], None]] = {name: partial(_function, body=body) for name, body in _BODIES.items()}
 """The functions that pieces call, by name."""

@@ -13,10 +13,11 @@ from prestocloud_sec.bpf.isa import (
     StoreRelease,
 )
 from prestocloud_sec.bpf.program_type import ProgramType
-from prestocloud_sec.bpf.verifier.generator import writer as maps
+from prestocloud_sec.bpf.verifier.generator import tables as maps
 from prestocloud_sec.bpf.verifier.generator.memory import compare, use
 from prestocloud_sec.bpf.verifier.generator.numbers import arithmetic
-from prestocloud_sec.bpf.verifier.generator.writer import MAPS, Writer
+from prestocloud_sec.bpf.verifier.generator.tables import MAPS
+from prestocloud_sec.bpf.verifier.generator.writer import Writer
 
 __all__ = ["LEGACY", "adjust", "legacy", "odd", "plain", "tail"]
 

@@ -9,11 +9,12 @@ from prestocloud_sec.bpf.isa import AluOp, BranchOp, Imm
 from prestocloud_sec.bpf.verifier.generator.memory import use
 from prestocloud_sec.bpf.verifier.generator.numbers import arithmetic, narrow, unknown
 from prestocloud_sec.bpf.verifier.generator.writer import Label, Writer
+from prestocloud_sec.bpf.verifier.iterators import ITERATOR_KFUNCS
 
 __all__ = ["iterate"]
 
 _PLACES = (-200, -208, -216, -224)
-_NAMES = tuple(f"bpf_iter_{kind}_{does}" for kind in ("num", "bits") for does in ("new", "next", "destroy"))
+_NAMES = tuple(ITERATOR_KFUNCS)
 
 
 def iterate(w: Writer, some: Callable[[Writer], None]) -> None:

@@ -11,13 +11,14 @@ from prestocloud_sec.bpf.isa import (
     LoadImm64,
 )
 from prestocloud_sec.bpf.program_type import SKB_TYPES, ProgramType
-from prestocloud_sec.bpf.verifier.generator import writer as maps
+from prestocloud_sec.bpf.verifier.generator import tables as maps
 from prestocloud_sec.bpf.verifier.generator.memory import use, vary
 from prestocloud_sec.bpf.verifier.generator.numbers import (
     index,
     unknown,
 )
-from prestocloud_sec.bpf.verifier.generator.writer import MAPS, Label, Writer
+from prestocloud_sec.bpf.verifier.generator.tables import MAPS
+from prestocloud_sec.bpf.verifier.generator.writer import Label, Writer
 
 __all__ = ["change", "direct", "lookup", "nested", "output", "queue", "ring"]
 

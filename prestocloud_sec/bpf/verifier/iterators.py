@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls of functions of the kernel: those that make, ask and end an open-coded iterator on the stack.
+"""Calls of kernel functions (kfuncs) that make, ask and end an open-coded iterator on the stack.
 
 An iterator lies in slots of the stack that the program may do nothing else with. It is acquired when it is made, and
 has to be released on every way. Asking it for one more gives a pointer to what it came to, or null; so the way parts
@@ -14,16 +14,28 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
+from prestocloud_sec.bpf.helpers.ids import KfuncId
 from prestocloud_sec.bpf.verifier import stack
 from prestocloud_sec.bpf.verifier.pointers import check_given
 from prestocloud_sec.bpf.verifier.registers import NOTHING, NUMBER, ZERO, ZERO_NUMBER, Kind, Register
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
-from prestocloud_sec.bpf.verifier.state import Byte, Iterator, Slot, State, cleared
+from prestocloud_sec.bpf.verifier.state import Byte, Slot, StackIterator, State, cleared
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.verifier.environment import Environment
 
-__all__ = ["KERNEL_FUNCTIONS", "Asked", "Does", "KernelFunction", "Place", "advanced", "call", "iterator_at"]
+__all__ = [
+    "ELEMENT_SIZE",
+    "ITERATOR_KFUNCS",
+    "Called",
+    "Does",
+    "IteratorKfunc",
+    "Place",
+    "advanced",
+    "call",
+    "iterator_at",
+    "place_of",
+]
 
 
 class Does(Enum):
@@ -42,7 +54,7 @@ class Argument(Enum):
     """It is not looked at; the kernel copes with any address."""
 
 
-class KernelFunction(NamedTuple):
+class IteratorKfunc(NamedTuple):
     """A row of the table.
 
     Attributes
@@ -74,17 +86,19 @@ class KernelFunction(NamedTuple):
         return self.arguments[register - 2] is Argument.NUMBER
 
 
-KERNEL_FUNCTIONS = {
-    "bpf_iter_num_new": KernelFunction("num", Does.NEW, 1, (Argument.NUMBER, Argument.NUMBER), while_locked=True),
-    "bpf_iter_num_next": KernelFunction("num", Does.NEXT, 1, while_locked=True),
-    "bpf_iter_num_destroy": KernelFunction("num", Does.DESTROY, 1, while_locked=True),
-    "bpf_iter_bits_new": KernelFunction("bits", Does.NEW, 2, (Argument.ANYTHING, Argument.NUMBER)),
-    "bpf_iter_bits_next": KernelFunction("bits", Does.NEXT, 2),
-    "bpf_iter_bits_destroy": KernelFunction("bits", Does.DESTROY, 2),
+ITERATOR_KFUNCS = {
+    KfuncId.BPF_ITER_NUM_NEW.kfunc_name: IteratorKfunc(
+        "num", Does.NEW, 1, (Argument.NUMBER, Argument.NUMBER), while_locked=True
+    ),
+    KfuncId.BPF_ITER_NUM_NEXT.kfunc_name: IteratorKfunc("num", Does.NEXT, 1, while_locked=True),
+    KfuncId.BPF_ITER_NUM_DESTROY.kfunc_name: IteratorKfunc("num", Does.DESTROY, 1, while_locked=True),
+    KfuncId.BPF_ITER_BITS_NEW.kfunc_name: IteratorKfunc("bits", Does.NEW, 2, (Argument.ANYTHING, Argument.NUMBER)),
+    KfuncId.BPF_ITER_BITS_NEXT.kfunc_name: IteratorKfunc("bits", Does.NEXT, 2),
+    KfuncId.BPF_ITER_BITS_DESTROY.kfunc_name: IteratorKfunc("bits", Does.DESTROY, 2),
 }
-"""By name: the functions that programs of every type may call and that are judged here."""
+"""By name: the kernel functions that programs of every type may call and that are judged here."""
 
-_ELEMENT = 4
+ELEMENT_SIZE = 4
 """Bytes of what an iterator gives a pointer to: a C ``int``."""
 
 
@@ -95,22 +109,27 @@ class Place(NamedTuple):
     slot: int
 
 
-class Asked(NamedTuple):
+def place_of(pointer: Register) -> Place:
+    """Return the slot that a pointer to a known place of the stack points into."""
+    return Place(pointer.frame, (pointer.offset + pointer.number.smin) // 8)
+
+
+class Called(NamedTuple):
     """What a call does.
 
     Attributes
     ----------
     place : Place
         Where its iterator is.
-    gives : Iterator or None
+    gives : StackIterator or None
         An iterator that may give one more, as it was before.
     """
 
     place: Place
-    gives: Iterator | None = None
+    gives: StackIterator | None = None
 
 
-def call(env: Environment, state: State, row: KernelFunction, index: int) -> Asked:
+def call(env: Environment, state: State, row: IteratorKfunc, index: int) -> Called:
     """Check a call, and let the state be what it leaves where an iterator that is asked has nothing more.
 
     Raises
@@ -126,24 +145,24 @@ def call(env: Environment, state: State, row: KernelFunction, index: int) -> Ask
     cleared(state.registers)
     state.registers[0] = NUMBER if row.does is Does.NEW else NOTHING
     if row.does is not Does.NEXT:
-        return Asked(place)
+        return Called(place)
     state.registers[0] = ZERO
     held = iterator_at(state, place)
     if held is None or not held.active:
-        return Asked(place)
+        return Called(place)
     _put(state, place, row.slots, held._replace(active=False))
-    return Asked(place, held)
+    return Called(place, held)
 
 
-def advanced(env: Environment, state: State, row: KernelFunction, place: Place, before: Iterator) -> None:
+def advanced(env: Environment, state: State, row: IteratorKfunc, place: Place, before: StackIterator) -> None:
     """Let a state be that in which an iterator that was asked gave something."""
     _put(state, place, row.slots, before._replace(depth=before.depth + 1))
     state.registers[0] = Register(
-        Kind.MEMORY, ZERO_NUMBER, id=env.new_id(), reference=before.reference, size=_ELEMENT, read_only=True
+        Kind.MEMORY, ZERO_NUMBER, id=env.new_id(), reference=before.reference, size=ELEMENT_SIZE, read_only=True
     )
 
 
-def iterator_at(state: State, place: Place) -> Iterator | None:
+def iterator_at(state: State, place: Place) -> StackIterator | None:
     """Return what is known of an iterator; None where there is none."""
     return state.frames[place.frame].slot(place.slot).iterator
 
@@ -151,7 +170,7 @@ def iterator_at(state: State, place: Place) -> Iterator | None:
 # --- The argument.
 
 
-def _iterator(env: Environment, state: State, row: KernelFunction, index: int) -> Place:
+def _iterator(env: Environment, state: State, row: IteratorKfunc, index: int) -> Place:
     pointer = state.registers[1]
     check_given(1, pointer)
     if pointer.kind is not Kind.STACK:
@@ -179,7 +198,7 @@ def _iterator(env: Environment, state: State, row: KernelFunction, index: int) -
     return place
 
 
-def _placed(pointer: Register, row: KernelFunction, wrong: str) -> Place:
+def _placed(pointer: Register, row: IteratorKfunc, wrong: str) -> Place:
     """Return where a pointer points, which has to be one place, and room enough below the end of the frame."""
     hint = f"give it {8 * row.slots} bytes, aligned to 8, at a place that is known"
     if not pointer.number.is_const:
@@ -187,13 +206,14 @@ def _placed(pointer: Register, row: KernelFunction, wrong: str) -> Place:
     place = pointer.offset + pointer.number.smin
     if place % 8 or place + 8 * row.slots > 0:
         raise Rejected(Rule.ARGUMENT, f"cannot pass in iter at an offset={place}; {wrong}", "EINVAL", hint=hint)
-    return Place(pointer.frame, place // 8)
+    return place_of(pointer)
 
 
-def _new(env: Environment, state: State, row: KernelFunction, pointer: Register, index: int) -> Place:
+def _new(env: Environment, state: State, row: IteratorKfunc, pointer: Register, index: int) -> Place:
     wrong = f"expected uninitialized iter_{row.type} as arg #0"
     if row.slots == 1 and pointer.number.is_const and not pointer.offset + pointer.number.smin:
-        stack.bounds(pointer, 0, 8, write=True, name="1")  # which refuses it
+        # Linux takes the place for slot 0, which holds one slot, and finds out where it looks at the memory: EACCES
+        stack.bounds(pointer, 0, 8, write=True, name="1")
     place = _placed(pointer, row, wrong)
     frame = state.frames[place.frame]
     if any(Byte.ITERATOR in frame.slot(place.slot + n).bytes for n in range(row.slots)):
@@ -208,18 +228,18 @@ def _new(env: Environment, state: State, row: KernelFunction, pointer: Register,
         stack.store(state, pointer, 8 * n, 8, None, privileged=env.privileged, name="1")
     reference = env.new_id()
     state.references = (*state.references, (reference, index))
-    _put(state, place, row.slots, Iterator(row.type, reference))
+    _put(state, place, row.slots, StackIterator(row.type, reference))
     return place
 
 
-def _put(state: State, place: Place, slots: int, held: Iterator) -> None:
+def _put(state: State, place: Place, slots: int, held: StackIterator) -> None:
     frame = state.frames[place.frame]
     for n in range(slots):
         part = held if not n else held._replace(reference=0)
         frame.stack[place.slot + n] = Slot(bytes([Byte.ITERATOR]) * 8, None, part)
 
 
-def _is_one(state: State, place: Place, row: KernelFunction) -> bool:
+def _is_one(state: State, place: Place, row: IteratorKfunc) -> bool:
     frame = state.frames[place.frame]
     for n in range(row.slots):
         slot = frame.slot(place.slot + n)
@@ -231,7 +251,7 @@ def _is_one(state: State, place: Place, row: KernelFunction) -> bool:
     return True
 
 
-def _destroy(env: Environment, state: State, row: KernelFunction, place: Place) -> None:
+def _destroy(env: Environment, state: State, row: IteratorKfunc, place: Place) -> None:
     """End an iterator: what it gave pointers to is gone, and its slots are as never written."""
     held = iterator_at(state, place)
     reference = 0 if held is None else held.reference

@@ -16,56 +16,26 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
+from prestocloud_sec.bpf.context_names import CONTEXT_STRUCTS, PT_REGS_TYPEDEF
 from prestocloud_sec.bpf.errors import BtfError
 from prestocloud_sec.bpf.object import types
+from prestocloud_sec.bpf.object.words import ARGUMENT_TAGS
 from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
 
 if TYPE_CHECKING:
     from prestocloud_sec.bpf.object.functions import FuncInfo
 
-__all__ = ["Described", "Parameter", "Passed"]
+__all__ = ["ArgumentSpec", "FunctionTypes", "Passed"]
 
 _MOST_PARAMETERS = 5
-P = ProgramType
-_SK_BUFF = (
-    P.SOCKET_FILTER,
-    P.SCHED_CLS,
-    P.SCHED_ACT,
-    P.CGROUP_SKB,
-    P.LWT_IN,
-    P.LWT_OUT,
-    P.LWT_XMIT,
-    P.LWT_SEG6LOCAL,
-    P.SK_SKB,
-    P.FLOW_DISSECTOR,
-)
-_CONTEXTS: dict[ProgramType, str] = {
-    **dict.fromkeys(_SK_BUFF, "__sk_buff"),
-    P.XDP: "xdp_md",
-    P.CGROUP_SOCK: "bpf_sock",
-    P.CGROUP_SOCK_ADDR: "bpf_sock_addr",
-    P.SOCK_OPS: "bpf_sock_ops",
-    P.SK_MSG: "sk_msg_md",
-    P.KPROBE: "pt_regs",
-    P.PERF_EVENT: "bpf_perf_event_data",
-    P.RAW_TRACEPOINT: "bpf_raw_tracepoint_args",
-    P.RAW_TRACEPOINT_WRITABLE: "bpf_raw_tracepoint_args",
-    P.CGROUP_DEVICE: "bpf_cgroup_dev_ctx",
-    P.CGROUP_SYSCTL: "bpf_sysctl",
-    P.CGROUP_SOCKOPT: "bpf_sockopt",
-    P.SK_REUSEPORT: "sk_reuseport_md",
-    P.SK_LOOKUP: "bpf_sk_lookup",
-    P.NETFILTER: "bpf_nf_ctx",
-}
-"""The struct that a context is in C (Linux ``include/linux/bpf_types.h``); others have none of their own."""
-_INSIDE = {"__sk_buff": "sk_buff", "xdp_md": "xdp_buff"}
-"""The kernel's own struct that a context is a view of, which stands for it as well."""
-_REGISTERS = "bpf_user_pt_regs_t"
-_ANY_TAGGED = frozenset({P.TRACEPOINT, P.SYSCALL, P.EXT})
+_LONGEST_CHAIN = 256
+"""Modifiers before a typedef: longer chains of types were refused before, as `Btf.resolved` takes them for circles."""
+_ANY_POINTER_TAGGED = frozenset({ProgramType.TRACEPOINT, ProgramType.SYSCALL, ProgramType.EXT})
 """Types that take any pointer as their context where it is tagged as such."""
-_ARGUMENTS = frozenset({P.RAW_TRACEPOINT, P.RAW_TRACEPOINT_WRITABLE})
-_TAGS = frozenset({"ctx", "trusted", "untrusted", "nonnull", "nullable", "arena"})
+_RAW_TRACEPOINTS = frozenset({ProgramType.RAW_TRACEPOINT, ProgramType.RAW_TRACEPOINT_WRITABLE})
+_TAG = "arg:"
+_TAGS = frozenset(tag.removeprefix(_TAG) for tag in ARGUMENT_TAGS.values())
 _UNJUDGED = "such parameters cannot be judged here: make the function static"
 
 
@@ -77,7 +47,7 @@ class Passed(Enum):
     MEMORY = auto()
 
 
-class Parameter(NamedTuple):
+class ArgumentSpec(NamedTuple):
     """What a global function is given.
 
     Attributes
@@ -94,7 +64,7 @@ class Parameter(NamedTuple):
     nullable: bool = False
 
 
-class Described:
+class FunctionTypes:
     """The functions of a program by their number, in the order of the instructions that they begin with.
 
     Parameters
@@ -111,7 +81,7 @@ class Described:
         self._ids = list(given.functions.values())
         self._type = kind
         self._user_space = user_space
-        self._parameters: dict[int, tuple[Parameter, ...]] = {}
+        self._arguments: dict[int, tuple[ArgumentSpec, ...]] = {}
 
     def check_layout(self, slots: Sequence[int]) -> None:
         """Check that each of the program's functions is described, and nothing else is.
@@ -159,7 +129,7 @@ class Described:
             return found.size in (1, 2, 4, 8)
         return isinstance(found, types.Enum | types.Enum64)
 
-    def parameters(self, number: int) -> tuple[Parameter, ...]:
+    def arguments(self, number: int) -> tuple[ArgumentSpec, ...]:
         """Return what a global function is given.
 
         Raises
@@ -167,9 +137,9 @@ class Described:
         Rejected
             If it is described as none that can be judged by itself.
         """
-        found = self._parameters.get(number)
+        found = self._arguments.get(number)
         if found is None:
-            found = self._parameters[number] = self._prepared(number)
+            found = self._arguments[number] = self._prepared(number)
         return found
 
     # --- Types.
@@ -187,7 +157,7 @@ class Described:
         except BtfError:
             raise Rejected(Rule.STRUCTURE, "types lead round in a circle", "EINVAL", hint="mend the BTF") from None
 
-    def _prepared(self, number: int) -> tuple[Parameter, ...]:
+    def _prepared(self, number: int) -> tuple[ArgumentSpec, ...]:
         name, prototype = self.name(number), self._prototype(number)
         if len(prototype.parameters) > _MOST_PARAMETERS:
             count = len(prototype.parameters)
@@ -197,9 +167,9 @@ class Described:
                 f"Global function {name}() doesn't return scalar. Only those are supported.",
                 hint="let it return an integer",
             )
-        return tuple(self._parameter(number, at, row.type) for at, row in enumerate(prototype.parameters))
+        return tuple(self._argument(number, at, row.type) for at, row in enumerate(prototype.parameters))
 
-    def _parameter(self, number: int, at: int, id: int) -> Parameter:
+    def _argument(self, number: int, at: int, id: int) -> ArgumentSpec:
         tags = self._tags(number, at)
         found = self._btf[self._resolved(id)]
         if isinstance(found, types.Pointer):
@@ -207,17 +177,17 @@ class Described:
         if tags:
             raise _refuse(f"arg#{at} has pointer tag, but is not a pointer type")
         if isinstance(found, types.Int | types.Enum | types.Enum64):
-            return Parameter(Passed.NUMBER)
+            return ArgumentSpec(Passed.NUMBER)
         what = f"Arg#{at} type {found.kind.name} in {self.name(number)}() is not supported yet."
         raise _refuse(what, hint="pass numbers, the context, or pointers to memory of a known size")
 
     def _tags(self, number: int, at: int) -> frozenset[str]:
-        given = [tag[4:] for tag in self._btf.tags(self._ids[number], at) if tag.startswith("arg:")]
+        given = [tag.removeprefix(_TAG) for tag in self._btf.tags(self._ids[number], at) if tag.startswith(_TAG)]
         if not _TAGS.issuperset(given):
             raise _refuse(f"arg#{at} has unsupported set of tags", "EOPNOTSUPP")
         return frozenset(given)
 
-    def _pointer(self, at: int, to: int, tags: frozenset[str]) -> Parameter:
+    def _pointer(self, at: int, to: int, tags: frozenset[str]) -> ArgumentSpec:
         invalid = f"arg#{at} has invalid combination of tags"
         behind = self._btf[self._resolved(to)]
         if "ctx" in tags or self._is_context(to):
@@ -225,7 +195,7 @@ class Described:
                 raise _refuse(invalid)
             if "ctx" in tags:
                 self._check_context(at, to)
-            return Parameter(Passed.CONTEXT)
+            return ArgumentSpec(Passed.CONTEXT)
         if isinstance(behind, types.Struct) and behind.name == "bpf_dynptr":
             raise _refuse(invalid if tags else f"arg#{at} is a dynptr", hint=_UNJUDGED)
         for tag, only in (("trusted", {"trusted", "nullable"}), ("untrusted", {"untrusted"}), ("arena", {"arena"})):
@@ -240,11 +210,11 @@ class Described:
             name = f"{behind.kind.name if to else 'UNKNOWN'} {self._btf.name(self._resolved(to))}"
             what = f"arg#{at} reference type('{name}') size cannot be determined: -22"
             raise _refuse(what, hint="point to a type whose size is known, or tag it as the context") from None
-        return Parameter(Passed.MEMORY, size, "nonnull" not in tags)
+        return ArgumentSpec(Passed.MEMORY, size, "nonnull" not in tags)
 
     def _typedef(self, id: int) -> str:
         """Return the name of the first typedef that stands for a type."""
-        for _ in range(len(self._btf)):
+        for _ in range(_LONGEST_CHAIN):
             found = self._btf[id]
             if isinstance(found, types.Typedef):
                 return found.name
@@ -255,20 +225,19 @@ class Described:
 
     def _is_context(self, to: int) -> bool:
         """Whether a pointer to this type is one to the context."""
-        if self._type is P.KPROBE and self._typedef(to) == _REGISTERS:
+        if self._type is ProgramType.KPROBE and self._typedef(to) == PT_REGS_TYPEDEF:
             return True
         behind = self._btf[self._resolved(to)]
-        name = _CONTEXTS.get(self._type)
-        if self._user_space or name is None or not isinstance(behind, types.Struct | types.Union):
+        if self._user_space or not isinstance(behind, types.Struct | types.Union):
             return False
-        return behind.name in (name, _INSIDE.get(name, name))
+        return behind.name in CONTEXT_STRUCTS.get(self._type, ())
 
     def _check_context(self, at: int, to: int) -> None:
         """Check that a pointer that is tagged as the context may be one."""
         kind = self._type
-        if self._user_space or kind in _ANY_TAGGED:
+        if self._user_space or kind in _ANY_POINTER_TAGGED:
             return
-        if kind in (P.KPROBE, P.PERF_EVENT) and self._typedef(to) == _REGISTERS:
+        if kind in (ProgramType.KPROBE, ProgramType.PERF_EVENT) and self._typedef(to) == PT_REGS_TYPEDEF:
             return
         id = self._resolved(to)
         behind = self._btf[id]
@@ -277,13 +246,13 @@ class Described:
         name, is_struct = self._btf.name(id), isinstance(behind, types.Struct | types.Union)
         if not name:
             raise _refuse(f"arg#{at} type doesn't have a name")
-        if kind in (P.KPROBE, P.PERF_EVENT) and is_struct and name == "pt_regs":
+        if kind in (ProgramType.KPROBE, ProgramType.PERF_EVENT) and is_struct and name == "pt_regs":
             return
-        if kind in _ARGUMENTS and isinstance(behind, types.Int) and behind.size == 8:
+        if kind in _RAW_TRACEPOINTS and isinstance(behind, types.Int) and behind.size == 8:
             return
-        wanted = _CONTEXTS.get(kind)
-        if wanted is None:
+        if kind not in CONTEXT_STRUCTS:
             raise _refuse(f"arg#{at} should be void pointer")
+        wanted = CONTEXT_STRUCTS[kind][0]
         if not is_struct or name != wanted:
             raise _refuse(f"arg#{at} should be `struct {wanted} *`")
 

@@ -44,9 +44,12 @@ from prestocloud_sec.bpf.operands import (
     Wide,
     Written,
     immediate,
+    sized_register,
+    unsigned_cell,
+    whole_register,
 )
 from prestocloud_sec.bpf.program import Program, ProgramType
-from prestocloud_sec.bpf.syntax import SWAPS, is_symbol
+from prestocloud_sec.bpf.syntax import SWAPS, check_symbol
 from prestocloud_sec.wire import shown
 
 __all__ = ["Builder"]
@@ -184,7 +187,7 @@ class Builder:
 
     def function(self, name: str) -> Wide:
         """Return the address of a function of this program."""
-        _check_name(name)
+        check_symbol(name)
         return Wide(lambda dst: Named(lambda n: LoadImm64(dst, ImmKind.FUNCTION, n), Reference.FUNCTION, name, slots=2))
 
     def label(self, name: str) -> None:
@@ -195,7 +198,7 @@ class Builder:
         BpfMisuseError
             If the name is taken, or not a word.
         """
-        _check_name(name)
+        check_symbol(name)
         if name in self._draft.labels:
             raise BpfMisuseError(f"{shown(name)} is already defined", where="label", expected="a name of its own")
         self._draft.label(name)
@@ -225,7 +228,7 @@ class Builder:
 
     def _jump(self, target: str | int, make: Callable[[int], Instruction], refers: Reference = Reference.PLACE) -> None:
         if isinstance(target, str):
-            _check_name(target)
+            check_symbol(target)
             self.emit(Named(make, refers, target))
         else:
             self.emit(make(target))
@@ -264,7 +267,7 @@ class Builder:
         if not isinstance(identifier, str):
             self.emit(CallKfunc(identifier, index))
             return
-        _check_name(identifier)
+        check_symbol(identifier)
         if type(index) is not int or index:
             raise BpfMisuseError(
                 f"{shown(index)} is no index of a name",
@@ -275,7 +278,7 @@ class Builder:
 
     def call_register(self, register: Register) -> None:
         """Call what a register holds (``callx``)."""
-        self.emit(CallRegister(_whole(register)))
+        self.emit(CallRegister(whole_register(register)))
 
     def exit(self) -> None:
         """Return."""
@@ -285,11 +288,11 @@ class Builder:
         """Swap bytes in place: `kind` is ``le``, ``be`` or ``bswap`` with 16, 32 or 64, as in ``be16``."""
         if not isinstance(kind, str) or kind not in SWAPS:
             raise BpfMisuseError(f"{shown(kind)} is no swap", where="swap", expected=" or ".join(SWAPS))
-        self.emit(Swap(*SWAPS[kind], _whole(register)))
+        self.emit(Swap(*SWAPS[kind], whole_register(register)))
 
     def cast(self, dst: Register, src: Register, *, target: int, source: int) -> None:
         """Cast an address between the kernel's space (0) and an arena's (1)."""
-        self.emit(AddressSpaceCast(_whole(dst), _whole(src), target, source))
+        self.emit(AddressSpaceCast(whole_register(dst), whole_register(src), target, source))
 
     def atomic(self, op: str, cell: Cell, src: Register, *, fetch: bool = False) -> None:
         """Read, modify and write ``b.u32[...]`` or ``b.u64[...]`` in one step.
@@ -309,22 +312,22 @@ class Builder:
             raise BpfMisuseError(f"{shown(op)} is no atomic operation", where="atomic", expected=", ".join(AtomicOp))
         operation = AtomicOp(op)
         always = operation in ALWAYS_FETCH
-        at = _unsigned(cell).address
-        self.emit(Atomic(operation, always or fetch, cell.size, at.base, at.offset, _sized(src, cell.size)))
+        at = unsigned_cell(cell).address
+        self.emit(Atomic(operation, always or fetch, cell.size, at.base, at.offset, sized_register(src, cell.size)))
 
     def load_acquire(self, dst: Register, cell: Cell) -> None:
         """Load with acquire ordering."""
-        at = _unsigned(cell).address
-        self.emit(LoadAcquire(cell.size, _sized(dst, cell.size), at.base, at.offset))
+        at = unsigned_cell(cell).address
+        self.emit(LoadAcquire(cell.size, sized_register(dst, cell.size), at.base, at.offset))
 
     def store_release(self, cell: Cell, src: Register) -> None:
         """Store with release ordering."""
-        at = _unsigned(cell).address
-        self.emit(StoreRelease(cell.size, at.base, at.offset, _sized(src, cell.size)))
+        at = unsigned_cell(cell).address
+        self.emit(StoreRelease(cell.size, at.base, at.offset, sized_register(src, cell.size)))
 
     def load_packet(self, size: int, offset: int, register: Register | None = None) -> None:
         """Load 1, 2 or 4 bytes of the packet into r0, in host byte order, at an offset that a register may add to."""
-        src = 0 if register is None else _whole(register)
+        src = 0 if register is None else whole_register(register)
         self.emit(LegacyLoad(size, register is not None, src, immediate(offset, 32).value))
 
     def program(self, *, type: ProgramType | None = None, name: str = "", license: str = "") -> Program:
@@ -339,32 +342,9 @@ class Builder:
         return Program(instructions, type=type, name=name, license=license, symbols=symbols)
 
 
-def _check_name(name: object) -> None:
-    if not isinstance(name, str) or not is_symbol(name):
-        raise BpfMisuseError(f"{shown(name)} is no name", expected="a word that is no register")
-
-
 def _map(which: str | int, kind: ImmKind, second: int) -> Wide:
     if isinstance(which, str):
         name = which
-        _check_name(name)
+        check_symbol(name)
         return Wide(lambda dst: Named(lambda n: LoadImm64(dst, kind, n, second), Reference.MAP, name, slots=2))
     return Wide(lambda dst: LoadImm64(dst, kind, which, second))
-
-
-def _whole(register: Register) -> int:
-    if not isinstance(register, Register) or register.bits != 64:
-        raise BpfMisuseError(f"{shown(register)} is not a whole register", expected="an r register of the builder")
-    return register.number
-
-
-def _sized(register: Register, size: int) -> int:
-    if not isinstance(register, Register) or (size == 8 and register.bits != 64):
-        raise BpfMisuseError(f"{shown(register)} has not {size * 8} bits", expected="a register of the builder")
-    return register.number
-
-
-def _unsigned(cell: Cell) -> Cell:
-    if not isinstance(cell, Cell) or cell.signed:
-        raise BpfMisuseError(f"{shown(cell)} is no memory for this", expected="b.u8, b.u16, b.u32 or b.u64 [address]")
-    return cell

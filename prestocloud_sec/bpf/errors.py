@@ -138,7 +138,7 @@ class BtfError(BpfError):
         hint: str | None = None,
     ) -> None:
         self.type_id = type_id
-        place = where if type_id is None else _place(type=type_id)
+        place = ", ".join(filter(None, (where, _place(type=type_id)))) or None
         super().__init__(what, where=place, offset=offset, expected=expected, hint=hint)
 
 

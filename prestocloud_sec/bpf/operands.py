@@ -16,7 +16,20 @@ from prestocloud_sec.bpf.isa import Alu, AluOp, Branch, BranchOp, Extend, Imm, L
 from prestocloud_sec.bpf.linking import Statement
 from prestocloud_sec.wire import shown
 
-__all__ = ["Address", "Cell", "Condition", "Memory", "Register", "Value", "Wide", "Written"]
+__all__ = [
+    "Address",
+    "Cell",
+    "Condition",
+    "Memory",
+    "Register",
+    "Value",
+    "Wide",
+    "Written",
+    "immediate",
+    "sized_register",
+    "unsigned_cell",
+    "whole_register",
+]
 
 Emit: TypeAlias = Callable[[Statement], None]
 
@@ -312,3 +325,24 @@ class Memory:
         else:
             src = immediate(value, self._size * 8)
         self._emit(Store(self._size, at.base, at.offset, src))
+
+
+def whole_register(register: Register) -> int:
+    """Return the number of a register of 64 bits."""
+    if not isinstance(register, Register) or register.bits != 64:
+        raise BpfMisuseError(f"{shown(register)} is not a whole register", expected="an r register of the builder")
+    return register.number
+
+
+def sized_register(register: Register, size: int) -> int:
+    """Return the number of a register that has as many bytes."""
+    if not isinstance(register, Register) or (size == 8 and register.bits != 64):
+        raise BpfMisuseError(f"{shown(register)} has not {size * 8} bits", expected="a register of the builder")
+    return register.number
+
+
+def unsigned_cell(cell: Cell) -> Cell:
+    """Return a cell whose number has no sign."""
+    if not isinstance(cell, Cell) or cell.signed:
+        raise BpfMisuseError(f"{shown(cell)} is no memory for this", expected="b.u8, b.u16, b.u32 or b.u64 [address]")
+    return cell

@@ -9,13 +9,12 @@ takes two. Jump offsets count slots (RFC 9669, section 4.3), and the kernel's me
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, JumpTargetError
 from prestocloud_sec.bpf.isa import (
     Branch,
-    CallKfunc,
     CallLocal,
     ImmKind,
     Instruction,
@@ -27,10 +26,12 @@ from prestocloud_sec.bpf.isa import (
 )
 from prestocloud_sec.bpf.isa.operands import InstructionBase
 from prestocloud_sec.bpf.program_type import ProgramType
-from prestocloud_sec.bpf.symbols import Symbols
-from prestocloud_sec.wire import items_of, pairs_of, shown
+from prestocloud_sec.bpf.symbols import Symbols, check_symbols
+from prestocloud_sec.wire import items_of, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from prestocloud_sec.arena import PacketArena
     from prestocloud_sec.bpf.object.functions import FuncInfo
     from prestocloud_sec.bpf.vm.result import BatchResult, Result
@@ -177,7 +178,7 @@ class Program:
         self._targets: tuple[int | None, ...] | None = None
         self._machines: list[Any] = []  # what `prestocloud_sec.bpf.vm.runs` keeps of it; it dies with the program
         symbols = symbols if symbols is not None else Symbols()
-        self._check_symbols(symbols, decoded)
+        check_symbols(symbols, decoded, by_slot, slot)
         for attribute, value in {
             "instructions": decoded,
             "type": type,
@@ -192,34 +193,6 @@ class Program:
         if not name.startswith("_"):
             raise AttributeError(f"programs do not change: cannot set {name!r}")
         object.__setattr__(self, name, value)
-
-    def _check_symbols(self, symbols: Symbols, instructions: tuple[Instruction, ...]) -> None:
-        for what in ("labels", "functions"):
-            for name, slot in getattr(symbols, what).items():
-                if slot not in self._by_slot and slot != len(self):
-                    raise BpfMisuseError(
-                        f"{shown(name)} is at slot {shown(slot)}",
-                        where=f"symbols.{what}",
-                        expected="the slot of an instruction",
-                    )
-        positions = {name: position for position, name in enumerate(symbols.map_names)}
-        for index, name in symbols.maps.items():
-            load = instructions[index] if 0 <= index < len(instructions) else None
-            match load:
-                case LoadImm64(kind=ImmKind.MAP_FD | ImmKind.MAP_VALUE_FD, value=value) if value == positions[name]:
-                    continue
-            raise BpfMisuseError(
-                f"instruction {shown(index)} refers to no map {shown(name)}",
-                where="symbols.maps",
-                expected=f"a load of map {positions[name]}, the position of its name",
-            )
-        for index, name in symbols.kfuncs.items():
-            if not 0 <= index < len(instructions) or instructions[index] != CallKfunc(0):
-                raise BpfMisuseError(
-                    f"instruction {shown(index)} calls no kernel function {shown(name)}",
-                    where="symbols.kfuncs",
-                    expected="a call of a kernel function whose numbers are 0",
-                )
 
     @classmethod
     def from_bytes(
@@ -306,14 +279,15 @@ class Program:
         Parameters
         ----------
         functions : mapping of str or int to str
-            Declarations as in C, by the function's name or label, or its slot. The first function is at slot 0.
+            Declarations as in C, by the function's name or label, or its slot. The first function is at slot 0; where
+            nothing is called, and no address taken, no other begins.
         structs : str
             Structs that these refer to, as in C; see `prestocloud_sec.bpf.object.declarations.declare`.
 
         Raises
         ------
         BpfMisuseError
-            If there is no such function.
+            If there is no such function, one is there twice, or an argument is of the wrong type.
         DeclarationError
             If a text declares none.
 
@@ -325,30 +299,9 @@ class Program:
         >>> verify(half).accepted
         True
         """
-        from prestocloud_sec.bpf.object.declarations import declare
+        from prestocloud_sec.bpf.object.declaring import declared
 
-        if not isinstance(functions, Mapping):
-            raise BpfMisuseError(f"{shown(functions)}", where="declaring", expected="a mapping of places to text")
-        named = {**self.symbols.labels, **self.symbols.functions}
-        found: dict[int, str] = {}
-        for key, text in pairs_of(functions, "declaring", error=BpfMisuseError):
-            slot = named.get(key) if isinstance(key, str) else key
-            if type(slot) is not int or slot in found:
-                raise BpfMisuseError(
-                    f"there is no function {shown(key)}, or it is there twice",
-                    where="declaring",
-                    expected="names or slots of functions",
-                )
-            found[slot] = text
-        made = declare(dict(sorted(found.items())), structs)
-        return Program(
-            self.instructions,
-            type=self.type,
-            name=self.name,
-            license=self.license,
-            symbols=self.symbols,
-            func_info=made,
-        )
+        return declared(self, functions, structs)
 
     def disassemble(self, *, syntax: str = "kernel", labels: bool | None = None, helpers: bool = False) -> str:
         """Return the program as text; see `prestocloud_sec.bpf.disassembler.disassemble`."""
@@ -476,6 +429,6 @@ def _rebuild(
     name: str,
     license: str,
     symbols: Symbols,
-    func_info: FuncInfo | None = None,
+    func_info: FuncInfo | None,
 ) -> Program:
     return Program.from_bytes(data, type=type, name=name, license=license, symbols=symbols, func_info=func_info)

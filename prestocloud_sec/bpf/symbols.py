@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.bpf.isa import CallKfunc, ImmKind, Instruction, LoadImm64
 from prestocloud_sec.wire import shown
 
-__all__ = ["Symbols"]
+__all__ = ["Symbols", "check_symbols"]
 
 
 def _frozen(mapping: object, key: type, value: type, where: str) -> MappingProxyType[Any, Any]:
@@ -72,3 +73,49 @@ class Symbols:
 
     def __reduce__(self) -> tuple[object, ...]:
         return (Symbols, (dict(self.labels), dict(self.functions), dict(self.maps), dict(self.kfuncs)))
+
+
+def check_symbols(symbols: Symbols, instructions: Sequence[Instruction], slots: Container[int], end: int) -> None:
+    """Refuse names of what a program does not have.
+
+    Parameters
+    ----------
+    symbols : Symbols
+    instructions : sequence of Instruction
+        The program.
+    slots : container of int
+        The slots that its instructions begin at.
+    end : int
+        The slot behind its last.
+
+    Raises
+    ------
+    BpfMisuseError
+        If a place lies elsewhere, or an instruction has not the form that its name asks for.
+    """
+    for what in ("labels", "functions"):
+        for name, slot in getattr(symbols, what).items():
+            if slot not in slots and slot != end:
+                raise BpfMisuseError(
+                    f"{shown(name)} is at slot {shown(slot)}",
+                    where=f"symbols.{what}",
+                    expected="the slot of an instruction",
+                )
+    positions = {name: position for position, name in enumerate(symbols.map_names)}
+    for index, name in symbols.maps.items():
+        load = instructions[index] if 0 <= index < len(instructions) else None
+        match load:
+            case LoadImm64(kind=ImmKind.MAP_FD | ImmKind.MAP_VALUE_FD, value=value) if value == positions[name]:
+                continue
+        raise BpfMisuseError(
+            f"instruction {shown(index)} refers to no map {shown(name)}",
+            where="symbols.maps",
+            expected=f"a load of map {positions[name]}, the position of its name",
+        )
+    for index, name in symbols.kfuncs.items():
+        if not 0 <= index < len(instructions) or instructions[index] != CallKfunc(0):
+            raise BpfMisuseError(
+                f"instruction {shown(index)} calls no kernel function {shown(name)}",
+                where="symbols.kfuncs",
+                expected="a call of a kernel function whose numbers are 0",
+            )

@@ -23,6 +23,7 @@ __all__ = [
     "SYNTAXES",
     "TYPES",
     "WORD",
+    "check_symbol",
     "check_syntax",
     "displacement",
     "is_symbol",
@@ -91,6 +92,12 @@ def displacement(offset: int, blank: str = "") -> str:
 def is_symbol(name: str) -> bool:
     """Tell whether a name can stand for a place, a function or a map in text: a word that reads as no register."""
     return bool(_SYMBOL.fullmatch(name)) and not _REGISTER.fullmatch(name)
+
+
+def check_symbol(name: object) -> None:
+    """Refuse what can be no such name."""
+    if not isinstance(name, str) or not is_symbol(name):
+        raise BpfMisuseError(f"{shown(name)} is no name", expected="a word that is no register")
 
 
 def check_syntax(syntax: str, *, auto: bool = False) -> None:

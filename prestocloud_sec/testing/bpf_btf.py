@@ -9,32 +9,8 @@ import struct
 from hypothesis import strategies as st
 
 from prestocloud_sec.bpf.object import Btf, BtfBuilder, Encoding, Linkage
-from prestocloud_sec.bpf.object.types import (
-    Array,
-    Const,
-    DeclTag,
-    Enum,
-    Enum64,
-    Enumerator,
-    Float,
-    Forward,
-    Function,
-    Int,
-    Member,
-    Parameter,
-    Placement,
-    Pointer,
-    Prototype,
-    Restrict,
-    Section,
-    Struct,
-    Type,
-    Typedef,
-    TypeTag,
-    Union,
-    Variable,
-    Volatile,
-)
+from prestocloud_sec.bpf.object import types as t
+from prestocloud_sec.bpf.object.types import Type
 
 __all__ = ["btfs", "declarations", "identifiers", "names", "nearly_btfs", "types"]
 
@@ -58,28 +34,28 @@ def types(count: int) -> st.SearchStrategy[Type]:
     id = st.integers(0, count - 1)
     name, number, size, flag = names(), _numbers(), _sizes(), st.booleans()
     linkage = st.sampled_from(Linkage)
-    whole = st.lists(st.builds(Member, name, id, number), max_size=4)
-    fields = st.lists(st.builds(Member, name, id, st.integers(0, (1 << 24) - 1), st.integers(0, 255)), max_size=4)
+    whole = st.lists(st.builds(t.Member, name, id, number), max_size=4)
+    fields = st.lists(st.builds(t.Member, name, id, st.integers(0, (1 << 24) - 1), st.integers(0, 255)), max_size=4)
     members = (whole | fields).map(tuple)
-    parameters = st.lists(st.builds(Parameter, name, id), max_size=4).map(tuple)
-    placements = st.lists(st.builds(Placement, id, number, number), max_size=4).map(tuple)
+    parameters = st.lists(st.builds(t.Parameter, name, id), max_size=4).map(tuple)
+    placements = st.lists(st.builds(t.Placement, id, number, number), max_size=4).map(tuple)
     return st.one_of(
         _integers(),
-        st.builds(Array, id, number, id),
-        st.builds(Struct, name, size, members),
-        st.builds(Union, name, size, members),
+        st.builds(t.Array, id, number, id),
+        st.builds(t.Struct, name, size, members),
+        st.builds(t.Union, name, size, members),
         _enumerations(32),
         _enumerations(64),
-        st.builds(Forward, name, flag),
-        st.builds(Typedef, name, id),
-        st.builds(Pointer, id) | st.builds(Volatile, id) | st.builds(Const, id) | st.builds(Restrict, id),
-        st.builds(Function, name, id, linkage),
-        st.builds(Prototype, id, parameters),
-        st.builds(Variable, name, id, linkage),
-        st.builds(Section, name, size, placements),
-        st.builds(Float, name, st.sampled_from([2, 4, 8, 12, 16])),
-        st.builds(DeclTag, name, id, st.integers(-1, 4) | st.integers(-1, (1 << 31) - 1), flag),
-        st.builds(TypeTag, name, id, flag),
+        st.builds(t.Forward, name, flag),
+        st.builds(t.Typedef, name, id),
+        st.builds(t.Pointer, id) | st.builds(t.Volatile, id) | st.builds(t.Const, id) | st.builds(t.Restrict, id),
+        st.builds(t.Function, name, id, linkage),
+        st.builds(t.Prototype, id, parameters),
+        st.builds(t.Variable, name, id, linkage),
+        st.builds(t.Section, name, size, placements),
+        st.builds(t.Float, name, st.sampled_from([2, 4, 8, 12, 16])),
+        st.builds(t.DeclTag, name, id, st.integers(-1, 4) | st.integers(-1, (1 << 31) - 1), flag),
+        st.builds(t.TypeTag, name, id, flag),
     )
 
 
@@ -92,20 +68,20 @@ def _sizes() -> st.SearchStrategy[int]:
 
 
 @st.composite
-def _integers(draw: st.DrawFn) -> Int:
+def _integers(draw: st.DrawFn) -> t.Int:
     size = draw(st.sampled_from([1, 2, 4, 8, 16]))
     bits = draw(st.just(8 * size) | st.integers(0, 8 * size))
-    return Int(draw(names()), size, bits, draw(st.sampled_from(Encoding)), draw(st.integers(0, 8 * size - bits)))
+    return t.Int(draw(names()), size, bits, draw(st.sampled_from(Encoding)), draw(st.integers(0, 8 * size - bits)))
 
 
 @st.composite
-def _enumerations(draw: st.DrawFn, bits: int) -> Enum | Enum64:
+def _enumerations(draw: st.DrawFn, bits: int) -> t.Enum | t.Enum64:
     signed = draw(st.booleans())
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
     number = st.sampled_from([low, 0, 1, high]) | st.integers(low, high)
-    values = tuple(draw(st.lists(st.builds(Enumerator, names(), number), max_size=4)))
+    values = tuple(draw(st.lists(st.builds(t.Enumerator, names(), number), max_size=4)))
     size = draw(st.sampled_from([1, 2, 4, 8]))
-    return (Enum if bits == 32 else Enum64)(draw(names()), size, signed, values)
+    return (t.Enum if bits == 32 else t.Enum64)(draw(names()), size, signed, values)
 
 
 @st.composite

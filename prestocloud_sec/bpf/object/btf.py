@@ -15,24 +15,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, BtfError
-from prestocloud_sec.bpf.object.image import Image
+from prestocloud_sec.bpf.object import types as t
+from prestocloud_sec.bpf.object.image import LONGEST_CHAIN, Image
 from prestocloud_sec.bpf.object.kinds import SEEN_THROUGH, Kind
 from prestocloud_sec.bpf.object.reading import read
 from prestocloud_sec.bpf.object.text import LONGEST_NAME, description
-from prestocloud_sec.bpf.object.types import (
-    Array,
-    DeclTag,
-    Enum,
-    Enum64,
-    Float,
-    Int,
-    Pointer,
-    Section,
-    Struct,
-    Type,
-    Union,
-    Variable,
-)
+from prestocloud_sec.bpf.object.types import Type
 from prestocloud_sec.bpf.object.writing import string_of
 from prestocloud_sec.wire import shown, whole
 
@@ -44,8 +32,6 @@ __all__ = ["POINTER_SIZE", "Btf"]
 POINTER_SIZE = 8
 """Bytes of a pointer: BPF is a machine of 64 bits."""
 _LARGEST = (1 << 32) - 1
-_LONGEST_CHAIN = 256
-"""References that are followed from a type to what it stands for; the kernel follows 32."""
 _SHOWN = 4
 _SHOWN_IN_HTML = 20
 
@@ -63,7 +49,8 @@ class Btf:
     """Types, each with an id.
 
     ``btf[id]`` is a type, ``len(btf)`` how many there are (``void``, whose id is 0, among them), and iteration yields
-    them in the order of their ids. Two are equal if their types are, id by id, and the same strings stand behind them.
+    them in the order of their ids. Two are equal if their canonical bytes (`to_bytes`) are. An id that is
+    too large is refused with a `BtfError`, and what is no id of any type, such as -1, with a `BpfMisuseError`.
 
     Examples
     --------
@@ -82,6 +69,10 @@ class Btf:
     __slots__ = ("_by_name", "_image", "_tags")
 
     def __init__(self, image: Image) -> None:
+        if not isinstance(image, Image):
+            raise BpfMisuseError(
+                f"{shown(image)} holds no types", where="Btf", expected="an Image", hint="Btf.from_bytes reads bytes"
+            )
         self._image = image
         self._by_name: dict[int, list[int]] | None = None
         self._tags: dict[tuple[int, int], list[int]] | None = None
@@ -94,6 +85,8 @@ class Btf:
         ------
         BtfError
             If the bytes are no BTF, with the offset and the type that is wrong.
+        MisuseError
+            If they are no bytes.
         """
         return cls(read(data))
 
@@ -127,6 +120,8 @@ class Btf:
         ------
         BtfError
             If there is no such type.
+        BpfMisuseError
+            If `id` is no integer, or negative.
         """
         return self._image.kind_at(self._checked(id))
 
@@ -137,6 +132,8 @@ class Btf:
         ------
         BtfError
             If there is no such type.
+        BpfMisuseError
+            If `id` is no integer, or negative.
         """
         return self._image.name_at(self._checked(id))
 
@@ -154,6 +151,8 @@ class Btf:
         ------
         BtfError
             If there is none.
+        BpfMisuseError
+            If `name` can be no name, or `kind` is no `Kind`.
         """
         wanted = string_of(name, "name")
         if kind is not None and not isinstance(kind, Kind):
@@ -176,13 +175,34 @@ class Btf:
         ------
         BtfError
             If there is no such type, or its typedefs lead round in a circle.
+        BpfMisuseError
+            If `id` is no integer, or negative.
         """
-        at = self._checked(id)
-        for _ in range(_LONGEST_CHAIN):
-            if self._image.kind_at(at) not in SEEN_THROUGH:
-                return at
-            at = self._image.third_word(at)
-        raise _circle(id)
+        *_, last = self._image.behind(self._checked(id))
+        if self._image.kind_at(last) in SEEN_THROUGH:
+            raise _circle(id)
+        return last
+
+    def behind(self, id: int) -> Iterator[int]:
+        """Yield a type's id, and then those of the types that it stands for, as typedefs and modifiers do.
+
+        The last is what `resolved` returns; of those that lead round in a circle, this yields the first 256.
+
+        Raises
+        ------
+        BtfError
+            If there is no such type.
+        BpfMisuseError
+            If `id` is no integer, or negative.
+
+        Examples
+        --------
+        >>> from prestocloud_sec.bpf.object import declare
+        >>> btf = declare({}, "struct box { const u8 kind; };").btf
+        >>> [btf.kind(at).name for at in btf.behind(btf[btf.find("box")].members[0].type)]
+        ['CONST', 'TYPEDEF', 'INT']
+        """
+        return self._image.behind(self._checked(id))
 
     def size_of(self, id: int) -> int:
         """Return the bytes that something of a type takes.
@@ -194,21 +214,23 @@ class Btf:
         BtfError
             If there is no such type, it has no size (``void``, functions, structs of which only the name is known),
             or one of 4 GiB and more, or its references lead round in a circle.
+        BpfMisuseError
+            If `id` is no integer, or negative.
         """
         at, count = id, 1
-        for _ in range(_LONGEST_CHAIN):
+        for _ in range(LONGEST_CHAIN):
             at = self.resolved(at)
             match self._image.type_at(at, 0):
-                case Array(element, elements):
+                case t.Array(element, elements):
                     count *= elements
                     at = element
                     if count > _LARGEST:
                         raise BtfError("too many elements", type_id=id, expected="less than 4 GiB")
-                case Variable(_, type):
+                case t.Variable(_, type):
                     at = type
-                case Pointer():
+                case t.Pointer():
                     return self._whole_size(id, count, POINTER_SIZE)
-                case Int() | Struct() | Union() | Enum() | Enum64() | Float() | Section() as sized:
+                case t.Int() | t.Struct() | t.Union() | t.Enum() | t.Enum64() | t.Float() | t.Section() as sized:
                     return self._whole_size(id, count, sized.size)
                 case other:
                     raise BtfError(f"{_WORDS[other.kind]} has no size", type_id=id, expected="a type of data")
@@ -233,13 +255,15 @@ class Btf:
         ------
         BtfError
             If there is no such type.
+        BpfMisuseError
+            If `id` is no integer, or negative, or `component` no integer from -1.
         """
         key = self._checked(id), whole(component, "component", -1, error=BpfMisuseError)
         if self._tags is None:
             found: dict[tuple[int, int], list[int]] = {}
             for at in range(1, len(self)):
                 tag = self._image.type_at(at) if self._image.kind_at(at) is Kind.DECL_TAG else None
-                if isinstance(tag, DeclTag):
+                if isinstance(tag, t.DeclTag):
                     found.setdefault((tag.type, tag.component), []).append(at)
             self._tags = found
         return tuple(map(self._image.name_at, self._tags.get(key, ())))
@@ -251,13 +275,15 @@ class Btf:
         ------
         BtfError
             If there is no such type.
+        BpfMisuseError
+            If `id` is no integer, or negative.
 
         Examples
         --------
         >>> from prestocloud_sec.bpf.object import declare
         >>> btf = declare({0: "static const char *name(struct task *of, int nr)"}).btf
         >>> btf.describe(btf.find("name"))
-        'const char *name(struct task *of, int nr)'
+        'static const char *name(struct task *of, int nr)'
         """
         return description(self._image, self._checked(id))
 
@@ -289,4 +315,4 @@ def _rebuild(data: bytes) -> Btf:
 
 
 def _circle(id: int) -> BtfError:
-    return BtfError(f"more than {_LONGEST_CHAIN} types in a row", type_id=id, hint="they may lead round in a circle")
+    return BtfError(f"more than {LONGEST_CHAIN} types in a row", type_id=id, hint="they may lead round in a circle")

@@ -8,44 +8,22 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, BtfError
+from prestocloud_sec.bpf.object import types as t
 from prestocloud_sec.bpf.object.btf import Btf
 from prestocloud_sec.bpf.object.image import Image
 from prestocloud_sec.bpf.object.kinds import Encoding, Linkage
 from prestocloud_sec.bpf.object.layout import HEADER
 from prestocloud_sec.bpf.object.reading import starts_of
-from prestocloud_sec.bpf.object.types import (
-    Array,
-    Const,
-    DeclTag,
-    Enum,
-    Enum64,
-    Enumerator,
-    Float,
-    Forward,
-    Function,
-    Int,
-    Member,
-    Parameter,
-    Placement,
-    Pointer,
-    Prototype,
-    Restrict,
-    Section,
-    Struct,
-    Type,
-    Typedef,
-    TypeTag,
-    Union,
-    Variable,
-    Void,
-    Volatile,
-)
-from prestocloud_sec.bpf.object.writing import Written, checked_number, checked_parts, row_of
+from prestocloud_sec.bpf.object.types import Member, Parameter, Placement, Type
+from prestocloud_sec.bpf.object.writing import Written, checked_number, row_of
 from prestocloud_sec.wire import items_of, shown
 
 __all__ = ["BtfBuilder"]
+
+T = TypeVar("T")
 
 
 class BtfBuilder:
@@ -83,7 +61,7 @@ class BtfBuilder:
         BpfMisuseError
             If it is no type, or a field does not hold what it says.
         """
-        if isinstance(type, Void):
+        if isinstance(type, t.Void):
             return 0
         row = row_of(type)
         found = self._ids.get(row)
@@ -126,83 +104,83 @@ class BtfBuilder:
     ) -> int:
         """Add an integer of `size` bytes; it has all their bits, if `bits` says nothing else."""
         width = 8 * checked_number(size, "size", 16) if bits is None else bits
-        return self.add(Int(name, size, width, encoding, offset))
+        return self.add(t.Int(name, size, width, encoding, offset))
 
     def pointer(self, type: int) -> int:
         """Add a pointer."""
-        return self.add(Pointer(type))
+        return self.add(t.Pointer(type))
 
     def array(self, element: int, count: int, index: int | None = None) -> int:
         """Add an array; `index` is the type that counts its elements, the one that clang uses if not given."""
         if index is None:
             index = self.int_("__ARRAY_SIZE_TYPE__", 4)
-        return self.add(Array(element, count, index))
+        return self.add(t.Array(element, count, index))
 
     def struct(self, name: str, size: int, members: Iterable[Member] = ()) -> int:
         """Add a struct."""
-        return self.add(Struct(name, size, tuple(checked_parts(members, Member, "members"))))
+        return self.add(t.Struct(name, size, _parts(members, "members")))
 
     def union(self, name: str, size: int, members: Iterable[Member] = ()) -> int:
         """Add a union."""
-        return self.add(Union(name, size, tuple(checked_parts(members, Member, "members"))))
+        return self.add(t.Union(name, size, _parts(members, "members")))
 
     def enum(self, name: str, values: Mapping[str, int], *, size: int = 4) -> int:
         """Add an enumeration; it is signed if one of its numbers is."""
         each = _values(values)
-        return self.add(Enum(name, size, any(one.value < 0 for one in each), each))
+        return self.add(t.Enum(name, size, any(one.value < 0 for one in each), each))
 
     def enum64(self, name: str, values: Mapping[str, int], *, size: int = 8) -> int:
         """Add an enumeration of numbers of 64 bits; it is signed if one of its numbers is."""
         each = _values(values)
-        return self.add(Enum64(name, size, any(one.value < 0 for one in each), each))
+        return self.add(t.Enum64(name, size, any(one.value < 0 for one in each), each))
 
     def forward(self, name: str, *, union: bool = False) -> int:
         """Add a struct or union of which only the name is known."""
-        return self.add(Forward(name, union))
+        return self.add(t.Forward(name, union))
 
     def typedef(self, name: str, type: int) -> int:
         """Add another name for a type."""
-        return self.add(Typedef(name, type))
+        return self.add(t.Typedef(name, type))
 
     def volatile(self, type: int) -> int:
         """Add the volatile form of a type."""
-        return self.add(Volatile(type))
+        return self.add(t.Volatile(type))
 
     def const(self, type: int) -> int:
         """Add the constant form of a type."""
-        return self.add(Const(type))
+        return self.add(t.Const(type))
 
     def restrict(self, type: int) -> int:
         """Add the restricted form of a type."""
-        return self.add(Restrict(type))
+        return self.add(t.Restrict(type))
 
     def function(self, name: str, prototype: int, linkage: Linkage = Linkage.GLOBAL) -> int:
         """Add a function with a prototype."""
-        return self.add(Function(name, prototype, linkage))
+        return self.add(t.Function(name, prototype, linkage))
 
     def prototype(self, result: int, parameters: Iterable[Parameter] = ()) -> int:
         """Add what a function takes and returns."""
-        return self.add(Prototype(result, tuple(checked_parts(parameters, Parameter, "parameters"))))
+        return self.add(t.Prototype(result, _parts(parameters, "parameters")))
 
     def variable(self, name: str, type: int, linkage: Linkage = Linkage.GLOBAL) -> int:
         """Add a variable."""
-        return self.add(Variable(name, type, linkage))
+        return self.add(t.Variable(name, type, linkage))
 
     def section(self, name: str, size: int, variables: Iterable[Placement] = ()) -> int:
         """Add a section of data."""
-        return self.add(Section(name, size, tuple(checked_parts(variables, Placement, "variables"))))
+        return self.add(t.Section(name, size, _parts(variables, "variables")))
 
     def float_(self, name: str, size: int) -> int:
         """Add a floating-point number."""
-        return self.add(Float(name, size))
+        return self.add(t.Float(name, size))
 
     def decl_tag(self, value: str, type: int, component: int = -1, *, attribute: bool = False) -> int:
         """Add a note on a declaration, or on one of its parameters or members."""
-        return self.add(DeclTag(value, type, component, attribute))
+        return self.add(t.DeclTag(value, type, component, attribute))
 
     def type_tag(self, value: str, type: int, *, attribute: bool = False) -> int:
         """Add a note on a type."""
-        return self.add(TypeTag(value, type, attribute))
+        return self.add(t.TypeTag(value, type, attribute))
 
     def build(self) -> Btf:
         """Return the types so far.
@@ -224,8 +202,13 @@ class BtfBuilder:
             raise BpfMisuseError(error.what, where=error.where, expected=error.expected) from error
 
 
-def _values(values: Mapping[str, int]) -> tuple[Enumerator, ...]:
+def _parts(parts: Iterable[T], where: str) -> tuple[T, ...]:
+    """Return parts of a type as it holds them; what each is, `row_of` checks."""
+    return tuple(items_of(parts, where, "the parts of a type", error=BpfMisuseError))
+
+
+def _values(values: Mapping[str, int]) -> tuple[t.Enumerator, ...]:
     if not isinstance(values, Mapping):
         raise BpfMisuseError(f"{shown(values)} enumerates nothing", where="values", expected="a mapping of str to int")
     pairs = items_of(values.items(), "values", "a mapping of str to int", error=BpfMisuseError)
-    return tuple(Enumerator(name, checked_number(value, "value", (1 << 64) - 1, -(1 << 63))) for name, value in pairs)
+    return tuple(t.Enumerator(name, checked_number(value, "value", (1 << 64) - 1, -(1 << 63))) for name, value in pairs)

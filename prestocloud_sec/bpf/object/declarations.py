@@ -78,7 +78,7 @@ class _Declarations:
         tokens.accept(";")
         if tokens.peek().kind != "end":
             raise tokens.unexpected("the end")
-        id = self._builder.function(name.text, self._builder.prototype(result.id, parameters), linkage)
+        id = self._builder.function(name.text, self._builder.prototype(result.id, _all_named(parameters)), linkage)
         for component, note in notes:
             self._builder.decl_tag(note, id, component)
         return id
@@ -104,7 +104,7 @@ class _Declarations:
                 return parameters, notes
             if type.size is None:
                 raise _sizeless(tokens, start)
-            name = f"arg{len(parameters)}"  # the kernel refuses functions whose parameters have no names
+            name = ""
             if tokens.peek().text not in {",", ")", *ARGUMENT_TAGS}:
                 name = tokens.name("a parameter's name").text
             while tokens.peek().text in ARGUMENT_TAGS:
@@ -247,6 +247,21 @@ class _Declarations:
         return type
 
 
+def _all_named(parameters: list[Parameter]) -> list[Parameter]:
+    """Return parameters with a name each: the kernel refuses functions whose parameters have none."""
+    taken = {parameter.name for parameter in parameters}
+    named: list[Parameter] = []
+    number = -1
+    for place, (name, type) in enumerate((parameter.name, parameter.type) for parameter in parameters):
+        if not name and type:  # without a type it stands for further arguments
+            number = max(number + 1, place)
+            while f"arg{number}" in taken:
+                number += 1
+            name = f"arg{number}"
+        named.append(Parameter(name, type))
+    return named
+
+
 _ARTICLES = {"struct": "a struct", "union": "a union", "enum": "an enum"}
 
 
@@ -254,7 +269,7 @@ def _sizeless(tokens: Tokens, start: int) -> DeclarationError:
     return tokens.error(
         start,
         "a value of a type whose size is not known",
-        expected="a pointer to it, or members before",
+        expected="a pointer, or a struct whose members were declared before",
         hint="a struct has a size behind its members",
     )
 
@@ -264,7 +279,8 @@ def declare(functions: Mapping[int, str], structs: str = "") -> FuncInfo:
 
     A struct or union can be given its members once, anywhere: in `structs`, or where it is mentioned. One without is
     known by its name only; the context of a program, such as ``struct xdp_md``, is a struct without members then, which
-    Linux knows it by. Parameters without a name are called ``arg0`` and so on.
+    Linux knows it by. A parameter without a name is called ``arg`` and its place, from 0, or a later one whose name is
+    free.
 
     Parameters
     ----------
@@ -273,7 +289,7 @@ def declare(functions: Mapping[int, str], structs: str = "") -> FuncInfo:
         ``static`` in front, its linkage is static, else global. Behind a parameter's name can be ``__arg_ctx``,
         ``__arg_nonnull``, ``__arg_nullable``, ``__arg_trusted``, ``__arg_untrusted`` and ``__arg_arena``.
     structs : str
-        Structs and unions, each with a semicolon behind.
+        Structs and unions, and enums by their names, each with a semicolon behind.
 
     Raises
     ------
@@ -289,7 +305,7 @@ def declare(functions: Mapping[int, str], structs: str = "") -> FuncInfo:
     ...     "struct box { u32 width, height; char name[16]; };",
     ... )
     >>> types
-    <FuncInfo: 0 int main(struct xdp_md *ctx); 7 int area(const struct box *of)>
+    <FuncInfo: 0 int main(struct xdp_md *ctx); 7 static int area(const struct box *of)>
     >>> types.btf.size_of(types.btf.find("box")), types.btf.tags(types.functions[7], 0)
     (24, ('arg:nonnull',))
     """

@@ -87,7 +87,8 @@ class FuncInfo:
         data : bytes-like
             Records, each with slot (u32) and type (u32), little-endian.
         record_size : int
-            Bytes of each; what is behind the first eight has to be zero.
+            Bytes of each, as the section ``.BTF.ext`` of an object file says it; what is behind the first eight has to
+            be zero.
 
         Raises
         ------
@@ -95,6 +96,8 @@ class FuncInfo:
             If the records are not whole, the slots do not ascend, or a type is no function with a prototype.
         BpfMisuseError
             If Linux knows no records of that size, or `btf` is none.
+        MisuseError
+            If `data` is not bytes-like.
         """
         size = whole(record_size, "record_size", RECORD.size, _LARGEST_RECORD, error=BpfMisuseError)
         if size % 4:

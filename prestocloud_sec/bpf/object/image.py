@@ -13,39 +13,18 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
-from prestocloud_sec.bpf.object.kinds import Kind
-from prestocloud_sec.bpf.object.layout import ENCODINGS, FLAG, HEADER, LINKAGES, MAGIC, MOST_PARTS, VERSION, signed
-from prestocloud_sec.bpf.object.types import (
-    Array,
-    Const,
-    DeclTag,
-    Enum,
-    Enum64,
-    Enumerator,
-    Float,
-    Forward,
-    Function,
-    Int,
-    Member,
-    Parameter,
-    Placement,
-    Pointer,
-    Prototype,
-    Restrict,
-    Section,
-    Struct,
-    Type,
-    Typedef,
-    TypeTag,
-    Union,
-    Variable,
-    Void,
-    Volatile,
-)
+from prestocloud_sec.bpf.object import types as t
+from prestocloud_sec.bpf.object.kinds import SEEN_THROUGH, Kind
+from prestocloud_sec.bpf.object.layout import ENCODINGS, FLAG, HEADER, LINKAGES, MAGIC, MOST_PARTS, VERSION
+from prestocloud_sec.bpf.object.types import Type
+from prestocloud_sec.bpf.words import signed
 
-__all__ = ["Image"]
+__all__ = ["LONGEST_CHAIN", "Image"]
+
+LONGEST_CHAIN = 256
+"""References that are followed from a type to what it stands for; the kernel follows 32."""
 
 _KINDS = tuple(Kind)
 
@@ -93,6 +72,17 @@ class Image:
         """Return the size of a type, or the type that it refers to."""
         return self.words[self.starts[id] + 2]
 
+    def behind(self, id: int) -> Iterator[int]:
+        """Yield a type's id, and those of the types that it stands for, one behind the other.
+
+        The last is of no typedef and no modifier, unless there are `LONGEST_CHAIN` in a row.
+        """
+        for _ in range(LONGEST_CHAIN):
+            yield id
+            if self.kind_at(id) not in SEEN_THROUGH:
+                return
+            id = self.third_word(id)
+
     def string_at(self, id: int) -> bytes:
         """Return a type's name as its bytes."""
         return self._bytes(self.words[self.starts[id]]) if id else b""
@@ -111,43 +101,43 @@ class Image:
     def type_at(self, id: int, most: int = MOST_PARTS) -> Type:
         """Make the object of a type, with no more than its first `most` parts."""
         if not id:
-            return Void()
+            return t.Void()
         words, at = self.words, self.starts[id]
         place, info, third = words[at : at + 3]
         name, count, flag = self.string(place), min(info & MOST_PARTS, most), bool(info >> FLAG)
         match _KINDS[info >> 24 & 0x1F]:
             case Kind.INT:
                 word = words[at + 3]
-                return Int(name, third, word & 0xFF, ENCODINGS[word >> 24], word >> 16 & 0xFF)
+                return t.Int(name, third, word & 0xFF, ENCODINGS[word >> 24], word >> 16 & 0xFF)
             case Kind.ARRAY:
-                return Array(words[at + 3], words[at + 5], words[at + 4])
+                return t.Array(words[at + 3], words[at + 5], words[at + 4])
             case Kind.STRUCT:
-                return Struct(name, third, self._members(at + 3, count, flag))
+                return t.Struct(name, third, self._members(at + 3, count, flag))
             case Kind.UNION:
-                return Union(name, third, self._members(at + 3, count, flag))
+                return t.Union(name, third, self._members(at + 3, count, flag))
             case Kind.ENUM:
-                return Enum(name, third, flag, self._values(at + 3, count, flag))
+                return t.Enum(name, third, flag, self._values(at + 3, count, flag))
             case Kind.ENUM64:
-                return Enum64(name, third, flag, self._wide_values(at + 3, count, flag))
+                return t.Enum64(name, third, flag, self._wide_values(at + 3, count, flag))
             case Kind.FWD:
-                return Forward(name, flag)
+                return t.Forward(name, flag)
             case Kind.FUNC:
-                return Function(name, third, LINKAGES[info & MOST_PARTS])
+                return t.Function(name, third, LINKAGES[info & MOST_PARTS])
             case Kind.FUNC_PROTO:
                 pairs = self._by_part(at + 3, count, 2)
-                return Prototype(third, tuple(Parameter(self.string(place), type) for place, type in pairs))
+                return t.Prototype(third, tuple(t.Parameter(self.string(place), type) for place, type in pairs))
             case Kind.VAR:
-                return Variable(name, third, LINKAGES[words[at + 3]])
+                return t.Variable(name, third, LINKAGES[words[at + 3]])
             case Kind.DATASEC:
-                return Section(name, third, tuple(Placement(*part) for part in self._by_part(at + 3, count, 3)))
+                return t.Section(name, third, tuple(t.Placement(*part) for part in self._by_part(at + 3, count, 3)))
             case Kind.FLOAT:
-                return Float(name, third)
+                return t.Float(name, third)
             case Kind.DECL_TAG:
-                return DeclTag(name, third, signed(words[at + 3], 32), flag)
+                return t.DeclTag(name, third, signed(words[at + 3], 32), flag)
             case Kind.TYPE_TAG:
-                return TypeTag(name, third, flag)
+                return t.TypeTag(name, third, flag)
             case Kind.TYPEDEF:
-                return Typedef(name, third)
+                return t.Typedef(name, third)
             case kind:
                 return _POINTING[kind](third)
 
@@ -155,26 +145,26 @@ class Image:
         part = iter(self.words[at : at + count * each])
         return zip(*[part] * each, strict=True)
 
-    def _members(self, at: int, count: int, flag: bool) -> tuple[Member, ...]:
+    def _members(self, at: int, count: int, flag: bool) -> tuple[t.Member, ...]:
         parts = self._by_part(at, count, 3)
         if not flag:
-            return tuple(Member(self.string(place), type, offset) for place, type, offset in parts)
-        return tuple(Member(self.string(place), type, word & 0xFFFFFF, word >> 24) for place, type, word in parts)
+            return tuple(t.Member(self.string(place), type, offset) for place, type, offset in parts)
+        return tuple(t.Member(self.string(place), type, word & 0xFFFFFF, word >> 24) for place, type, word in parts)
 
-    def _values(self, at: int, count: int, flag: bool) -> tuple[Enumerator, ...]:
+    def _values(self, at: int, count: int, flag: bool) -> tuple[t.Enumerator, ...]:
         parts = self._by_part(at, count, 2)
-        return tuple(Enumerator(self.string(place), signed(value, 32) if flag else value) for place, value in parts)
+        return tuple(t.Enumerator(self.string(place), signed(value, 32) if flag else value) for place, value in parts)
 
-    def _wide_values(self, at: int, count: int, flag: bool) -> tuple[Enumerator, ...]:
+    def _wide_values(self, at: int, count: int, flag: bool) -> tuple[t.Enumerator, ...]:
         parts = ((place, low | high << 32) for place, low, high in self._by_part(at, count, 3))
-        return tuple(Enumerator(self.string(place), signed(value, 64) if flag else value) for place, value in parts)
+        return tuple(t.Enumerator(self.string(place), signed(value, 64) if flag else value) for place, value in parts)
 
 
 _POINTING: dict[Kind, Callable[[int], Type]] = {
-    Kind.PTR: Pointer,
-    Kind.VOLATILE: Volatile,
-    Kind.CONST: Const,
-    Kind.RESTRICT: Restrict,
+    Kind.PTR: t.Pointer,
+    Kind.VOLATILE: t.Volatile,
+    Kind.CONST: t.Const,
+    Kind.RESTRICT: t.Restrict,
 }
 
 

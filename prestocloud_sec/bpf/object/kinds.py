@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["SEEN_THROUGH", "Encoding", "Kind", "Linkage"]
+__all__ = ["MODIFIERS", "SEEN_THROUGH", "Encoding", "Kind", "Linkage"]
 
 
 class Kind(IntEnum):
@@ -53,5 +53,7 @@ class Encoding(IntEnum):
     BOOL = 4
 
 
-SEEN_THROUGH = frozenset({Kind.TYPEDEF, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG})
+MODIFIERS = frozenset({Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG})
+"""What says more of another type."""
+SEEN_THROUGH = MODIFIERS | {Kind.TYPEDEF}
 """What only stands for another type: typedefs and modifiers."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from prestocloud_sec.bpf.object.kinds import Encoding, Kind, Linkage
+from prestocloud_sec.bpf.words import signed
 
 __all__ = [
     "BITFIELD_OFFSETS",
@@ -28,7 +29,6 @@ __all__ = [
     "VERSION",
     "Row",
     "Wrong",
-    "signed",
 ]
 
 MAGIC, VERSION = 0xEB9F, 1
@@ -61,8 +61,8 @@ class Row(NamedTuple):
         Words of each of the parts that the info word counts.
     named : bool
         Whether the first word can be other than 0.
-    refers : bool
-        Whether the third word is a type.
+    refers : tuple of int
+        Which words are types, counted from the name.
     flag : bool
         Whether the flag in the info word has a meaning.
     name, type : int or None
@@ -76,17 +76,12 @@ class Row(NamedTuple):
     fixed: int = 0
     each: int = 0
     named: bool = True
-    refers: bool = False
+    refers: tuple[int, ...] = ()
     flag: bool = False
     name: int | None = None
     type: int | None = None
     linkage: bool = False
     wrong: Callable[[array[int], int, int], Wrong] | None = None
-
-
-def signed(value: int, bits: int) -> int:
-    """Return what a number of so many bits is in two's complement."""
-    return value - (1 << bits) if value >> bits - 1 else value
 
 
 def _wrong_int(words: array[int], at: int, _: int) -> Wrong:
@@ -100,11 +95,13 @@ def _wrong_int(words: array[int], at: int, _: int) -> Wrong:
 
 
 def _wrong_array(words: array[int], at: int, _: int) -> Wrong:
-    return ("an array with a size", "0") if words[at + 2] else None
+    size = words[at + 2]
+    return (f"its size is {size}", "0: an array is as large as its elements") if size else None
 
 
 def _wrong_forward(words: array[int], at: int, _: int) -> Wrong:
-    return ("a struct without members has a type", "0") if words[at + 2] else None
+    type = words[at + 2]
+    return (f"a forward declaration refers to type {type}", "0") if type else None
 
 
 def _wrong_enum(words: array[int], at: int, _: int) -> Wrong:
@@ -133,26 +130,26 @@ def _wrong_tag(words: array[int], at: int, _: int) -> Wrong:
 ENCODINGS = {int(encoding): encoding for encoding in Encoding}
 LINKAGES = {int(linkage): linkage for linkage in Linkage}
 _MEMBERS = Row(each=3, flag=True, name=0, type=1)
-_REFERS = Row(named=False, refers=True)
+_REFERS = Row(named=False, refers=(2,))
 ROWS: dict[int, Row] = {
     Kind.INT: Row(fixed=1, wrong=_wrong_int),
     Kind.PTR: _REFERS,
-    Kind.ARRAY: Row(fixed=3, named=False, wrong=_wrong_array),
+    Kind.ARRAY: Row(fixed=3, named=False, refers=(3, 4), wrong=_wrong_array),
     Kind.STRUCT: _MEMBERS,
     Kind.UNION: _MEMBERS,
     Kind.ENUM: Row(each=2, flag=True, name=0, wrong=_wrong_enum),
     Kind.FWD: Row(flag=True, wrong=_wrong_forward),
-    Kind.TYPEDEF: Row(refers=True),
+    Kind.TYPEDEF: Row(refers=(2,)),
     Kind.VOLATILE: _REFERS,
     Kind.CONST: _REFERS,
     Kind.RESTRICT: _REFERS,
-    Kind.FUNC: Row(refers=True, linkage=True, wrong=_wrong_function),
-    Kind.FUNC_PROTO: Row(each=2, named=False, refers=True, name=0, type=1),
-    Kind.VAR: Row(fixed=1, refers=True, wrong=_wrong_variable),
+    Kind.FUNC: Row(refers=(2,), linkage=True, wrong=_wrong_function),
+    Kind.FUNC_PROTO: Row(each=2, named=False, refers=(2,), name=0, type=1),
+    Kind.VAR: Row(fixed=1, refers=(2,), wrong=_wrong_variable),
     Kind.DATASEC: Row(each=3, type=0),
     Kind.FLOAT: Row(wrong=_wrong_float),
-    Kind.DECL_TAG: Row(fixed=1, refers=True, flag=True, wrong=_wrong_tag),
-    Kind.TYPE_TAG: Row(refers=True, flag=True),
+    Kind.DECL_TAG: Row(fixed=1, refers=(2,), flag=True, wrong=_wrong_tag),
+    Kind.TYPE_TAG: Row(refers=(2,), flag=True),
     Kind.ENUM64: Row(each=3, flag=True, name=0, wrong=_wrong_enum),
 }
 """The layout of each kind."""

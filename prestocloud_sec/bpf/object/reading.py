@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING
 
 from prestocloud_sec.bpf.errors import BtfError
 from prestocloud_sec.bpf.object.image import Image
-from prestocloud_sec.bpf.object.layout import FLAG, HEADER, LONGEST_STRING, MAGIC, MOST_PARTS, ROWS, UNUSED, VERSION
+from prestocloud_sec.bpf.object.layout import (
+    FLAG,
+    HEADER,
+    LONGEST_STRING,
+    MAGIC,
+    MOST_PARTS,
+    ROWS,
+    UNUSED,
+    VERSION,
+)
 from prestocloud_sec.wire import view_of
 
 if TYPE_CHECKING:
@@ -103,7 +112,6 @@ def starts_of(words: array[int], names: int, offset: int) -> array[int]:
         If they are no types, with the offset and the type.
     """
     starts, at, end = array("I", [0]), 0, len(words)
-    farthest, farthest_id = 0, 0
 
     def wrong(what: str, expected: str) -> BtfError:
         return BtfError(what, offset=offset + 4 * at, type_id=len(starts), expected=expected)
@@ -111,11 +119,13 @@ def starts_of(words: array[int], names: int, offset: int) -> array[int]:
     while at < end:
         if end - at < 3:
             raise wrong(f"{4 * (end - at)} bytes left", "12 bytes of a type")
-        info, third = words[at + 1], words[at + 2]
-        row = ROWS.get(info >> 24 & 0x1F)
-        if row is None or info & UNUSED:
-            raise wrong(f"{info:#010x} describes no type", "a kind from 1 to 19")
-        count = info & MOST_PARTS
+        info = words[at + 1]
+        kind, count = info >> 24 & 0x1F, info & MOST_PARTS
+        row = ROWS.get(kind)
+        if row is None:
+            raise wrong(f"there is no kind {kind}", f"one from 1 to {max(ROWS)}")
+        if info & UNUSED:
+            raise wrong(f"{info:#010x} has bits that mean nothing", f"none of {UNUSED:#010x}")
         body = at + 3 + row.fixed
         after = body + row.each * count
         if after > end:
@@ -129,27 +139,30 @@ def starts_of(words: array[int], names: int, offset: int) -> array[int]:
             raise wrong(*told)
         if words[at] and not (row.named and words[at] < names):
             raise wrong(f"its name is at {words[at]}", f"less than {names}" if row.named else "0, for it has no name")
-        if row.refers and third > farthest:
-            farthest, farthest_id = third, len(starts)
-        if row.fixed == 3:  # an array, the only one whose types are behind the first three words
-            nearest = max(words[at + 3], words[at + 4])
-            if nearest > farthest:
-                farthest, farthest_id = nearest, len(starts)
-        if count and row.each:
-            if row.name is not None and max(words[body + row.name : after : row.each]) >= names:
-                raise wrong("a part's name lies outside the strings", f"less than {names}")
-            if row.type is not None:
-                nearest = max(words[body + row.type : after : row.each])
-                if nearest > farthest:
-                    farthest, farthest_id = nearest, len(starts)
+        if count and row.name is not None and max(words[body + row.name : after : row.each]) >= names:
+            raise wrong("a part's name lies outside the strings", f"less than {names}")
         starts.append(at)
         at = after
-    if farthest >= len(starts):
-        raise BtfError(
-            f"refers to type {farthest}",
-            type_id=farthest_id,
-            offset=offset + 4 * starts[farthest_id],
-            expected=f"0..{len(starts) - 1}",
-            hint="types of kernel modules go on where those of the kernel end",
-        )
+    _check_references(words, starts, offset)
     return starts
+
+
+def _check_references(words: array[int], starts: array[int], offset: int) -> None:
+    """Refuse types that refer to ones that are not there."""
+    types = len(starts)
+    for id in range(1, types):
+        at = starts[id]
+        info = words[at + 1]
+        row = ROWS[info >> 24 & 0x1F]
+        reached = [words[at + place] for place in row.refers]
+        if row.type is not None:
+            first = at + 3 + row.fixed
+            reached += words[first + row.type : first + row.each * (info & MOST_PARTS) : row.each]
+        if reached and max(reached) >= types:
+            raise BtfError(
+                f"refers to type {max(reached)}",
+                type_id=id,
+                offset=offset + 4 * at,
+                expected=f"0..{types - 1}",
+                hint="types of kernel modules go on where those of the kernel end",
+            )

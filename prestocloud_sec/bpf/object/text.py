@@ -6,29 +6,10 @@ What is written is bounded: types that lie too deep, and parts that are too many
 
 from __future__ import annotations
 
+from prestocloud_sec.bpf.object import types as t
 from prestocloud_sec.bpf.object.image import Image
-from prestocloud_sec.bpf.object.kinds import SEEN_THROUGH, Kind, Linkage
-from prestocloud_sec.bpf.object.types import (
-    Array,
-    Const,
-    DeclTag,
-    Enum,
-    Enum64,
-    Forward,
-    Function,
-    Pointer,
-    Prototype,
-    Restrict,
-    Section,
-    Struct,
-    Type,
-    Typedef,
-    TypeTag,
-    Union,
-    Variable,
-    Void,
-    Volatile,
-)
+from prestocloud_sec.bpf.object.kinds import MODIFIERS, Kind, Linkage
+from prestocloud_sec.bpf.object.types import Type
 
 __all__ = ["LONGEST_NAME", "description"]
 
@@ -60,17 +41,17 @@ class _Text:
     def of(self, id: int) -> str:
         """Return what a type, or what is none in C, looks like where it is declared."""
         match self._image.type_at(id, 0):
-            case Function(name, prototype):
-                return self._declare(prototype, _cut(name), 1)
-            case Struct(name) | Union(name) | Enum(name) | Enum64(name) as body:
+            case t.Function(name, prototype, linkage):
+                return _LINKAGES[linkage] + self._declare(prototype, _cut(name), 1)
+            case t.Struct(name) | t.Union(name) | t.Enum(name) | t.Enum64(name) as body:
                 return f"{_TAGS[body.kind]} {_cut(name)}{' ' * bool(name)}{self._body(id, 1)}"
-            case Typedef(name, type):
+            case t.Typedef(name, type):
                 return f"typedef {self._declare(type, _cut(name), 1)}"
-            case Variable(name, type, linkage):
+            case t.Variable(name, type, linkage):
                 return _LINKAGES[linkage] + self._declare(type, _cut(name), 1)
-            case Section(name, size):
+            case t.Section(name, size):
                 return f"section {_cut(name)} of {size} bytes with {self._image.count_at(id)} variables"
-            case DeclTag(value, type, component):
+            case t.DeclTag(value, type, component):
                 place = "" if component < 0 else f"component {component} of "
                 return f'"{_cut(value)}" on {place}{self._declare(type, "", 1)}'
             case _:
@@ -83,16 +64,16 @@ class _Text:
             return _beside("...", name)
         takes = self._image.kind_at(id) is Kind.FUNC_PROTO
         match self._image.type_at(id, _MOST_TYPES * takes):
-            case Pointer(type):
+            case t.Pointer(type):
                 if self._image.kind_at(self._unqualified(type)) in {Kind.ARRAY, Kind.FUNC_PROTO}:
                     return self._declare(type, f"(*{name})", depth + 1)
                 return self._declare(type, f"*{name}", depth + 1)
-            case Array(element, count):
+            case t.Array(element, count):
                 return self._declare(element, f"{name}[{count}]", depth + 1)
-            case Prototype(result, parameters):
+            case t.Prototype(result, parameters):
                 listed = self._listed([(p.name, p.type, "") for p in parameters], id, depth)
                 return self._declare(result, f"{name}({', '.join(listed) or 'void'})", depth + 1)
-            case Volatile(type) | Const(type) | Restrict(type) | TypeTag(_, type) as modifier:
+            case t.Volatile(type) | t.Const(type) | t.Restrict(type) | t.TypeTag(_, type) as modifier:
                 word = _QUALIFIERS.get(modifier.kind) or f'__attribute__((btf_type_tag("{self._name(id)}")))'
                 if self._image.kind_at(self._unqualified(type)) is Kind.PTR:
                     return self._declare(type, _beside(word, name), depth + 1)
@@ -102,22 +83,22 @@ class _Text:
 
     def _base(self, type: Type, id: int, depth: int) -> str:
         match type:
-            case Void():
+            case t.Void():
                 return "void"
-            case Struct(name) | Union(name) | Enum(name) | Enum64(name):
+            case t.Struct(name) | t.Union(name) | t.Enum(name) | t.Enum64(name):
                 return f"{_TAGS[type.kind]} {_cut(name) if name else self._body(id, depth + 1)}"
-            case Forward(name, union):
+            case t.Forward(name, union):
                 return f"{'union' if union else 'struct'} {_cut(name)}"
             case _:
                 return self._name(id) or "..."
 
     def _body(self, id: int, depth: int) -> str:
         match self._image.type_at(id, _MOST_TYPES):
-            case Struct(_, _, members) | Union(_, _, members):
+            case t.Struct(_, _, members) | t.Union(_, _, members):
                 fields = [(m.name, m.type, f" : {m.bits}" * bool(m.bits)) for m in members]
                 parts = [f"{text};" for text in self._listed(fields, id, depth)]
                 return f"{{ {' '.join(parts)} }}" if parts else "{ }"
-            case Enum(_, _, _, values) | Enum64(_, _, _, values):
+            case t.Enum(_, _, _, values) | t.Enum64(_, _, _, values):
                 shown_values = [f"{_cut(v.name)} = {v.value}" for v in values[: max(self._left, 0)]]
                 self._left -= len(values)
                 more = ["..."] * (len(shown_values) < self._image.count_at(id))
@@ -139,12 +120,7 @@ class _Text:
 
     def _unqualified(self, id: int) -> int:
         """Return what a type is behind its modifiers; typedefs stay, for C names them."""
-        for _ in range(_DEEPEST):
-            kind = self._image.kind_at(id)
-            if kind is Kind.TYPEDEF or kind not in SEEN_THROUGH:
-                break
-            id = self._image.third_word(id)
-        return id
+        return next((at for at in self._image.behind(id) if self._image.kind_at(at) not in MODIFIERS), id)
 
     def _name(self, id: int) -> str:
         return _cut(self._image.name_at(id))

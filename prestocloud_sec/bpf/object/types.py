@@ -237,7 +237,7 @@ class Prototype:
 
     @property
     def variadic(self) -> bool:
-        """Whether any further arguments can follow."""
+        """Whether any further arguments can follow, as those of the kernel's ``_printk`` do."""
         return bool(self.parameters) and self.parameters[-1] == _FURTHER
 
 

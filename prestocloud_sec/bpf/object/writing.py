@@ -11,34 +11,10 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
+from prestocloud_sec.bpf.object import types as t
 from prestocloud_sec.bpf.object.kinds import Kind
 from prestocloud_sec.bpf.object.layout import BITFIELD_OFFSETS, FLAG, LONGEST_STRING, MOST_PARTS, ROWS
-from prestocloud_sec.bpf.object.types import (
-    Array,
-    Const,
-    DeclTag,
-    Enum,
-    Enum64,
-    Enumerator,
-    Float,
-    Forward,
-    Function,
-    Int,
-    Member,
-    Parameter,
-    Placement,
-    Pointer,
-    Prototype,
-    Restrict,
-    Section,
-    Struct,
-    Type,
-    Typedef,
-    TypeTag,
-    Union,
-    Variable,
-    Volatile,
-)
+from prestocloud_sec.bpf.object.types import Type
 from prestocloud_sec.wire import items_of, shown, whole
 
 __all__ = ["Written", "checked_number", "checked_parts", "row_of", "string_of"]
@@ -105,44 +81,44 @@ def row_of(type: Type) -> Written:
     kind, where = getattr(type, "kind", None), type.__class__.__name__
     count, flag, third, behind = 0, False, 0, list[int | bytes]()
     match type:
-        case Int():
+        case t.Int():
             third, bits = type.size, checked_number(type.bits, "bits", 255)
             encoding, offset = checked_number(type.encoding, "encoding", 15), checked_number(type.offset, "offset", 255)
             behind = [encoding << 24 | offset << 16 | bits]
-        case Array():
+        case t.Array():
             behind = [
                 checked_number(type.element, "element"),
                 checked_number(type.index, "index"),
                 checked_number(type.count, "count"),
             ]
-        case Struct() | Union():
-            third, members = type.size, checked_parts(type.members, Member, f"{where}.members")
+        case t.Struct() | t.Union():
+            third, members = type.size, checked_parts(type.members, t.Member, f"{where}.members")
             count, flag = len(members), any(member.bits for member in members)
             for member in members:
                 offset = checked_number(member.bit_offset, "bit_offset", (BITFIELD_OFFSETS if flag else _U32 + 1) - 1)
                 bits = checked_number(member.bits, "bits", 255)
                 behind += [string_of(member.name, "name"), checked_number(member.type, "type"), bits << 24 | offset]
-        case Enum() | Enum64():
-            third, values = type.size, checked_parts(type.values, Enumerator, f"{where}.values")
+        case t.Enum() | t.Enum64():
+            third, values = type.size, checked_parts(type.values, t.Enumerator, f"{where}.values")
             count, flag, width = len(values), bool(type.signed), 32 if kind is Kind.ENUM else 64
             low, high = (-(1 << width - 1), (1 << width - 1) - 1) if flag else (0, (1 << width) - 1)
             for value in values:
                 number = checked_number(value.value, "value", high, low)
                 halves = [number & _U32] if width == 32 else [number & _U32, number >> 32 & _U32]
                 behind += [string_of(value.name, "name"), *halves]
-        case Forward():
+        case t.Forward():
             flag = bool(type.union)
-        case Function():
+        case t.Function():
             count, third = checked_number(type.linkage, "linkage", 2), type.prototype
-        case Prototype():
-            third, parameters = type.result, checked_parts(type.parameters, Parameter, f"{where}.parameters")
+        case t.Prototype():
+            third, parameters = type.result, checked_parts(type.parameters, t.Parameter, f"{where}.parameters")
             count = len(parameters)
             for parameter in parameters:
                 behind += [string_of(parameter.name, "name"), checked_number(parameter.type, "type")]
-        case Variable():
+        case t.Variable():
             third, behind = type.type, [checked_number(type.linkage, "linkage", 2)]
-        case Section():
-            third, variables = type.size, checked_parts(type.variables, Placement, f"{where}.variables")
+        case t.Section():
+            third, variables = type.size, checked_parts(type.variables, t.Placement, f"{where}.variables")
             count = len(variables)
             for one in variables:
                 behind += [
@@ -150,14 +126,14 @@ def row_of(type: Type) -> Written:
                     checked_number(one.offset, "offset"),
                     checked_number(one.size, "size"),
                 ]
-        case Float():
+        case t.Float():
             third = type.size
-        case DeclTag():
+        case t.DeclTag():
             third, flag = type.type, bool(type.attribute)
             behind = [checked_number(type.component, "component", (1 << 31) - 1, -1) & _U32]
-        case TypeTag():
+        case t.TypeTag():
             third, flag = type.type, bool(type.attribute)
-        case Pointer() | Typedef() | Volatile() | Const() | Restrict():
+        case t.Pointer() | t.Typedef() | t.Volatile() | t.Const() | t.Restrict():
             third = type.type
         case _:
             raise BpfMisuseError(f"{shown(type)} is no type that can be added", expected="one of those of BTF")

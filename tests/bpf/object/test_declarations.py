@@ -38,7 +38,7 @@ def test_three_functions() -> None:
     assert [types.btf.describe(types.functions[slot]) for slot in THREE] == [
         "int main(struct xdp_md *ctx)",
         "int sum(int a, const char *p)",
-        "int helper(void)",
+        "static int helper(void)",
     ]
     assert types.btf.kind(types.btf.find("xdp_md")) is Kind.STRUCT
 
@@ -87,6 +87,10 @@ def test_integers(text: str) -> None:
         ("const char *const f(const void *p)", "const char *const f(const void *p)"),
         ("char const * f(volatile u32 **p)", "const char *f(volatile u32 **p)"),
         ("int f(int, char *)", "int f(int arg0, char *arg1)"),
+        ("int f(int arg1, int)", "int f(int arg1, int arg2)"),
+        ("int f(int, int arg0, int)", "int f(int arg1, int arg0, int arg2)"),
+        ("int f(int, int arg2, int, int)", "int f(int arg0, int arg2, int arg3, int arg4)"),
+        ("static enum mode *f(u8)", "static enum mode *f(u8 arg0)"),
         ("enum mode f(enum mode m, union both *b)", "enum mode f(enum mode m, union both *b)"),
         ("int f(const char *format, ...)", "int f(const char *format, ...)"),
         ("struct a *f(/* of */ struct a *a) // end", "struct a *f(struct a *a)"),

@@ -57,7 +57,7 @@ def test_the_kernels_types_are_read_within_a_second() -> None:
 def test_functions_of_the_kernel() -> None:
     btf = vmlinux()
     function = btf.find("bpf_iter_num_new", Kind.FUNC)
-    assert btf.describe(function) == "int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end)"
+    assert btf.describe(function) == "static int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end)"
     assert "bpf_kfunc" in btf.tags(function)
 
 

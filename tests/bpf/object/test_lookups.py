@@ -11,7 +11,8 @@ import pytest
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, BtfError
 from prestocloud_sec.bpf.linux.functions import KernelBtf
-from prestocloud_sec.bpf.object import Btf, BtfBuilder, Kind
+from prestocloud_sec.bpf.object import Btf, BtfBuilder, Kind, Linkage
+from prestocloud_sec.errors import MisuseError
 from tests.bpf.linux.kernel import needs_kernel
 from tests.bpf.object.samples import example, header, info, walk, words
 
@@ -68,6 +69,13 @@ def test_descriptions() -> None:
     assert btf.describe(0) == "void"
 
 
+def test_who_can_see_a_function() -> None:
+    b = BtfBuilder()
+    prototype = b.prototype(b.int_("int", 4))
+    ids = [b.function("f", prototype, linkage) for linkage in (Linkage.STATIC, Linkage.GLOBAL, Linkage.EXTERN)]
+    assert [b.build().describe(id) for id in ids] == ["static int f(void)", "int f(void)", "extern int f(void)"]
+
+
 def test_names_and_tags() -> None:
     btf, ids = example()
     assert btf.find("node") == btf.find("node", Kind.STRUCT) == ids["node"]
@@ -77,6 +85,9 @@ def test_names_and_tags() -> None:
     assert (btf.tags(ids["count"]), btf.tags(ids["count"], 1)) == (("whole",), ())
     assert btf.resolved(ids["word"]) == ids["int"]
     assert btf.resolved(ids["text"]) == ids["text"]
+    behind = [btf.kind(id) for id in btf.behind(ids["word"])]
+    assert behind == [Kind.TYPEDEF, Kind.CONST, Kind.VOLATILE, Kind.INT]
+    assert list(btf.behind(ids["text"])) == [ids["text"]]
     with pytest.raises(BtfError, match="nothing is called 'nod'"):
         btf.find("nod")
     with pytest.raises(BtfError, match="FUNC"):
@@ -85,7 +96,7 @@ def test_names_and_tags() -> None:
         btf.find("")
 
 
-@pytest.mark.parametrize("ask", ["kind", "name", "size_of", "resolved", "tags", "describe", "__getitem__"])
+@pytest.mark.parametrize("ask", ["kind", "name", "size_of", "resolved", "behind", "tags", "describe", "__getitem__"])
 def test_ids_that_are_none(ask: str) -> None:
     btf, _ = example()
     method: Callable[[Any], object] = getattr(btf, ask)
@@ -107,6 +118,11 @@ def test_misuse() -> None:
     with pytest.raises(BpfMisuseError):
         btf.tags(1, -2)
     assert btf != 5
+    for wrong in (5, None, "bytes"):
+        with pytest.raises(BpfMisuseError, match="holds no types"):
+            Btf(wrong)  # type: ignore[arg-type]
+        with pytest.raises(MisuseError):
+            Btf.from_bytes(wrong)  # type: ignore[arg-type]
 
 
 def test_shown() -> None:
@@ -133,6 +149,15 @@ def soon(call: Callable[[], object]) -> None:
 def test_circles_end(kind: Kind) -> None:
     tail = (0,) if kind is Kind.VAR else ()
     walk(Btf.from_bytes(header(words(0, info(kind), 1, *tail))))
+
+
+def test_what_stands_for_nothing_is_followed_so_far() -> None:
+    btf = Btf.from_bytes(header(words(0, info(10), 1)))
+    assert list(btf.behind(1)) == [1] * 256
+    with pytest.raises(BtfError, match="in a row"):
+        btf.resolved(1)
+    pointer = Btf.from_bytes(header(words(0, info(10), 1, 0, info(2), 1)))
+    assert pointer.describe(2).startswith("const ")
 
 
 def test_circles_of_arrays_and_structs_end() -> None:

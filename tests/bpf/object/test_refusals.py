@@ -42,9 +42,9 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "half a type": (header(words(0, info(2))), "8 bytes left"),
     "half an integer": (header(words(0, info(1), 4)), "12 bytes left"),
     "more members than bytes": (header(words(0, info(4, 0xFFFF), 4)), "12 bytes left"),
-    "kind 0": (header(words(0, 0, 0)), "describes no type"),
-    "kind 20": (header(words(0, info(20), 0)), "describes no type"),
-    "unused bits": (header(words(0, info(2) | 1 << 16, 0)), "describes no type"),
+    "kind 0": (header(words(0, 0, 0)), "there is no kind 0"),
+    "kind 20": (header(words(0, info(20), 0)), "there is no kind 20"),
+    "unused bits": (header(words(0, info(2) | 1 << 16, 0)), "0x02010000 has bits that mean nothing"),
     "flag without meaning": (header(words(0, info(2, flag=1), 0)), "flag"),
     "parts without meaning": (header(words(0, info(2, 1), 0)), "1 parts"),
     "name outside": (header(words(1, info(8), 0)), "its name is at 1"),
@@ -57,13 +57,13 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "two encodings": (header(words(0, info(1), 4, 3 << 24 | 32)), "says nothing of an integer"),
     "bits beyond": (header(words(0, info(1), 4, 33)), "33 bits"),
     "bits beyond 128": (header(words(0, info(1), 32, 129)), "129 bits"),
-    "array with a size": (header(words(0, info(3), 4, 0, 0, 0)), "an array with a size"),
+    "array with a size": (header(words(0, info(3), 4, 0, 0, 0)), "its size is 4"),
     "enumeration of 3 bytes": (header(words(0, info(6), 3)), "3 bytes"),
     "float of 5 bytes": (header(words(0, info(16), 5)), "5 bytes"),
     "linkage of a function": (header(words(0, info(12, 3), 0)), "linkage 3"),
     "linkage of a variable": (header(words(0, info(14), 0, 3)), "linkage 3"),
     "component": (header(words(0, info(17), 0, -2)), "component -2"),
-    "struct with a type": (header(words(0, info(7), 1)), "without members"),
+    "forward declaration with a type": (header(words(0, info(7), 1)), "a forward declaration refers to type 1"),
 }
 
 
@@ -85,7 +85,19 @@ def test_refusals_name_the_place() -> None:
     with pytest.raises(BtfError) as caught:
         Btf.from_bytes(header(ONE + words(0, info(20), 0), STRINGS))
     assert (caught.value.type_id, caught.value.offset) == (2, 24 + 16)
-    assert str(caught.value).startswith("type 2 (offset 40): 0x14000000 describes no type")
+    assert str(caught.value).startswith("type 2 (offset 40): there is no kind 20")
+
+
+def test_the_first_type_that_refers_to_none_is_named() -> None:
+    with pytest.raises(BtfError, match=r"refers to type 9; expected 0\.\.3") as caught:
+        Btf.from_bytes(header(ONE + words(0, info(2), 9) + words(0, info(2), 10), STRINGS))
+    assert (caught.value.type_id, caught.value.offset) == (2, 24 + 16)
+
+
+def test_places_of_errors_are_joined() -> None:
+    assert BtfError("wrong", where="records", type_id=4, offset=8).where == "records, type 4 (offset 8)"
+    assert BtfError("wrong", where="records").where == "records"
+    assert BtfError("wrong").where is None
 
 
 @needs_kernel

@@ -98,7 +98,7 @@ def bpf_iter_bits_next(machine: Machine, iterator: int) -> int:
     if not count or last >= count:
         return 0
     bits = kept if count == _WORD else _allocated(machine, iterator, kept)
-    left = bits >> last + 1 if last >= -1 else 0  # what lies before all bits is, unsigned, behind them
+    left = bits >> last + 1 if last >= -1 else 0  # the kernel compares unsigned: below -1 is behind every bit
     found = min(last + (left & -left).bit_length(), count) if left else count
     machine.memory.write(iterator, _BITS.pack(kept, count, found))
     return iterator + _BIT_OFFSET if found < count else 0

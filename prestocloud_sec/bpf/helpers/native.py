@@ -6,10 +6,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from prestocloud_sec.bpf.helpers.ids import HelperId, KfuncId
+from prestocloud_sec.bpf.helpers.ids import FIRST_KFUNC, HelperId, KfuncId
 
 __all__ = [
-    "FIRST_KFUNC",
     "NATIVE",
     "NATIVE_HELPERS",
     "NATIVE_KFUNCS",
@@ -36,10 +35,9 @@ NATIVE: frozenset[int] = frozenset(
     }
 )
 """Numbers of these helpers, kernel functions among them."""
-NATIVE_HELPERS, NATIVE_KFUNCS = 256, 3
+NATIVE_HELPERS, NATIVE_KFUNCS = 256, max(NATIVE) - FIRST_KFUNC + 1
 """In tables of addresses stand first so many helpers by their number, then so many kernel functions by theirs."""
 NATIVE_PLACES = NATIVE_HELPERS + NATIVE_KFUNCS
-FIRST_KFUNC = int(KfuncId.BPF_ITER_NUM_NEW)
 
 
 def native_place(number: int) -> int:

@@ -73,7 +73,7 @@ def enter(number: int, helper: Helper) -> None:
 
 def kfunc_numbers(names: Iterable[str]) -> dict[str, int]:
     """Return the numbers of the kernel functions that work here, and of others that a program calls by these names."""
-    known = {number.name.lower(): int(number) for number in KfuncId}
+    known = {number.kfunc_name: int(number) for number in KfuncId}
     others = sorted(set(names) - known.keys())
     return known | {name: GIVEN_KFUNCS + place for place, name in enumerate(others)}
 
@@ -84,10 +84,10 @@ def user_helpers(given: object, kfuncs: Mapping[str, int] = MappingProxyType({})
     Parameters
     ----------
     given : mapping or None
-        Functions of r1 to r5, all of them, by number, by the name of a prototype, or by that of a kernel function. One
+        Functions of r1 to r5, all of them, by number, by the name of a kernel function, or by that of a prototype. One
         whose attribute ``machine`` is true is given the machine first.
     kfuncs : mapping
-        The numbers of kernel functions by name.
+        The numbers of kernel functions by name; where a program calls one of the name of a helper, it is what is meant.
 
     Raises
     ------
@@ -100,18 +100,26 @@ def user_helpers(given: object, kfuncs: Mapping[str, int] = MappingProxyType({})
         raise BpfMisuseError(f"{type(given).__name__} holds no helpers", where="helpers", expected="a mapping")
     found: dict[int, Helper] = {}
     for key, function in pairs_of(given, "helpers"):
-        row = by_name().get(key.removeprefix("bpf_")) if isinstance(key, str) else None
-        number = row.number if row is not None else kfuncs.get(key, key) if isinstance(key, str) else key
+        number = _number_of(key, kfuncs) if isinstance(key, str) else key
         if type(number) is not int or not -(1 << 31) <= number < 1 << 31:
             raise BpfMisuseError(
                 f"no helper {shown(key)}",
                 where="helpers",
-                expected="a number of 32 bits, or a name: of a helper, or of a kernel function called",
+                expected="a number of 32 bits, or a name: of a helper, or of a kernel function that the program calls",
+                hint="what only programs behind tail calls call cannot be given",
             )
         if not callable(function):
             raise BpfMisuseError(f"{type(function).__name__}", where=f"helpers[{shown(key)}]", expected="a function")
         found[number] = function if getattr(function, "machine", False) else _of_registers(function)
     return found
+
+
+def _number_of(name: str, kfuncs: Mapping[str, int]) -> int | None:
+    """Return the number of what a name means; None if it means nothing."""
+    if name in kfuncs:
+        return kfuncs[name]
+    row = by_name().get(name.removeprefix("bpf_"))
+    return row.number if row is not None else None
 
 
 def _of_registers(function: Callable[..., Any]) -> Helper:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from prestocloud_sec.bpf.linux.host import available as available
     from prestocloud_sec.bpf.linux.host import possible_cpus as possible_cpus
     from prestocloud_sec.bpf.linux.host import require as require
+    from prestocloud_sec.bpf.linux.kernel_types import vmlinux_btf as vmlinux_btf
     from prestocloud_sec.bpf.linux.mapinfo import MapInfo as MapInfo
     from prestocloud_sec.bpf.linux.maps import KernelMap as KernelMap
     from prestocloud_sec.bpf.linux.programs import KernelProgram as KernelProgram
@@ -40,6 +41,7 @@ _HOMES: dict[str, str] = {
     "lock": "sockets",
     "possible_cpus": "host",
     "require": "host",
+    "vmlinux_btf": "kernel_types",
 }
 
 __all__ = list(_HOMES)

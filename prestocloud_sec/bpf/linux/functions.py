@@ -5,27 +5,19 @@ Programs that hand functions to helpers are refused without any. What is made he
 returns a number; it says nothing of arguments, so the verifier goes through the functions from their calls, as it does
 without BTF.
 
-Sources: Linux 6.18, ``Documentation/bpf/btf.rst`` (sections "BTF Type and String Encoding", "BPF_PROG_LOAD").
+Source: Linux 6.18, ``Documentation/bpf/btf.rst`` (section "BPF_PROG_LOAD").
 """
 
 from __future__ import annotations
-
-import struct
 
 from prestocloud_sec.bpf.errors import KernelError
 from prestocloud_sec.bpf.isa import CallLocal, ImmKind, LoadImm64
 from prestocloud_sec.bpf.linux.attr import Attr, Buffer, Command, make_buffer
 from prestocloud_sec.bpf.linux.syscall import KernelObject, bpf
+from prestocloud_sec.bpf.object import BtfBuilder, Encoding, FuncInfo, Linkage
 from prestocloud_sec.bpf.program import Program
 
-__all__ = ["FUNCTION_RECORD", "KernelBtf", "describe_functions", "needs_btf"]
-
-_MAGIC, _HEADER = 0xEB9F, 24
-_INT, _FUNC, _FUNC_PROTO = 1 << 24, 12 << 24, 13 << 24
-_SIGNED_32 = 1 << 24 | 32
-_RECORD = struct.Struct("<II")
-FUNCTION_RECORD = _RECORD.size
-"""Bytes of an entry of the list of functions (``struct bpf_func_info``)."""
+__all__ = ["KernelBtf", "describe_functions", "needs_btf"]
 
 
 class KernelBtf(KernelObject):
@@ -65,21 +57,21 @@ def describe_functions(program: Program) -> tuple[KernelBtf, Buffer, int]:
     KernelError
         If the kernel refuses the types.
     """
-    if program.func_info is not None:
-        given = program.func_info
-        return KernelBtf.of(given.btf.to_bytes()), make_buffer(given.records()), len(given.functions)
+    told = program.func_info if program.func_info is not None else _least(program)
+    return KernelBtf.of(told.btf.to_bytes()), make_buffer(told.records()), len(told.functions)
+
+
+def _least(program: Program) -> FuncInfo:
+    """Return what says no more than where functions begin, and that each returns a number."""
     entries = {0}
     for i, target in zip(program.instructions, program.targets, strict=True):
         refers = isinstance(i, CallLocal) or (isinstance(i, LoadImm64) and i.kind is ImmKind.FUNCTION)
         if refers and target is not None:
             entries.add(target)
-    names = [f"f{number}" for number in range(len(entries))]
-    strings = b"\0int\0" + b"".join(name.encode() + b"\0" for name in names)
-    types = struct.pack("<IIII", 1, _INT, 4, _SIGNED_32) + struct.pack("<III", 0, _FUNC_PROTO, 1)
-    place = 5
-    for name in names:
-        types += struct.pack("<III", place, _FUNC, 2)
-        place += len(name) + 1
-    header = struct.pack("<HBBIIIII", _MAGIC, 1, 0, _HEADER, 0, len(types), len(types), len(strings))
-    records = [_RECORD.pack(program.slot_of(entry), 3 + number) for number, entry in enumerate(sorted(entries))]
-    return KernelBtf.of(header + types + strings), make_buffer(b"".join(records)), len(records)
+    types = BtfBuilder()
+    prototype = types.prototype(types.int_("int", 4, encoding=Encoding.SIGNED))
+    functions = {
+        program.slot_of(entry): types.function(f"f{number}", prototype, Linkage.STATIC)
+        for number, entry in enumerate(sorted(entries))
+    }
+    return FuncInfo(types.build(), functions)

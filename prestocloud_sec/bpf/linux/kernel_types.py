@@ -14,13 +14,13 @@ from prestocloud_sec.bpf.object import Btf, Kind
 from prestocloud_sec.errors import UnavailableError
 from prestocloud_sec.wire import shown
 
-__all__ = ["kernel_types", "kfunc_id"]
+__all__ = ["kfunc_id", "vmlinux_btf"]
 
 _VMLINUX = Path("/sys/kernel/btf/vmlinux")
 
 
 @cache
-def kernel_types() -> Btf:
+def vmlinux_btf() -> Btf:
     """Return the types of the running kernel without its modules, read once.
 
     Raises
@@ -50,11 +50,14 @@ def kfunc_id(name: str) -> int:
     ------
     UnavailableError
         If the kernel has no function of that name outside its modules, or does not show its types.
+    BtfError
+        If what the kernel shows is no BTF.
     BpfMisuseError
         If it is nothing that can be a name.
     """
+    types = vmlinux_btf()
     try:
-        return kernel_types().find(name, Kind.FUNC)
+        return types.find(name, Kind.FUNC)
     except BtfError as error:
         raise UnavailableError(
             f"the running kernel has no function {shown(name)}",

@@ -84,14 +84,17 @@ class LoadRequest:
         maps: object,
         fields: Mapping[str, object],
     ) -> LoadRequest:
-        """Check everything that a load does not need, and put maps and kernel functions in their places.
+        """Check everything that can be checked without bpf(2), and put maps and kernel functions in their places.
 
         Raises
         ------
         BpfMisuseError
-            If an argument is of another type or does not fit, a map is missing, or a name can be none.
+            If an argument is of another type or does not fit, a map is missing, or what a kernel function is called
+            cannot be a name.
         UnavailableError
-            If the kernel has no function of a name that the program calls.
+            If the kernel has no function of a name that the program calls, or does not show its types.
+        BtfError
+            If what it shows is no BTF.
         """
         if not isinstance(program, Program):
             raise BpfMisuseError(f"{shown(program)} is no program", where="load", expected="a Program")

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from prestocloud_sec.bpf.errors import BpfMisuseError, KernelError
 from prestocloud_sec.bpf.linux.attr import PROGRAM_INFO, Attr, Command, content, make_buffer
-from prestocloud_sec.bpf.linux.functions import FUNCTION_RECORD, describe_functions, needs_btf
+from prestocloud_sec.bpf.linux.functions import describe_functions, needs_btf
 from prestocloud_sec.bpf.linux.loading import LoadRequest, load
 from prestocloud_sec.bpf.linux.syscall import KernelObject, bpf, read_info
+from prestocloud_sec.bpf.object.functions import RECORD
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.program_type import SKB_TYPES, ProgramType
 from prestocloud_sec.wire import view_of, whole
@@ -182,7 +183,7 @@ class KernelProgram(KernelObject):
         if needs_btf(program):
             types, records, count = describe_functions(program)
             fields |= {"prog_btf_fd": types.fileno(), "func_info": records, "func_info_cnt": count}
-            fields["func_info_rec_size"] = FUNCTION_RECORD
+            fields["func_info_rec_size"] = RECORD.size
             with types:
                 descriptor, log = load(replace(request, fields=fields), level)
         else:

@@ -17,7 +17,8 @@ from numba.extending import intrinsic
 
 from prestocloud_sec._jit import kernel
 from prestocloud_sec.bpf._raw_kernel import clear, load8, load16, load32, load64, store64
-from prestocloud_sec.bpf.helpers.native import FIRST_KFUNC, NATIVE_HELPERS, NATIVE_KFUNCS
+from prestocloud_sec.bpf.helpers.ids import FIRST_KFUNC
+from prestocloud_sec.bpf.helpers.native import NATIVE_HELPERS, NATIVE_KFUNCS
 from prestocloud_sec.bpf.helpers.native_kernel import packet_word
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.access_kernel import host_of

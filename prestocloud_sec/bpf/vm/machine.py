@@ -72,7 +72,8 @@ class Machine(ProgramTable):
         The maps that it refers to: a sequence by the number in the load; a mapping by name (`Symbols.maps`) or number.
     helpers : mapping, optional
         Further helpers, or others for the built-in ones, by number or name: functions of r1 to r5 that return r0. Also
-        kernel functions, by the name that the program calls.
+        kernel functions, by the names that `program` itself calls, which go before those of helpers; names that only
+        programs behind its tail calls have do not count.
         An `Exception` of one is a fault of the program; what is none, such as a Ctrl-C, ends the run and is raised to
         its caller. (What another signal's handler raises while machine code runs arrives as a KeyboardInterrupt.)
     limit : int
@@ -245,7 +246,7 @@ class Machine(ProgramTable):
             state[State.DEADLINE] = time.monotonic_ns() + int(self.time_limit * 1e9)
         self.lines.clear()
         self.failure = self._interrupt = None
-        self.discard_lent()
+        self.reclaim()
         link_layer = int(state[State.MAC_OFFSET]) >= 0
         state[State.NETWORK_OFFSET] = min(_ETHERNET, len(view)) if link_layer else 0
         if network_offset is not None:
@@ -298,7 +299,7 @@ class Machine(ProgramTable):
         self.raise_interrupt()
         state = self.state
         fault = self._fault()
-        self.discard_lent()
+        self.reclaim()
         redirect = None
         if state[State.REDIRECT]:
             number = int(state[State.REDIRECT_MAP])
@@ -323,7 +324,7 @@ class Machine(ProgramTable):
     def raise_interrupt(self) -> None:
         """Raise what ended the run and is the caller's, if there is such; the run has no result then."""
         if self._interrupt is not None:
-            self.discard_lent()
+            self.reclaim()
             interrupt, self._interrupt = self._interrupt, None
             raise interrupt
 

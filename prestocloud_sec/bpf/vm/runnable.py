@@ -77,7 +77,7 @@ def _check_kfunc(program: Program, index: int, kfuncs: Mapping[str, int]) -> Non
         expected="one of " + ", ".join(map(shown, itertools.islice(kfuncs, _MOST_NAMED))),
         hint="only the kernel that it was made for knows the number"
         if name is None
-        else f"helpers={{{shown(name)}: function}} gives it",
+        else f"helpers={{{shown(name)}: function}} gives it, if the program that runs begin with calls it, too",
     )
 
 

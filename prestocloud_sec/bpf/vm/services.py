@@ -15,14 +15,14 @@ from prestocloud_sec.bpf.vm.memory import Trap
 from prestocloud_sec.bpf.vm.packet import Packet
 from prestocloud_sec.bpf.words import signed
 
-__all__ = ["DEFAULT_SEED", "MOST_ALLOCATED", "Services"]
+__all__ = ["DEFAULT_SEED", "Services"]
 
 DEFAULT_SEED = 0x9E37_79B9_7F4A_7C15
 """What stands for the seed 0, which the generator cannot begin with."""
 _U64 = (1 << 64) - 1
 _MULTIPLIER = 0x2545_F491_4F6C_DD1D
 _MOST_LINES = 4096
-MOST_ALLOCATED = layout.MAX_FRAMES * layout.FRAME_SIZE // 8
+_MOST_ALLOCATED = layout.MAX_FRAMES * layout.FRAME_SIZE // 8
 """Things that kernel functions may keep for a program at a time: as many as its stack has room for their handles."""
 
 
@@ -76,7 +76,7 @@ class Services(MapTable):
         self.memory.hide(address >> layout.REGION_SHIFT)
         return lent
 
-    def discard_lent(self) -> None:
+    def reclaim(self) -> None:
         """Discard every record that the program kept, and free what it let kernel functions allocate.
 
         A verifier would not have let it keep either. A ring's reader stops at a record that is reserved; one that
@@ -92,7 +92,7 @@ class Services(MapTable):
 
     def allocate(self, thing: Any) -> int | None:
         """Keep something until the run is over; return its handle, 1 or more, or None if too much is kept."""
-        if len(self._allocated) >= MOST_ALLOCATED:
+        if len(self._allocated) >= _MOST_ALLOCATED:
             return None
         self._allocations += 1
         self._allocated[self._allocations] = thing

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prestocloud_sec.bpf import Program, ProgramType, assemble
-from prestocloud_sec.bpf.helpers.ids import KfuncId
-from prestocloud_sec.bpf.helpers.native import NATIVE, native_address
+from prestocloud_sec.bpf.helpers.ids import FIRST_KFUNC, KfuncId
+from prestocloud_sec.bpf.helpers.native import NATIVE, NATIVE_HELPERS, NATIVE_PLACES, native_address, native_place
 from prestocloud_sec.bpf.maps.array import ArrayMap, PerCpuArray
 from prestocloud_sec.bpf.maps.hash import HashMap, PerCpuHashMap
 from prestocloud_sec.bpf.maps.kinds import MapFlag
 from prestocloud_sec.bpf.vm import layout
+from prestocloud_sec.bpf.vm.interpreter import interpreter_of
 from prestocloud_sec.bpf.vm.layout import State
 from prestocloud_sec.bpf.vm.machine import Machine
 
@@ -130,6 +131,28 @@ def test_every_native_helper_is_tried() -> None:
     tried |= {NUM_NEW, NUM_NEXT, NUM_DESTROY}
     assert tried == NATIVE
     assert ENTRIES.keys() == NATIVE
+
+
+def test_the_interpreter_looks_where_addresses_are_put() -> None:
+    """Each place of the table leads to a function of its own; numbers beside those of native ones to none."""
+    for number in NATIVE:
+        made = Machine(assemble(f"call {number}\nexit"))
+        made.start()
+        found = interpreter_of(made)
+        answers = [FUNCTION(lambda *_, place=place: place + 1000) for place in range(NATIVE_PLACES)]
+        found._native[:] = [ctypes.cast(answer, ctypes.c_void_p).value or 0 for answer in answers]
+        found.run(made)
+        assert made.finish().value == native_place(number) + 1000
+    assert len(set(map(native_place, NATIVE))) == len(NATIVE)
+    assert native_place(max(NATIVE)) == NATIVE_PLACES - 1
+    wrong = FUNCTION(lambda *_: 1)
+    for number in (-1, NATIVE_HELPERS, FIRST_KFUNC - 1, max(NATIVE) + 1, FIRST_KFUNC + NATIVE_HELPERS):
+        made = Machine(assemble(f"call {number}\nexit"), helpers={number: lambda *_: 5})
+        made.start()
+        found = interpreter_of(made)
+        found._native[:] = ctypes.cast(wrong, ctypes.c_void_p).value or 0
+        found.run(made)
+        assert made.finish().value == 5
 
 
 def test_random_numbers_are_those_of_the_paper() -> None:

@@ -47,6 +47,17 @@ def test_every_function_is_described_by_its_slot() -> None:
     assert places == [0, 10]
 
 
+def test_types_of_its_own_go_before() -> None:
+    declared = {0: "int main(struct xdp_md *ctx)", "turn": "static int turn(u32 index, u64 *sum)"}
+    program = assemble(TURNS, type=ProgramType.XDP, license="GPL").declaring(declared)
+    types, records, count = describe_functions(program)
+    types.close()
+    assert program.func_info is not None
+    assert (records.raw[: 8 * count], count) == (program.func_info.records(), 2)
+    with KernelProgram.load(program) as loaded:
+        assert loaded.test_run(bytes(14)).value == 0 + 1 + 2 + 3 + 4
+
+
 def test_a_refusal_stays_one() -> None:
     with pytest.raises(LoadError) as refused:
         KernelProgram.load(assemble(TURNS.replace("r0 = 0\n    exit", "r0 = 9\n    exit"), type=ProgramType.XDP))

@@ -11,6 +11,7 @@ import pytest
 from prestocloud_sec.bpf import ProgramType, assemble
 from prestocloud_sec.bpf.errors import BpfMisuseError, BtfError, LoadError
 from prestocloud_sec.bpf.linux import KernelProgram, kernel_types
+from prestocloud_sec.bpf.linux.kernel_types import vmlinux_btf
 from prestocloud_sec.bpf.object.types import Function
 from prestocloud_sec.errors import UnavailableError
 from tests.bpf.linux.kernel import needs_kernel
@@ -34,9 +35,9 @@ COUNT = """
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Give a place for types that are not the kernel's."""
     monkeypatch.setattr(kernel_types, "_VMLINUX", tmp_path / "vmlinux")
-    kernel_types.kernel_types.cache_clear()
+    vmlinux_btf.cache_clear()
     yield tmp_path / "vmlinux"
-    kernel_types.kernel_types.cache_clear()
+    vmlinux_btf.cache_clear()
 
 
 @needs_kernel
@@ -47,7 +48,7 @@ class TestNames:
 
     def test_the_number_is_that_of_a_function(self) -> None:
         number = kernel_types.kfunc_id("bpf_iter_num_new")
-        found = kernel_types.kernel_types()[number]
+        found = vmlinux_btf()[number]
         assert isinstance(found, Function)
         assert found.name == "bpf_iter_num_new"
         numbered = COUNT.replace("kfunc bpf_iter_num_new", f"kfunc {number}")
@@ -80,5 +81,6 @@ def test_a_kernel_that_shows_no_types(elsewhere: Path) -> None:
 
 def test_what_is_no_btf(elsewhere: Path) -> None:
     elsewhere.write_bytes(b"none")
-    with pytest.raises(BtfError):
-        kernel_types.kernel_types()
+    for ask in (vmlinux_btf, lambda: kernel_types.kfunc_id("bpf_iter_num_new")):
+        with pytest.raises(BtfError, match="4 bytes in all"):
+            ask()

@@ -25,6 +25,8 @@ __all__ = ["verify", "verify_corpus"]
 _LIMIT = "Refuse it after so many instructions gone through; each takes some 30 to 50 us."
 _CORPUS_LIMIT = 1 << 28
 """Most bytes of a file of recorded verdicts."""
+_MOST_DIGITS = 10
+"""Digits of numbers of 32 bits."""
 _ENDS = (
     "Exit codes: 0 accepted; 1 refused, or the input is no program; 2 wrong usage; "
     "3 the running kernel cannot be asked here."
@@ -41,30 +43,28 @@ def _type_named(_ctx: click.Context, _parameter: click.Parameter, name: str) -> 
     return found
 
 
-def _pairs(given: tuple[str, ...], expected: str) -> dict[int | str, str]:
-    """Return what ``KEY=TEXT`` options say; keys that are numbers are numbers."""
+def _pairs(given: tuple[str, ...], expected: str, *, numbered: bool = False) -> dict[int | str, str]:
+    """Return what ``KEY=TEXT`` options say; keys of digits are numbers, and all have to be if they are `numbered`."""
     found: dict[int | str, str] = {}
     for text in given:
         key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise click.BadParameter(f"{shown(text)}; expected {expected}")
         name = key.strip()
-        number = int(name) if name.isascii() and name.isdigit() and len(name) < 10 else name
-        if number in found:
+        digits = name.lstrip("0") or "0"
+        place = int(digits) if name.isascii() and name.isdigit() and len(digits) <= _MOST_DIGITS else name
+        if not equals or not name or (numbered and isinstance(place, str)):
+            raise click.BadParameter(f"{shown(text)}; expected {expected}")
+        if place in found:
             raise click.BadParameter(f"{shown(name)} is there twice")
-        found[number] = value
+        found[place] = value
     return found
 
 
 def _functions_of(_ctx: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[int | str, str]:
-    return _pairs(given, "NAME=DECLARATION")
+    return _pairs(given, "PLACE=TEXT")
 
 
 def _kfuncs_of(_ctx: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[int | str, str]:
-    found = _pairs(given, "NUMBER=NAME")
-    if not all(isinstance(number, int) for number in found):
-        raise click.BadParameter("expected NUMBER=NAME")
-    return found
+    return _pairs(given, "NUMBER=NAME", numbered=True)
 
 
 @click.command(short_help="Judge PROGRAM as the kernel would.", epilog=_ENDS)
@@ -153,8 +153,10 @@ def _judged(
 ) -> Verdict:
     from prestocloud_sec.bpf import verify as judge
 
+    if options["structs"] and not options["functions"]:
+        raise click.UsageError("--structs says something only of what --function declares")
     made = program_of(program, classic=classic)
-    if options["functions"] or options["structs"]:
+    if options["functions"]:
         made = made.declaring(options["functions"], structs=options["structs"])
     return judge(
         made,

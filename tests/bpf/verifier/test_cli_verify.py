@@ -56,9 +56,13 @@ class TestVerify:
         )
         assert done.exit_code == 1
         assert "Caller passes invalid args into func#1 ('half')" in done.stdout
+        assert call("bpf", "verify", half, *declared, "00000000000000000000003=int half(int of)").exit_code == 0
         assert "half2" in refused(2, "bpf", "verify", half, *declared, "half2=int half(int of)")
-        assert call("bpf", "verify", half, "--function", "int half(int of)").exit_code == 2
-        assert call("bpf", "verify", half, "--function", "0=int f(void)", "--function", "0=int g(void)").exit_code == 2
+        for wrong in ("int half(int of)", "=int half(int of)"):
+            assert f"'{wrong}'; expected PLACE=TEXT" in refused(2, "bpf", "verify", half, "--function", wrong)
+        twice = ("--function", "0=int f(void)", "--function", "0000000000=int g(void)")
+        assert "'0000000000' is there twice" in refused(2, "bpf", "verify", half, *twice)
+        assert "--function" in refused(2, "bpf", "verify", half, "--structs", "struct two { int a; };")
 
     def test_functions_of_the_kernel(self) -> None:
         text = "r1 = r10; r1 += -8; r2 = 0; r3 = 1; call kfunc {}; r1 = r10; r1 += -8; call kfunc {}; r0 = 0; exit"
@@ -66,7 +70,9 @@ class TestVerify:
         numbers = ("--kfunc", "71=bpf_iter_num_new", "--kfunc", "70=bpf_iter_num_destroy")
         assert call("bpf", "verify", text.format(71, 70), *numbers).exit_code == 0
         assert "kfuncs=" in call("bpf", "verify", text.format(71, 70)).stdout
-        assert call("bpf", "verify", text.format(71, 70), "--kfunc", "new=bpf_iter_num_new").exit_code == 2
+        for wrong in ("new=bpf_iter_num_new", "71", "99999999999=bpf_iter_num_new"):
+            told = refused(2, "bpf", "verify", text.format(71, 70), "--kfunc", wrong)
+            assert f"'{wrong}'; expected NUMBER=NAME" in told
 
     def test_processors(self) -> None:
         text = "call 8; r1 = r10; r1 += -8; *(u64 *)(r10 - 8) = 0; r1 += r0; r0 = *(u8 *)(r1 + 0); exit"

@@ -80,6 +80,9 @@ STOPS = {
         "static int f(int n, void *c)",
         kind=SKB,
     ),
+    "a function behind another, of which only the address is taken": Case(
+        f"r2 = 1\ncall g\nr2 = f ll\nexit\ng:\nr0 = r2\nexit\nf:\n{END}"
+    ),
 }
 """Programs that Linux 6.18.44 stops over with a bug of its own."""
 

@@ -303,6 +303,29 @@ class Program:
 
         return declared(self, functions, structs)
 
+    def naming(self, kfuncs: Mapping[int, str]) -> Program:
+        """Return the same program with kernel functions called by name where it has their numbers.
+
+        Parameters
+        ----------
+        kfuncs : mapping of int to str
+            Names by the numbers of the kernel that the program was made for: the ids of its functions in its BTF.
+
+        Raises
+        ------
+        BpfMisuseError
+            If the mapping holds something else.
+
+        Examples
+        --------
+        >>> from prestocloud_sec.bpf.isa import CallKfunc
+        >>> Program([CallKfunc(64236)]).naming({64236: "bpf_iter_num_next"})
+        <Program, 1 slot: call kfunc bpf_iter_num_next>
+        """
+        from prestocloud_sec.bpf.naming import named
+
+        return named(self, kfuncs)
+
     def disassemble(self, *, syntax: str = "kernel", labels: bool | None = None, helpers: bool = False) -> str:
         """Return the program as text; see `prestocloud_sec.bpf.disassembler.disassemble`."""
         from prestocloud_sec.bpf.disassembler import disassemble

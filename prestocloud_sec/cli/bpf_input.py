@@ -68,7 +68,7 @@ map_option = click.option(
     "declared",
     multiple=True,
     metavar="NAME=KIND,KEY,VALUE,ENTRIES",
-    help="A map that the program refers to, such as seen=hash,4,8,1000; what it holds afterwards is printed.",
+    help="A map that the program refers to, such as seen=hash,4,8,1000; bpf run prints what it holds afterwards.",
 )
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from prestocloud_sec.bpf.context_names import CONTEXT_STRUCTS, PT_REGS_TYPEDEF
 from prestocloud_sec.bpf.errors import BtfError
-from prestocloud_sec.bpf.object import types
+from prestocloud_sec.bpf.object import Kind, types
 from prestocloud_sec.bpf.object.words import ARGUMENT_TAGS
 from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier.rejection import Rejected, Rule
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["ArgumentSpec", "FunctionTypes", "Passed"]
 
 _MOST_PARAMETERS = 5
-_LONGEST_CHAIN = 256
-"""Modifiers before a typedef: longer chains of types were refused before, as `Btf.resolved` takes them for circles."""
 _ANY_POINTER_TAGGED = frozenset({ProgramType.TRACEPOINT, ProgramType.SYSCALL, ProgramType.EXT})
 """Types that take any pointer as their context where it is tagged as such."""
 _RAW_TRACEPOINTS = frozenset({ProgramType.RAW_TRACEPOINT, ProgramType.RAW_TRACEPOINT_WRITABLE})
@@ -95,7 +93,12 @@ class FunctionTypes:
         ------
         Rejected
         """
-        hint = f"describe the functions at the slots {', '.join(map(str, slots[:16]))}, and no others"
+        missing, foreign = (sorted(a)[:16] for a in ({*slots} - {*self._slots}, {*self._slots} - {*slots}))
+        hint = "; ".join(
+            f"{what} {', '.join(map(str, at))}"
+            for what, at in (("describe the functions at the slots", missing), ("no function begins at", foreign))
+            if at
+        )
         if self._slots and self._slots[0]:
             what = f"nonzero insn_off {self._slots[0]} for the first func info record"
             raise Rejected(Rule.STRUCTURE, what, "EINVAL", hint=hint)
@@ -209,19 +212,15 @@ class FunctionTypes:
         except BtfError:
             name = f"{behind.kind.name if to else 'UNKNOWN'} {self._btf.name(self._resolved(to))}"
             what = f"arg#{at} reference type('{name}') size cannot be determined: -22"
-            raise _refuse(what, hint="point to a type whose size is known, or tag it as the context") from None
+            hint = "point to a type whose size is known, tag it as the context, or make the function static"
+            if isinstance(behind, types.Forward):
+                hint = f"say what members struct {behind.name} has"
+            raise _refuse(what, hint=hint) from None
         return ArgumentSpec(Passed.MEMORY, size, "nonnull" not in tags)
 
     def _typedef(self, id: int) -> str:
         """Return the name of the first typedef that stands for a type."""
-        for _ in range(_LONGEST_CHAIN):
-            found = self._btf[id]
-            if isinstance(found, types.Typedef):
-                return found.name
-            if not isinstance(found, types.Const | types.Volatile | types.Restrict | types.TypeTag):
-                break
-            id = found.type
-        return ""
+        return next((self._btf.name(at) for at in self._btf.behind(id) if self._btf.kind(at) is Kind.TYPEDEF), "")
 
     def _is_context(self, to: int) -> bool:
         """Whether a pointer to this type is one to the context."""

@@ -89,7 +89,9 @@ def _argument(env: Environment, state: State, uses: StackUses, name: int, parame
             Rule.NULL,
             f"arg#{name - 1} is expected to be non-NULL",
             "EINVAL",
-            hint=f"compare r{name} with 0 before the call",
+            hint=f"compare r{name} with 0 before the call"
+            if held.nullable
+            else f"r{name} is 0, and the function uses it as it is (Linux 6.18 lets a plain 0 pass)",
             register=name,
         )
     if not held.is_null:
@@ -107,7 +109,8 @@ def _memory(env: Environment, state: State, uses: StackUses, name: int, size: in
         memory(env, state, uses, name, size, write=False, raw=False, zero=True)
         memory(env, state, uses, name, size, write=True, raw=False, zero=True)
     except Rejected as rejected:
-        raise Rejected(rejected.rule, rejected.what, "EINVAL", hint=rejected.hint, register=name) from None
+        hint = f"the function may read and write {size} bytes from r{name} on: give it so many"
+        raise Rejected(rejected.rule, rejected.what, "EINVAL", hint=hint, register=name) from None
     finally:
         state.registers[name] = held
 

@@ -126,7 +126,7 @@ def access(
     raise Rejected(
         Rule.UNINITIALISED if kind is Kind.NOTHING else Rule.MEMORY,
         f"R{base} invalid mem access '{'inv' if kind is Kind.NOTHING else name}'",
-        hint="it is no pointer to memory",
+        hint=f"r{base} is null here: compare it with 0 first" if pointer.is_null else "it is no pointer to memory",
         register=base,
     )
 
@@ -307,8 +307,18 @@ def check_packet(pointer: Register, base: int, offset: int, size: int, *, zero: 
             Rule.PACKET,
             f"invalid access to packet, off={place} size={size}, "
             f"R{base}(id={pointer.id},off={place},r={pointer.range})",
-            hint="compare the pointer plus what is read with data_end first",
+            hint=_packet_hint(number, place, size),
         )
+
+
+def _packet_hint(number: Scalar, place: int, size: int) -> str:
+    most = number.umax + place + size
+    if number.is_const or most <= _MAX_PACKET_OFFSET:
+        return "compare the pointer plus what is read with data_end first"
+    return (
+        f"what was added to the pointer may be up to {number.umax}, and a comparison with data_end tells of a pointer "
+        f"only while that is at most {_MAX_PACKET_OFFSET}: bound the number first, then compare"
+    )
 
 
 def _context(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["check_given", "moved"]
 
 _MOST_OFFSET = 1 << 29
+_BOUND = "bound the number from below and above first: mask it, or compare it"
 _FIXED = frozenset({Kind.MAP, Kind.PACKET_END, Kind.FUNCTION, Kind.FLOW_KEYS}) | frozenset(
     {Kind.SOCKET, Kind.SOCKET_COMMON, Kind.TCP_SOCKET, Kind.XDP_SOCKET}
 )
@@ -97,7 +98,10 @@ def _check_number(scalar: Scalar, kind: Kind) -> None:
         )
     if scalar.smin >= _MOST_OFFSET or scalar.smin <= -_MOST_OFFSET:
         raise Rejected(
-            Rule.POINTER_ARITHMETIC, f"value {scalar.smin} makes {NAMES[kind]} pointer be out of bounds", "EINVAL"
+            Rule.POINTER_ARITHMETIC,
+            f"value {scalar.smin} makes {NAMES[kind]} pointer be out of bounds",
+            "EINVAL",
+            hint=_BOUND,
         )
 
 
@@ -129,7 +133,10 @@ def _check_moved(result: Register, kind: Kind) -> None:
         )
     if number.smin >= _MOST_OFFSET or number.smin <= -_MOST_OFFSET:
         raise Rejected(
-            Rule.POINTER_ARITHMETIC, f"value {number.smin} makes {NAMES[kind]} pointer be out of bounds", "EINVAL"
+            Rule.POINTER_ARITHMETIC,
+            f"value {number.smin} makes {NAMES[kind]} pointer be out of bounds",
+            "EINVAL",
+            hint=_BOUND,
         )
 
 

@@ -263,6 +263,7 @@ class Verdict:
             return "\n".join(lines if self.kernel is None else [*lines, f"the running kernel: {self.kernel}"])
         where = f"instruction {self.slot}: " if self.instruction is not None else ""
         lines = [f"refused [{self.errno}]: {where}{self.message}", f"the rule: {self.reason}"]
+        lines.append(f"judged as {self.type.name}")
         if self.hint:
             lines.append(f"to mend it: {self.hint}")
         path = self.path

@@ -22,6 +22,7 @@ from prestocloud_sec.bpf.verifier.structure import Functions, check
 __all__ = ["Walk", "Way"]
 
 _MOST_WAITING = 8192
+_LAST_ARGUMENT = 5
 _GLOBAL_CALL = CallHelper(0)
 """What stands for a call of a function that is judged by itself where that is gone back over: no way leads into the
 function, and behind it r0 to r5 are new, as behind any helper; which one it is does not matter."""
@@ -148,9 +149,10 @@ class Walk:
         """Return a register that an instruction reads."""
         found = state.registers[register]
         if found.kind is Kind.NOTHING:
-            raise Rejected(
-                Rule.UNINITIALISED, f"R{register} !read_ok", hint=f"r{register} holds nothing here", register=register
-            )
+            hint = f"r{register} holds nothing here"
+            if 1 <= register <= _LAST_ARGUMENT:
+                hint += "; after a call r1 to r5 do not: keep what is needed in r6 to r9"
+            raise Rejected(Rule.UNINITIALISED, f"R{register} !read_ok", hint=hint, register=register)
         return found
 
     def write(self, register: int) -> None:

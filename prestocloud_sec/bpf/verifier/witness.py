@@ -218,8 +218,10 @@ def find_witness(
     if verdict.again is None or verdict.instruction is None or verdict.reason is None:
         return NoWitness(0, False, "the program was refused as a whole, before any way through it")
     env = verdict.again()
+    program = program.naming(env.kfunc_names)
     if not program.type and env.type:
-        program = Program(program.instructions, type=env.type, license=program.license)
+        symbols = program.symbols
+        program = Program(program.instructions, type=env.type, license=program.license, symbols=symbols)
     way = [step.index for step in verdict.path]
     try:
         stage = Stage(program, env.maps)

@@ -25,7 +25,6 @@ from prestocloud_sec.bpf import (
     Verdict,
     assemble,
     create_map,
-    linux,
     verify,
 )
 from prestocloud_sec.bpf.errors import BpfMisuseError
@@ -41,6 +40,7 @@ from prestocloud_sec.bpf.vm.compiler.engine import compiled_of
 from prestocloud_sec.bpf.vm.layout import State as Word
 from prestocloud_sec.errors import PrestoCloudError
 from prestocloud_sec.testing.bpf_verify import MAPS, generate
+from tests.bpf.linux.kernel import needs_kernel
 
 XDP = ProgramType.XDP
 PACKET = """
@@ -679,9 +679,6 @@ class TestMisuse:
             code[data.draw(st.integers(0, len(code) - 1))] ^= data.draw(st.integers(1, 255))
         verdict = verify(bytes(code), type=case.type, maps=list(MAPS))
         assert verdict.path or verdict.accepted or verdict.program is None or verdict.instruction is None
-
-
-needs_kernel = pytest.mark.skipif(not linux.available(), reason="bpf(2) is not allowed here")
 
 
 class TestKernel:

@@ -15,6 +15,7 @@ from prestocloud_sec.bpf.errors import LoadError
 from prestocloud_sec.bpf.linux.host import possible_cpus, require
 from prestocloud_sec.bpf.linux.maps import KernelMap
 from prestocloud_sec.bpf.linux.programs import KernelProgram
+from prestocloud_sec.bpf.verifier.hazards import may_crash_linux
 from prestocloud_sec.bpf.verifier.verdict import KernelAnswer
 from prestocloud_sec.errors import UnavailableError
 
@@ -47,7 +48,8 @@ def ask(
     Raises
     ------
     UnavailableError
-        If the kernel cannot be asked: bpf(2) is not allowed, or a map holds what only BTF can describe.
+        If the kernel cannot be asked: bpf(2) is not allowed, a map holds what only BTF can describe, or the program is
+        one that can crash the kernel (`prestocloud_sec.bpf.verifier.hazards`).
     MapError
         If the kernel does not make such a map.
     """
@@ -55,6 +57,13 @@ def ask(
     program = verdict.program
     if program is None:
         raise UnavailableError("bytes that are no program cannot be loaded", where="compare_with_kernel")
+    if may_crash_linux(program):
+        raise UnavailableError(
+            "Linux 6.18 can crash over a static function that may end at a load of a packet's word or at a tail call",
+            where="compare_with_kernel",
+            expected="a program without one",
+            hint="KernelProgram.load asks it all the same",
+        )
     with ExitStack() as stack:
         made: dict[int, KernelMap] = {}
         for number, spec in maps.items():

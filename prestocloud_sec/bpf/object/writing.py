@@ -8,6 +8,7 @@ Sources: Linux 6.18, ``Documentation/bpf/btf.rst``, section "BTF Type and String
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, TypeAlias
 
 from prestocloud_sec.bpf.errors import BpfMisuseError
@@ -60,9 +61,12 @@ def checked_parts(values: Iterable[Any], of: type[Any], where: str) -> list[Any]
     BpfMisuseError
         If they are too many, or one is not of the class `of`.
     """
-    parts = list(items_of(values, where, f"each a {of.__name__}", error=BpfMisuseError))
-    if len(parts) > MOST_PARTS or not all(type(part) is of for part in parts):
-        raise BpfMisuseError(f"{len(parts)} parts", where=where, expected=f"{MOST_PARTS} at most, each a {of.__name__}")
+    given = items_of(values, where, f"each a {of.__name__}", error=BpfMisuseError)
+    parts = list(islice(given, MOST_PARTS + 1))  # who gives them may never end
+    if len(parts) > MOST_PARTS:
+        raise BpfMisuseError("more parts than a type has", where=where, expected=f"{MOST_PARTS} at most")
+    if not all(type(part) is of for part in parts):
+        raise BpfMisuseError(f"{len(parts)} parts", where=where, expected=f"each a {of.__name__}")
     return parts
 
 

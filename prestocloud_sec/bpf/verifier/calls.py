@@ -135,7 +135,7 @@ def call_helper(env: Environment, state: State, number: int, index: int) -> Call
     check_arguments(env, state, call)
     _check_map(call)
     if number == HelperId.TAIL_CALL:
-        if state.references:
+        if state.references and len(state.frames) == 1:  # elsewhere it leads back to the caller
             raise Rejected(Rule.REFERENCE, "tail_call would lead to reference leak", "EINVAL")
         which = state.registers[3].number
         if call.map is not None and which.is_const and which.umin < call.map.max_entries:

@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from prestocloud_sec.bpf.errors import BpfError, BpfMisuseError, MapError
+from prestocloud_sec.bpf.verifier.hazards import may_crash_linux
 from prestocloud_sec.bpf.verifier.trials import TooLong, Trial, smaller
 from prestocloud_sec.bpf.verifier.verdict import Verdict
 from prestocloud_sec.wire import whole
@@ -195,6 +196,9 @@ def _one(outcome: Outcome, trial: Trial, number: int, *, minimise: bool) -> None
     outcome.compared += 1
     try:
         trial.rule(_MOST_PROCESSED)
+        if may_crash_linux(trial.program):
+            outcome.failed["it can crash Linux, which is not asked"] += 1
+            return
         verdict, differs = compare(trial)
     except TooLong:
         outcome.failed[f"judging goes through more than {_MOST_PROCESSED} instructions"] += 1
@@ -220,6 +224,8 @@ def _one(outcome: Outcome, trial: Trial, number: int, *, minimise: bool) -> None
 
 
 def _differs_so(trial: Trial, wanted: str) -> bool:
+    if may_crash_linux(trial.program):
+        return False
     try:
         return compare(trial)[1] == wanted
     except MapError:

@@ -193,7 +193,7 @@ def _register(old: Register, new: Register, names: _Names, precise: bool, exactl
     if kind is Kind.NUMBER:
         if not precise and exactly == Exactly.COVERS:
             return True
-        if bool(old.delta) != bool(new.delta) or (old.delta and old.delta != new.delta):
+        if old.id and old.delta != new.delta:
             return False
         return old.number.covers(new.number) and names.match_number(old.id, new.id)
     if kind in (Kind.MAP_KEY, Kind.MAP_VALUE, Kind.MEMORY, Kind.BUFFER):

@@ -181,7 +181,9 @@ def _has_bits(bits: int, a: Scalar, b: Scalar) -> None:
 
 
 def _has_no_bits(bits: int, a: Scalar, b: Scalar) -> None:
-    """All of the bits are 0."""
+    """All of the bits are 0. Linux forgets the ranges then, lest they contradict the bits."""
     found = _known_bits(bits, a, b)
     if found is not None:
+        found[0].unbound()
+        found[0].unbound32()
         _learn(bits, found[0], lambda tnum: tnum & Tnum.const(~found[1]))

@@ -85,28 +85,28 @@ class ArithmeticSteps(Walk):
             return
         result = arithmetic.alu(i.op, i.bits, held.number, source.number)
         by = self._moved_by(i, held, source)
-        if by:
-            registers[i.dst] = Register(Kind.NUMBER, result, id=held.id, delta=by, narrow=i.bits == 32)
+        if by is not None:
+            registers[i.dst] = Register(Kind.NUMBER, result, id=held.id, delta=by, narrow=bool(by) and i.bits == 32)
             return
         registers[i.dst] = number(result)
 
-    def _moved_by(self, i: Alu, held: Register, source: Register) -> int:
-        """Return by how much a number with copies is moved, 0 where that is not kept in mind.
+    def _moved_by(self, i: Alu, held: Register, source: Register) -> int | None:
+        """Return by how much a number with copies is moved, None where that is not kept in mind.
 
         In 32 bits only where the number has no more: the copies would not follow otherwise.
         """
         if i.op not in (AluOp.ADD, AluOp.SUB) or not held.id or held.delta or not self.env.privileged:
-            return 0
+            return None
         if i.bits == 32:
             if not source.number.is_const32 or held.number.umax > U32:
-                return 0
+                return None
             by = signed32(source.number.tnum.value)
         else:
             if not source.number.is_const or not S32_MIN <= source.number.smin <= S32_MAX:
-                return 0
+                return None
             by = source.number.smin
         by = -by if i.op is AluOp.SUB else by
-        return by if S32_MIN < by <= S32_MAX else 0
+        return by if S32_MIN < by <= S32_MAX else None
 
     def _pointers(self, state: State, i: Alu, held: Register, source: Register) -> Register:
         """Return a sum with a pointer."""

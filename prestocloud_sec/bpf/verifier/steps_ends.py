@@ -142,7 +142,7 @@ class EndSteps(Walk):
         """Load a word of the packet (classic BPF)."""
         if self.env.type not in _READS_PACKET:
             raise Rejected(Rule.TYPE, "BPF_LD_[ABS|IND] instructions not allowed for this program type", "EINVAL")
-        if state.references:
+        if state.references and len(state.frames) == 1:  # elsewhere it leads back to the caller
             raise Rejected(Rule.REFERENCE, "BPF_LD_[ABS|IND] would lead to reference leak", "EINVAL")
         if state.lock is not None:
             raise Rejected(Rule.LOCK, "BPF_LD_[ABS|IND] cannot be used inside bpf_spin_lock-ed region", "EINVAL")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from prestocloud_sec.bpf.helpers.prototypes import Argument, prototypes
+from prestocloud_sec.bpf.helpers.prototypes import Argument
 from prestocloud_sec.bpf.isa import (
     Alu,
     AluOp,
@@ -257,7 +257,7 @@ def _before_call(run: Watch, i: CallHelper) -> None:
     if called is not None:
         before_call(run, called)
         return
-    row = prototypes().get(i.number)
+    row = run.env.prototype(i.number)
     if row is None:
         return
     spec: MapSpec | None = None

@@ -9,7 +9,7 @@ from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
 from prestocloud_sec.bpf.program_type import ProgramType
 from prestocloud_sec.bpf.verifier.maps import MapSpec
 
-__all__ = ["DECLARATIONS", "GLOBAL", "MAPS", "PAIR", "TYPES", "Target"]
+__all__ = ["DECLARATIONS", "ENDING", "GLOBAL", "MAPS", "PAIR", "TYPES", "Target"]
 
 ARRAY, HASH, PER_CPU, LRU, CONSTANTS, RING, PROGRAMS, GLOBALS, QUEUE, TRIE, NESTED, WRITE_ONLY, ODD, EVENTS = range(14)
 MAPS: tuple[MapSpec, ...] = (
@@ -106,3 +106,5 @@ DECLARATIONS = {
 """The functions of generated programs, as C has them."""
 GLOBAL = frozenset({"sum", "fill", "maybe", "read", "word", "other"})
 """Those that may be judged by themselves."""
+ENDING = frozenset({"word", "other"})
+"""Those that may end elsewhere than at their exit; they are never static, as Linux can crash over such."""

@@ -31,7 +31,7 @@ from prestocloud_sec.bpf.isa import (
 )
 from prestocloud_sec.bpf.object import Btf, declare
 from prestocloud_sec.bpf.program import Program
-from prestocloud_sec.bpf.verifier.generator.tables import DECLARATIONS, GLOBAL, PAIR, Target
+from prestocloud_sec.bpf.verifier.generator.tables import DECLARATIONS, ENDING, GLOBAL, PAIR, Target
 from prestocloud_sec.bpf.verifier.trials import Cell, assembled
 
 __all__ = ["Label", "Writer"]
@@ -187,7 +187,7 @@ class Writer:
         if not self.described:
             return False
         if name not in self._linkages:
-            self._linkages[name] = name in GLOBAL and self.chance(0.6)
+            self._linkages[name] = name in GLOBAL and (name in ENDING or self.chance(0.6))
         return self._linkages[name]
 
     def kfunc(self, name: str) -> None:
@@ -245,7 +245,7 @@ class Writer:
 
     def _types(self, starts: dict[str, Cell]) -> Btf:
         """Say of the functions what they are."""
-        linkages = {name: "" if self.is_global(name) and not self.slips(0.1) else "static " for name in starts}
+        linkages = {name: "" if self.is_global(name) else "static " for name in starts}
         # Places instead of slots, which are not known yet: only the ids are taken, and they go with the cells.
         texts = {n: linkages[name] + DECLARATIONS[name] for n, name in enumerate(starts, 1)}
         types = declare({0: "int program(void *ctx)", **texts}, PAIR)

@@ -320,7 +320,7 @@ class Program:
         --------
         >>> from prestocloud_sec.bpf.isa import CallKfunc
         >>> Program([CallKfunc(64236)]).naming({64236: "bpf_iter_num_next"})
-        <Program, 1 slot: call kfunc bpf_iter_num_next>
+        <Program, 1 slots: call kfunc bpf_iter_num_next>
         """
         from prestocloud_sec.bpf.naming import named
 

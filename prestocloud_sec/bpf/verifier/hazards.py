@@ -2,9 +2,10 @@
 """Programs that a kernel is better not asked about: Linux 6.18.44 can crash while it judges them.
 
 Where a static function may end at a load of a packet's word or at a tail call, that kernel goes on behind the call
-without noting that it left the function. When it then looks back for why a number of the caller's is what it is, it can
-take a register of the function for the caller's, and write before the beginning of a table (``__mark_chain_precision``).
-Most such programs are judged, some end with ``EFAULT`` and "verifier bug", and three of some thousands ended in an oops.
+without noting that it left the function. When it then looks back for why a number of the caller's is what it is, it
+can take a register of the function for the caller's, and write before the beginning of a table
+(``__mark_chain_precision``). Most such programs are judged, some end with ``EFAULT`` and "verifier bug", and three of
+some thousands ended in an oops.
 """
 
 from __future__ import annotations

@@ -22,10 +22,12 @@ from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.isa import CallHelper, Imm, Instruction
 from prestocloud_sec.bpf.verifier.environment import Environment
 from prestocloud_sec.bpf.verifier.expressions import Node, constant, joined, part, value
+from prestocloud_sec.bpf.verifier.function_types import Passed
 from prestocloud_sec.bpf.verifier.inputs import Stage
 from prestocloud_sec.bpf.verifier.registers import Kind
 from prestocloud_sec.bpf.verifier.rejection import Rule
 from prestocloud_sec.bpf.verifier.shadows import NOTHING, Decision, Shadow, Stopped, Violated, as_number
+from prestocloud_sec.bpf.verifier.structure import check
 from prestocloud_sec.bpf.verifier.watching_iterators import Iterators
 from prestocloud_sec.bpf.verifier.watching_rules import BEFORE
 from prestocloud_sec.bpf.verifier.watching_steps import WATCHED
@@ -67,6 +69,8 @@ class Watch(Run):
         What lookups put into maps.
     results : list of int
         What played helpers returned.
+    spans : Functions or None
+        Where the program's functions are, if BTF says what they are.
     opaque : bool
         Whether something was computed in a way that is not followed, so that inputs may matter where none seems to.
     """
@@ -101,6 +105,7 @@ class Watch(Run):
         self.shadows[1] = Shadow(Kind.CONTEXT, constant(self.registers[1]))
         self.hidden: list[list[Shadow]] = []
         self.iterators = Iterators()
+        self.spans = check(env) if env.function_types is not None else None
         if free:
             stage.at_call = self._result
 
@@ -186,8 +191,23 @@ class Watch(Run):
         """Call a function; it sees r1 to r5."""
         following = super().enter(target, back)
         self.hidden.append(self.shadows)
-        self.shadows = [NOTHING, *self.shadows[1:6], *[NOTHING] * 4, Shadow(Kind.STACK, constant(self.registers[10]))]
+        given = self._passed(target)
+        self.shadows = [NOTHING, *given, *[NOTHING] * 4, Shadow(Kind.STACK, constant(self.registers[10]))]
         return following
+
+    def _passed(self, target: int) -> list[Shadow]:
+        """Return what a function sees in r1 to r5: of pointers, one that is judged by itself sees memory."""
+        given, types = self.shadows[1:6], self.env.function_types
+        if types is None or self.spans is None or not types.is_global(self.spans.of(target)):
+            return given
+        seen = [NOTHING] * 5
+        for n, spec in enumerate(types.arguments(self.spans.of(target))):
+            seen[n] = given[n]
+            if spec.passed is Passed.MEMORY and given[n].kind is not Kind.NUMBER:
+                seen[n] = Shadow(Kind.MEMORY, given[n].node)
+                for place in range(self.registers[n + 1] - 7, self.registers[n + 1] + spec.size):
+                    self.kept.pop(place, None)  # it may be written there
+        return seen
 
     def leave(self) -> int:
         """Return from a function; r0 is its result."""

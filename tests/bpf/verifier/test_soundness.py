@@ -55,6 +55,25 @@ def test_a_program_that_is_not_safe_is_found_out(text: str, monkeypatch: pytest.
     assert outcome.faults[0]["bytes"] == made.program.to_bytes().hex()
 
 
+@pytest.mark.parametrize(
+    ("offset", "body"),
+    [
+        (-23, "r0 = *(u64 *)(r1 + 0)\n*(u64 *)(r1 + 8) = r0"),  # memory need not be aligned
+        (-24, "r0 = *(u32 *)(r1 + 4)"),  # of an address that was kept there, which is a number in the function
+    ],
+)
+def test_memory_of_a_function_that_is_judged_by_itself(offset: int, body: str) -> None:
+    text = f"*(u64 *)(r10 - 24) = r1\nr1 = r10\nr1 += {offset}\ncall f\nr0 = 0\nexit\nf:\n{body}\nr0 = 0\nexit"
+    program = assemble(text, type=ProgramType.XDP, license="GPL").declaring(
+        {0: "int main(struct xdp_md *ctx)", "f": "int f(struct pair *p __arg_nonnull)"},
+        structs="struct pair { u64 a, b; };",
+    )
+    accepted = Trial(program)
+    assert accepted.judge()
+    ends = check(accepted, random.Random(1))
+    assert (ends["watched"], ends["value"]) == (1, 6)
+
+
 def test_a_bug_of_the_verifier_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(*_: object) -> None:
         raise ZeroDivisionError

@@ -13,9 +13,11 @@ import pytest
 from prestocloud_sec.bpf import assemble, verify
 from prestocloud_sec.bpf.maps.kinds import MapFlag, MapType
 from prestocloud_sec.bpf.program_type import ProgramType
+from prestocloud_sec.bpf.verifier.hazards import may_crash_linux
 from prestocloud_sec.bpf.verifier.maps import MapSpec
 from prestocloud_sec.bpf.verifier.rejection import Rule
 from prestocloud_sec.bpf.verifier.trials import Trial
+from prestocloud_sec.errors import UnavailableError
 from prestocloud_sec.testing.bpf_soundness import check
 from tests.bpf.linux.kernel import as_recorded, needs_kernel
 
@@ -449,3 +451,69 @@ def test_an_address_that_an_atomic_operation_fetches_is_one() -> None:
     case = Trial(assemble(text, type=ProgramType.SOCK_OPS, license="GPL"), 0, ())
     assert case.judge().accepted
     assert set(check(case, random.Random(1), runs=3)) == {"value", "watched"}
+
+
+# --- What an attack on iterators and functions found. What Linux 6.18.44 answered is written by hand: a static function
+# that may end at a load of a packet's word is not loaded again (see prestocloud_sec.bpf.verifier.hazards).
+
+MAKES = "r1 = r10\nr1 += -8\nr2 = 0\nr3 = 9\ncall kfunc bpf_iter_num_new\n"
+ENDS = "r1 = r10\nr1 += -8\ncall kfunc bpf_iter_num_destroy\n"
+
+
+@pytest.mark.parametrize(
+    "last", ["r0 = *(u8 *)skb[4]", "r2 = map[id:0]\nr3 = 0\ncall bpf_tail_call"], ids=["load", "tail call"]
+)
+def test_what_is_held_may_be_held_where_a_function_ends_that_was_called(last: str) -> None:
+    text = f"r7 = r1\n{MAKES}r1 = r7\ncall f\n{ENDS}r0 = 0\nexit\nf:\nr6 = r1\n{last}\nr0 = 0\nexit"
+    program = assemble(text, type=ProgramType.SCHED_CLS, license="GPL")
+    program = program.declaring({0: "int main(void *ctx)", "f": "static int f(void *ctx)"})
+    programs = [MapSpec(MapType.PROG_ARRAY, 4, 4, 1)]
+    assert verify(program, maps=programs)
+    held = assemble(f"r6 = r1\n{MAKES}r1 = r6\n{last}\n{ENDS}r0 = 0\nexit", type=ProgramType.SCHED_CLS, license="GPL")
+    assert verify(held, maps=programs).reason is Rule.REFERENCE
+
+
+def test_functions_that_are_loaded_with_btf_may_end_so() -> None:
+    # an address is taken, so that the program is loaded with BTF, which says that each function returns a number
+    text = "r0 = 0\nr2 = h ll\nexit\nh:\nr2 = map[id:0]\nr3 = 0\ncall bpf_tail_call\nr0 = 0\nexit"
+    program = assemble(text, type=ProgramType.XDP, license="GPL")
+    assert verify(program, maps=[MapSpec(MapType.PROG_ARRAY, 4, 4, 1)])
+
+
+def test_a_class_is_asked_for_without_the_context() -> None:
+    # the watched run had it that the helper takes one in every type
+    text = "r6 = r1\ncall bpf_get_prandom_u32\ncall bpf_get_cgroup_classid\nr0 &= 1\nexit"
+    case = Trial(assemble(text, type=ProgramType.CGROUP_SKB, license="GPL"), 0, ())
+    assert case.judge().accepted
+    assert set(check(case, random.Random(1), runs=3)) == {"value", "watched"}
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_witnesses_of_programs_whose_type_is_said_apart(named: bool) -> None:
+    text = MAKES + "r0 = 0\nexit"
+    if named:
+        found = verify(assemble(text), type="xdp", witness=True)
+    else:
+        numbers = assemble(text.replace("bpf_iter_num_new", "64233")).to_bytes()
+        found = verify(numbers, type="xdp", witness=True, kfuncs={64233: "bpf_iter_num_new"})
+    assert found.reason is Rule.REFERENCE
+    assert found.witness is not None
+    assert found.witness.confirmed()
+
+
+def test_what_can_crash_linux_is_not_asked() -> None:
+    load = assemble("call f\nr0 = 0\nexit\nf:\nr6 = r1\nr0 = *(u8 *)skb[4]\nexit", type=ProgramType.SCHED_CLS)
+    main = "int main(struct __sk_buff *s)"
+    static = load.declaring({0: main, "f": "static int f(struct __sk_buff *s)"})
+    told = load.declaring({0: main, "f": "int f(struct __sk_buff *s)"})
+    assert [may_crash_linux(program) for program in (static, told, load)] == [True, False, False]
+    address = "r2 = f ll\nr1 = 1\nr3 = 0\nr4 = 0\ncall bpf_loop\nr0 = 0\nexit\nf:\nr6 = r1\nr0 = *(u8 *)skb[4]\nexit"
+    assert may_crash_linux(assemble(address, type=ProgramType.SCHED_CLS))
+
+
+@needs_kernel
+def test_it_says_so() -> None:
+    load = assemble("call f\nr0 = 0\nexit\nf:\nr6 = r1\nr0 = *(u8 *)skb[4]\nexit", type=ProgramType.SCHED_CLS)
+    static = load.declaring({0: "int main(struct __sk_buff *s)", "f": "static int f(struct __sk_buff *s)"})
+    with pytest.raises(UnavailableError, match="can crash"):
+        verify(static, compare_with_kernel=True)

@@ -51,6 +51,20 @@ def test_swtpm_takes_the_locality_with_each_command() -> None:
             tpm.set_locality(5)
 
 
+def neighbours() -> list[socket.socket]:
+    """Return two sockets with neighbouring ports, which others may have one of."""
+    while True:
+        found = [socket.socket(), socket.socket()]
+        try:
+            found[0].bind(("127.0.0.1", 0))
+            found[1].bind(("127.0.0.1", found[0].getsockname()[1] + 1))
+        except (OSError, OverflowError):  # taken, or there is none above
+            for one in found:
+                one.close()
+            continue
+        return found
+
+
 class Simulator:
     """Both ports of a simulator (TPM 2.0 Library, Part 4, ``TcpServer.c``), with libtpms for a TPM."""
 
@@ -58,21 +72,10 @@ class Simulator:
         self.tpm = EmbeddedTransport(startup=False)
         self.signals: list[int] = []
         self.ended = threading.Event()
-        self.sockets: list[socket.socket] = []
+        self.sockets = neighbours()
         self.threads: list[threading.Thread] = []
-        for serve in (self.serve_data, self.serve_platform):
-            while True:
-                listening = socket.socket()
-                port = self.sockets[0].getsockname()[1] + 1 if self.sockets else 0
-                try:
-                    listening.bind(("127.0.0.1", port))
-                    break
-                except OSError:
-                    listening.close()
-                    if self.sockets:
-                        self.sockets.pop().close()
+        for listening, serve in zip(self.sockets, (self.serve_data, self.serve_platform), strict=True):
             listening.listen()
-            self.sockets.append(listening)
             self.threads.append(threading.Thread(target=self.accept, args=(listening, serve), daemon=True))
         for thread in self.threads:
             thread.start()

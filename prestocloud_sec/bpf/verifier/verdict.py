@@ -268,7 +268,8 @@ class Verdict:
             lines.append(f"to mend it: {self.hint}")
         path = self.path
         if path:
-            lines.append("the way there:" if len(path) <= _SHOWN_STEPS else f"the last {_SHOWN_STEPS} steps there:")
+            way = "the way there" if len(path) <= _SHOWN_STEPS else f"the last {_SHOWN_STEPS} steps there"
+            lines.append(f"{way}{self._beginning(path[0].slot)}:")
             shown_steps = path[-_SHOWN_STEPS:]
             width = max(len(str(step)) for step in shown_steps)
             lines += [f"    {step!s:<{width}}  ; {step.relevant}".rstrip(" ;") for step in shown_steps]
@@ -277,6 +278,13 @@ class Verdict:
         if self.kernel is not None:
             lines.append(f"the running kernel: {self.kernel}")
         return "\n".join(lines)
+
+    def _beginning(self, slot: int) -> str:
+        """Return in which function a way begins, if that is not the first."""
+        info = self.program.func_info if self.program is not None else None
+        if not slot or info is None or slot not in info.functions:
+            return ""
+        return f", in {info.btf.name(info.functions[slot])}, which is judged by itself"
 
     def to_json(self) -> dict[str, Any]:
         """Return the verdict as JSON has it; with the way for a refused program."""

@@ -21,6 +21,7 @@ def test_the_way_to_a_fault_begins_in_the_function() -> None:
     assert [step.index for step in verdict.path] == [5]
     assert verdict.instruction == 5
     assert verdict.path[0].registers == {"r1": "mem(sz=16)", "r10": "fp0"}
+    assert "the way there, in f, which is judged by itself:" in verdict.explain().splitlines()
 
 
 def test_facts_of_the_function_and_of_what_is_before_it() -> None:

@@ -31,6 +31,8 @@ from prestocloud_sec.bpf.vm.memory import Trap
 __all__ = ["Found", "Search"]
 
 _U64 = (1 << 64) - 1
+_MOST_STEPS = 1_000_000
+"""Instructions of all runs of a search together, beyond which no further one is made: some seconds."""
 _LENGTHS = (64, 0, 14, 34, 1, 40, 200)
 _BYTES = (0, 0xFF, 1, 0x80)
 _CONSIDERED = 128
@@ -112,7 +114,7 @@ class Search:
         self._depends = False
 
     def go(self, runs: int) -> Found | None:
-        """Search until `runs` runs were made.
+        """Search until `runs` runs were made, or all of them together took too many steps.
 
         Raises
         ------
@@ -121,11 +123,13 @@ class Search:
         """
         for values in self._first():
             self._push(0, values)
-        while self._heap and self.tried < runs:
+        steps = 0
+        while self._heap and self.tried < runs and steps < _MOST_STEPS:
             _, _, values = heapq.heappop(self._heap)
             outcome = self._run(values)
             if outcome is None:
                 continue
+            steps += len(outcome.run.order)
             if outcome.found is not None:
                 return outcome.found
             for score, following in self._next(values, outcome.run):

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from prestocloud_sec.bpf import Program, ProgramType, assemble, verify
 from prestocloud_sec.bpf.errors import BpfError, BpfMisuseError
 from prestocloud_sec.bpf.maps.kinds import MapType
+from prestocloud_sec.bpf.verifier import searching
 from prestocloud_sec.bpf.verifier.inputs import Inputs, Stage, context_size
 from prestocloud_sec.bpf.verifier.maps import MapSpec
 from prestocloud_sec.bpf.verifier.rejection import Rule
@@ -338,3 +339,28 @@ def test_programs_that_cannot_be_run_are_said_to_be_so() -> None:
     unknown = Program.from_bytes(bytes.fromhex("18110000630000000000000000000000b7000000000000009500000000000000"))
     with pytest.raises(BpfError):
         Stage(unknown, {})
+
+
+def test_a_search_ends_though_each_run_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+        r6 = r1
+        call bpf_get_prandom_u32
+        r8 = r0
+        r7 = 0
+    again:
+        r7 += 1
+        if r7 == r8 goto out
+        if r7 < 900 goto again
+    out:
+        r2 = *(u32 *)(r6 + 0)
+        if r8 != 12345678 goto end
+        r0 = *(u8 *)(r2 + 0)
+    end:
+        r0 = 1
+        exit"""
+    program = assemble(text, type=ProgramType.XDP)
+    monkeypatch.setattr(searching, "_MOST_STEPS", 5000)
+    found = verify(program, witness=True).witness
+    assert isinstance(found, NoWitness)
+    assert not found.complete
+    assert found.tried < 10

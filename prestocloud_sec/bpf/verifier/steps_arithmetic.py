@@ -49,13 +49,13 @@ class ArithmeticSteps(Walk):
     def alu(self, state: State, i: Alu, index: int) -> int:
         """Arithmetic, and moves."""
         source = self.operand(state, i.src)
-        if isinstance(i.src, Imm):
-            _check_constant(i.op, i.bits, i.src.value)
         if i.op is AluOp.MOV:
             self.write(i.dst)
             self._move(state, i, source)
         else:
             self.read(state, i.dst)
+            if isinstance(i.src, Imm):
+                _check_constant(i.op, i.bits, i.src.value)
             self.write(i.dst)
             self._compute(state, i, source)
         self.step(state, index)

@@ -34,6 +34,9 @@ def name_of_the_task(place: int) -> Case:
 
 
 CASES = {
+    "too long a shift of nothing": Case(f"r7 >>= -8\n{END}", "EACCES", "R7 !read_ok"),
+    "too long a shift": Case(f"r7 = 1\nr7 >>= -8\n{END}", "EINVAL", "invalid shift -8"),
+    "a division of nothing by 0": Case(f"r7 /= 0\n{END}", "EACCES", "R7 !read_ok"),
     "a frame, and any number": Case(TIME.format("r7 = r10\nr7 += r0"), "EINVAL", UNBOUNDED.format("fp")),
     "a frame, less any number": Case(TIME.format("r7 = r10\nr7 -= r0"), "EINVAL", UNBOUNDED.format("fp")),
     "a context, and any number": Case(TIME.format("r6 += r0"), "EINVAL", UNBOUNDED.format("ctx")),

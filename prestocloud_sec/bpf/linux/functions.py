@@ -10,8 +10,8 @@ Source: Linux 6.18, ``Documentation/bpf/btf.rst`` (section "BPF_PROG_LOAD").
 
 from __future__ import annotations
 
+from prestocloud_sec.bpf.entries import functions_of, takes_address
 from prestocloud_sec.bpf.errors import KernelError
-from prestocloud_sec.bpf.isa import CallLocal, ImmKind, LoadImm64
 from prestocloud_sec.bpf.linux.attr import Attr, Buffer, Command, make_buffer
 from prestocloud_sec.bpf.linux.syscall import KernelObject, bpf
 from prestocloud_sec.bpf.object import BtfBuilder, Encoding, FuncInfo, Linkage
@@ -42,9 +42,7 @@ class KernelBtf(KernelObject):
 
 def needs_btf(program: Program) -> bool:
     """Whether a program has BTF of its own, or takes the address of a function."""
-    return program.func_info is not None or any(
-        isinstance(i, LoadImm64) and i.kind is ImmKind.FUNCTION for i in program.instructions
-    )
+    return program.func_info is not None or takes_address(program)
 
 
 def describe_functions(program: Program) -> tuple[KernelBtf, Buffer, int]:
@@ -63,15 +61,10 @@ def describe_functions(program: Program) -> tuple[KernelBtf, Buffer, int]:
 
 def _least(program: Program) -> FuncInfo:
     """Return what says no more than where functions begin, and that each returns a number."""
-    entries = {0}
-    for i, target in zip(program.instructions, program.targets, strict=True):
-        refers = isinstance(i, CallLocal) or (isinstance(i, LoadImm64) and i.kind is ImmKind.FUNCTION)
-        if refers and target is not None:
-            entries.add(target)
     types = BtfBuilder()
     prototype = types.prototype(types.int_("int", 4, encoding=Encoding.SIGNED))
     functions = {
         program.slot_of(entry): types.function(f"f{number}", prototype, Linkage.STATIC)
-        for number, entry in enumerate(sorted(entries))
+        for number, entry in enumerate(sorted({0} | functions_of(program)))
     }
     return FuncInfo(types.build(), functions)

@@ -52,6 +52,8 @@ def ask(
         one that can crash the kernel (`prestocloud_sec.bpf.verifier.hazards`).
     MapError
         If the kernel does not make such a map.
+    KernelError
+        If it does not take the program's BTF.
     """
     require()
     program = verdict.program

@@ -10,8 +10,8 @@ some thousands ended in an oops.
 
 from __future__ import annotations
 
+from prestocloud_sec.bpf.entries import functions_of, takes_address
 from prestocloud_sec.bpf.errors import JumpTargetError
-from prestocloud_sec.bpf.isa import CallLocal, ImmKind, LoadImm64
 from prestocloud_sec.bpf.object.types import Function, Linkage
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.verifier.structure import may_end
@@ -22,18 +22,11 @@ __all__ = ["may_crash_linux"]
 def may_crash_linux(program: Program) -> bool:
     """Whether a program has a static function that may end elsewhere than at its exit."""
     try:
-        targets = program.targets
+        entries = functions_of(program)
     except JumpTargetError:  # it is refused before it is looked at
         return False
-    entries = {0}
-    described = program.func_info is not None
-    for i, target in zip(program.instructions, targets, strict=True):
-        address = isinstance(i, LoadImm64) and i.kind is ImmKind.FUNCTION
-        described = described or address  # such programs are loaded with BTF
-        if target is not None and (address or isinstance(i, CallLocal)):
-            entries.add(target)
-    if not described:
-        return False
+    if program.func_info is None and not takes_address(program):
+        return False  # it is loaded without BTF, and refused
     static = False
     for index, i in enumerate(program.instructions):
         if index in entries:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prestocloud_sec.bpf.entries import takes_address
 from prestocloud_sec.bpf.helpers.ids import HelperId
 from prestocloud_sec.bpf.isa import (
     Branch,
@@ -196,7 +197,7 @@ def _check_function_types(env: Environment, functions: Functions) -> None:
     See Linux 6.18, ``check_btf_func`` and ``check_abnormal_return``.
     """
     types = env.function_types
-    if types is None and any(isinstance(i, LoadImm64) and i.kind is ImmKind.FUNCTION for i in env.instructions):
+    if types is None and takes_address(env.program):
         return  # such programs are loaded with BTF that says of each function that it is static and returns a number
     if types is not None:
         types.check_layout([env.program.slot_of(entry) for entry in functions.entries])

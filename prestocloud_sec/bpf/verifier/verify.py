@@ -117,6 +117,8 @@ def verify(
         If an argument is of another type, or the program has no type.
     UnavailableError
         If the running kernel is to be asked and cannot be.
+    KernelError, MapError
+        If it is asked, and does not take the program's BTF, or does not make a map like the program's.
 
     Examples
     --------

@@ -16,7 +16,6 @@ from prestocloud_sec.bpf.isa import (
     Atomic,
     AtomicOp,
     Branch,
-    BranchOp,
     CallHelper,
     CallKfunc,
     CallLocal,
@@ -37,6 +36,7 @@ from prestocloud_sec.bpf.isa import (
     Swap,
     SwapKind,
 )
+from prestocloud_sec.bpf.syntax import ALU_SIGNS, ATOMIC_SIGNS, BRANCH_SIGNS, TYPES
 from prestocloud_sec.bpf.verifier.tnum import U32
 
 if TYPE_CHECKING:
@@ -44,37 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["instruction_text", "touched"]
 
-_SIZES = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
-_ALU: dict[AluOp, str] = {
-    AluOp.ADD: "+=",
-    AluOp.SUB: "-=",
-    AluOp.MUL: "*=",
-    AluOp.DIV: "/=",
-    AluOp.SDIV: "s/=",
-    AluOp.MOD: "%=",
-    AluOp.SMOD: "s%=",
-    AluOp.OR: "|=",
-    AluOp.AND: "&=",
-    AluOp.XOR: "^=",
-    AluOp.LSH: "<<=",
-    AluOp.RSH: ">>=",
-    AluOp.ARSH: "s>>=",
-    AluOp.MOV: "=",
-}
-_BRANCHES: dict[BranchOp, str] = {
-    BranchOp.EQ: "==",
-    BranchOp.NE: "!=",
-    BranchOp.GT: ">",
-    BranchOp.GE: ">=",
-    BranchOp.LT: "<",
-    BranchOp.LE: "<=",
-    BranchOp.SET: "&",
-    BranchOp.SGT: "s>",
-    BranchOp.SGE: "s>=",
-    BranchOp.SLT: "s<",
-    BranchOp.SLE: "s<=",
-}
-_ATOMIC = {AtomicOp.ADD: "+=", AtomicOp.OR: "|=", AtomicOp.AND: "&=", AtomicOp.XOR: "^="}
 _SWAPS = {SwapKind.LE: "le", SwapKind.BE: "be", SwapKind.BSWAP: "bswap"}
 
 
@@ -111,7 +80,7 @@ def _letter(bits: int) -> str:
 
 
 def _at(size: int, base: int, offset: int, sign: str = "u") -> str:
-    return f"*({sign}{_SIZES[size][1:]} *)(r{base} {offset:+d})"
+    return f"*({sign}{TYPES[size][1:]} *)(r{base} {offset:+d})"
 
 
 def _source(source: int | Imm, bits: int = 64) -> str:
@@ -121,7 +90,7 @@ def _source(source: int | Imm, bits: int = 64) -> str:
 def _body(program: Program, index: int, i: Instruction) -> str:
     match i:
         case Alu(op, bits, dst, src):
-            return f"{_letter(bits)}{dst} {_ALU[op]} {_source(src, bits)}"
+            return f"{_letter(bits)}{dst} {ALU_SIGNS[op]} {_source(src, bits)}"
         case Negate(bits, dst):
             return f"{_letter(bits)}{dst} = -{_letter(bits)}{dst}"
         case Extend(bits, dst, src, width):
@@ -131,17 +100,17 @@ def _body(program: Program, index: int, i: Instruction) -> str:
         case Load(size, signed, dst, base, offset):
             return f"r{dst} = {_at(size, base, offset, 's' if signed else 'u')}"
         case LoadAcquire(size, dst, base, offset):
-            return f"r{dst} = load_acquire(({_SIZES[size]} *)(r{base} {offset:+d}))"
+            return f"r{dst} = load_acquire(({TYPES[size]} *)(r{base} {offset:+d}))"
         case Store(size, base, offset, src):
             return f"{_at(size, base, offset)} = {_source(src)}"
         case StoreRelease(size, base, offset, src):
-            return f"store_release(({_SIZES[size]} *)(r{base} {offset:+d}), r{src})"
+            return f"store_release(({TYPES[size]} *)(r{base} {offset:+d}), r{src})"
         case Atomic():
             return _atomic(i)
         case LoadImm64():
             return f"r{i.dst} = {_loaded(program, index, i)}"
         case LegacyLoad(size, indirect, src, imm):
-            return f"r0 = *({_SIZES[size]} *)skb[{f'r{src} + ' if indirect else ''}{imm}]"
+            return f"r0 = *({TYPES[size]} *)skb[{f'r{src} + ' if indirect else ''}{imm}]"
         case _:
             return _control(i)
 
@@ -154,7 +123,7 @@ def _control(i: Instruction) -> str:
             return f"may_goto pc{offset:+d}"
         case Branch(op, bits, dst, src, offset):
             right = hex(src.value & U32) if isinstance(src, Imm) else f"{_letter(bits)}{src}"
-            return f"if {_letter(bits)}{dst} {_BRANCHES[op]} {right} goto pc{offset:+d}"
+            return f"if {_letter(bits)}{dst} {BRANCH_SIGNS[op]} {right} goto pc{offset:+d}"
         case CallHelper(number):
             row = prototype(number)
             return f"call {f'bpf_{row.name}' if row is not None else 'unknown'}#{number}"
@@ -167,14 +136,14 @@ def _control(i: Instruction) -> str:
 
 
 def _atomic(i: Atomic) -> str:
-    place, wide = f"({_SIZES[i.size]} *)(r{i.base} {i.offset:+d})", "64" if i.size == 8 else ""
+    place, wide = f"({TYPES[i.size]} *)(r{i.base} {i.offset:+d})", "64" if i.size == 8 else ""
     if i.op is AtomicOp.CMPXCHG:
         return f"r0 = atomic{wide}_cmpxchg({place}, r0, r{i.src})"
     if i.op is AtomicOp.XCHG:
         return f"r{i.src} = atomic{wide}_xchg({place}, r{i.src})"
     if i.fetch:
         return f"r{i.src} = atomic{wide}_fetch_{i.op}({place}, r{i.src})"
-    return f"lock *{place} {_ATOMIC[i.op]} r{i.src}"
+    return f"lock *{place} {ATOMIC_SIGNS[i.op]} r{i.src}"
 
 
 def _loaded(program: Program, index: int, i: LoadImm64) -> str:

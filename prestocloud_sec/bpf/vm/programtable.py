@@ -10,13 +10,14 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from prestocloud_sec.bpf.entries import functions_of
 from prestocloud_sec.bpf.errors import BpfMisuseError, ProgramError
 from prestocloud_sec.bpf.isa import ImmKind, LoadImm64
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.bpf.vm import layout
 from prestocloud_sec.bpf.vm.context import ContextKind
 from prestocloud_sec.bpf.vm.layout import FUNCTION_HANDLES, MAP_HANDLES
-from prestocloud_sec.bpf.vm.runnable import as_run, check_runnable, functions_of
+from prestocloud_sec.bpf.vm.runnable import as_run, check_runnable
 from prestocloud_sec.bpf.vm.services import Services
 from prestocloud_sec.wire import shown
 

@@ -16,7 +16,6 @@ from prestocloud_sec.bpf.isa import (
     AtomicOp,
     CallHelper,
     CallKfunc,
-    CallLocal,
     Exit,
     Extend,
     ImmKind,
@@ -31,7 +30,7 @@ from prestocloud_sec.bpf.isa import (
 from prestocloud_sec.bpf.program import Program
 from prestocloud_sec.wire import shown
 
-__all__ = ["as_run", "check_runnable", "functions_of"]
+__all__ = ["as_run", "check_runnable"]
 
 _MOST_NAMED = 16
 """Kernel functions that an error lists."""
@@ -142,15 +141,3 @@ def as_run(program: Program, kfuncs: Mapping[str, int]) -> Program:
     for index, name in program.symbols.kfuncs.items():
         instructions[index] = CallHelper(kfuncs[name])
     return Program(instructions, type=program.type, name=program.name, license=program.license)
-
-
-def functions_of(program: Program) -> frozenset[int]:
-    """Return the instructions that functions begin with: those that the program calls, or takes the address of.
-
-    No register leads anywhere else: a handle of another instruction is no function.
-    """
-    return frozenset(
-        target
-        for instruction, target in zip(program.instructions, program.targets, strict=True)
-        if target is not None and isinstance(instruction, CallLocal | LoadImm64)
-    )
